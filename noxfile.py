@@ -1,0 +1,140 @@
+"""The full loop: `nox` runs every session below; `nox --session quick` is the loop while writing.
+
+Needs nox alone (`pip install nox`). Interpreters are taken from PATH and from pyenv; one that is
+absent is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = sorted({"3.11", "3.12", "3.13", "3.14", RUNNING}, key=lambda version: int(version[2:]))
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+DIST = Path(".nox", "dist")
+
+nox.needs_version = ">=2025.10"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "typing", "tests", "coverage", "docs", "examples"]
+
+# flake8-async takes no directories, and reads no configuration.
+ASYNC_ROOMS = ("structmode", "examples")
+ASYNC_OFF = [
+    "ASYNC109",  # mode's API has timeout=
+    "ASYNC114",  # task_status is handed on by design
+    "ASYNC9",  # opt-in: that public functions are checkpoints is shown by tests, for all of them
+]
+# What tests do on purpose, to see what comes of it, or because hooks must be async.
+ASYNC_OFF_IN_TESTS = [
+    *ASYNC_OFF,
+    *("ASYNC100", "ASYNC102", "ASYNC103", "ASYNC104", "ASYNC110", "ASYNC111", "ASYNC112"),
+    *("ASYNC115", "ASYNC116", "ASYNC124", "ASYNC401"),
+]
+
+
+def _find_pyenv_interpreters() -> None:
+    """Put pyenv's interpreters on PATH: its shims fail for versions that are not switched on."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [
+        str(path) for version in PYTHONS for path in sorted(root.glob(f"versions/{version}.*/bin"))
+    ]
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), *found])
+
+
+_find_pyenv_interpreters()
+
+
+def _needs(*groups: str) -> tuple[str, ...]:
+    """Return the requirements of dependency groups, as any pip understands them."""
+    return nox.project.dependency_groups(PYPROJECT, *groups)
+
+
+def _flake8_async(session: nox.Session, off: list[str], *rooms: str) -> None:
+    """Run all of flake8-async's rules but those that are off; ruff has only some of them."""
+    files = [str(path) for room in rooms for path in sorted(Path(room).rglob("*.py"))]
+    session.run("flake8-async", "--anyio", "--disable", ",".join(off), *files)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, likely bugs, async mistakes, import contracts."""
+    session.install(*_needs("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    _flake8_async(session, ASYNC_OFF, *ASYNC_ROOMS)
+    _flake8_async(session, ASYNC_OFF_IN_TESTS, "tests")
+    session.run("lint-imports")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Two type checkers; and every public name fully typed, or the session fails."""
+    session.install("--editable", ".", *_needs("typing", "docs"))
+    session.run("mypy")
+    # Without this, pyright asks the network whether a newer pyright exists.
+    quiet = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    session.run("pyright", env=quiet)
+    session.run("pyright", "--verifytypes", "structmode", "--ignoreexternal", env=quiet)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the sdist, and from it the wheel that the tests install."""
+    session.install("build")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(DIST))
+
+
+@nox.session(python=PYTHONS, requires=["package"])
+def tests(session: nox.Session) -> None:
+    """All tests on the wheel, with coverage; options after `--` go to pytest."""
+    (wheel,) = DIST.glob("*.whl")
+    session.install(str(wheel), *_needs("test"))
+    # The script, by its path: `python -m pytest` and `coverage run -m pytest` would put this
+    # directory first on sys.path, and test the checkout instead of the wheel.
+    session.run("coverage", "run", str(Path(session.bin, "pytest")), *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def quick(session: nox.Session) -> None:
+    """One backend, no slow tests, on the checkout; options after `--` go to pytest."""
+    session.install("--editable", ".", *_needs("test"))
+    session.run(
+        "pytest",
+        "tests",
+        "--backend",
+        "asyncio",
+        "-m",
+        "not slow and not process",
+        *session.posargs,
+    )
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Put together what the tests on all interpreters covered."""
+    session.install(*_needs("test"))
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the docs, where a warning is an error, and run their code."""
+    session.install("--editable", ".", *_needs("docs", "test"))
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
+    session.run("pytest", "tests/examples/test_docs_examples.py", *session.posargs)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the examples, as their tests do."""
+    session.install("--editable", ".", *_needs("test"))
+    session.run("pytest", "tests/examples", *session.posargs)
