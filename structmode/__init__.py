@@ -1,0 +1,114 @@
+"""structmode: services that start, stop and restart each other, on structured concurrency.
+
+General layout, from the bottom up; imports go down only, and import-linter holds it:
+
+- `exceptions`: every error, its text made here from its parts.
+- `_engine`: structured lifecycles on the standard library and anyio; not one of a service's words in it.
+- `utils`: times, trees, logging, cron lines; the engine knows no utils, and utils no engine.
+- `types`: the abstract surface of services, for `isinstance` and for typing.
+- `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
+- `services`: the face, `Service`.
+- `worker`: a process around services: signals, logging, exit codes.
+
+What a program needs stands here. It is loaded when it is first asked for, so that `import structmode` costs little,
+touches no event loop and loads neither asyncio nor trio.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from structmode.exceptions import (
+        EventLoopMismatch as EventLoopMismatch,
+        LifecycleError as LifecycleError,
+        MaxRestartsExceeded as MaxRestartsExceeded,
+        ShutdownTimeout as ShutdownTimeout,
+        StartAborted as StartAborted,
+        StructmodeError as StructmodeError,
+        StuckTask as StuckTask,
+    )
+    from structmode.services import (
+        Diag as Diag,
+        Service as Service,
+        ServiceBase as ServiceBase,
+        WaitResult as WaitResult,
+        WaitResults as WaitResults,
+        crontab as crontab,
+        task as task,
+        timer as timer,
+    )
+    from structmode.timers import Timer as Timer
+    from structmode.types.services import DiagT as DiagT, ServiceT as ServiceT
+    from structmode.utils.logging import get_logger as get_logger, setup_logging as setup_logging
+    from structmode.utils.times import Seconds as Seconds, want_seconds as want_seconds
+    from structmode.worker import Worker as Worker
+
+_HOME = {
+    "EventLoopMismatch": "structmode.exceptions",
+    "LifecycleError": "structmode.exceptions",
+    "MaxRestartsExceeded": "structmode.exceptions",
+    "ShutdownTimeout": "structmode.exceptions",
+    "StartAborted": "structmode.exceptions",
+    "StructmodeError": "structmode.exceptions",
+    "StuckTask": "structmode.exceptions",
+    "Diag": "structmode.services",
+    "Service": "structmode.services",
+    "ServiceBase": "structmode.services",
+    "WaitResult": "structmode.services",
+    "WaitResults": "structmode.services",
+    "crontab": "structmode.services",
+    "task": "structmode.services",
+    "timer": "structmode.services",
+    "Timer": "structmode.timers",
+    "DiagT": "structmode.types.services",
+    "ServiceT": "structmode.types.services",
+    "get_logger": "structmode.utils.logging",
+    "setup_logging": "structmode.utils.logging",
+    "Seconds": "structmode.utils.times",
+    "want_seconds": "structmode.utils.times",
+    "Worker": "structmode.worker",
+}
+
+__all__ = (
+    "Diag",
+    "DiagT",
+    "EventLoopMismatch",
+    "LifecycleError",
+    "MaxRestartsExceeded",
+    "Seconds",
+    "Service",
+    "ServiceBase",
+    "ServiceT",
+    "ShutdownTimeout",
+    "StartAborted",
+    "StructmodeError",
+    "StuckTask",
+    "Timer",
+    "WaitResult",
+    "WaitResults",
+    "Worker",
+    "crontab",
+    "get_logger",
+    "setup_logging",
+    "task",
+    "timer",
+    "want_seconds",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("structmode")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, "__version__"})

@@ -1,0 +1,94 @@
+"""The engine: structured lifecycles on the standard library and anyio.
+
+It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
+the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_cancellation`, `_waiting`,
+`_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`. What faces may use of it is exactly what stands here.
+"""
+
+from __future__ import annotations
+
+from ._backend import (
+    BACKENDS,
+    BackendName,
+    run_arguments,
+    running_asyncio_loop,
+    signal_safe_caller,
+)
+from ._events import (
+    Crashed,
+    LifecycleEvent,
+    Listener,
+    Restarting,
+    Started,
+    StartFailed,
+    Starting,
+    StopOverdue,
+    Stopped,
+    Stopping,
+    TaskEnded,
+    TickFailed,
+    TicksSkipped,
+    emit,
+    subscribe,
+)
+from ._life import Life, OwnedBlock
+from ._protocols import Fate, Unit
+from ._run import Run, current_run
+from ._stacks import stack_of
+from ._state import TRANSITIONS, State, Trigger, advance
+from ._tasks import Task
+from ._waiting import (
+    Outcome,
+    StopSignal,
+    WaitArg,
+    all_of,
+    as_coroutine,
+    check_awaitable,
+    close_all,
+    first_of,
+    sleep,
+)
+
+__all__ = (
+    "BACKENDS",
+    "TRANSITIONS",
+    "BackendName",
+    "Crashed",
+    "Fate",
+    "Life",
+    "LifecycleEvent",
+    "Listener",
+    "Outcome",
+    "OwnedBlock",
+    "Restarting",
+    "Run",
+    "StartFailed",
+    "Started",
+    "Starting",
+    "State",
+    "StopOverdue",
+    "StopSignal",
+    "Stopped",
+    "Stopping",
+    "Task",
+    "TaskEnded",
+    "TickFailed",
+    "TicksSkipped",
+    "Trigger",
+    "Unit",
+    "WaitArg",
+    "advance",
+    "all_of",
+    "as_coroutine",
+    "check_awaitable",
+    "close_all",
+    "current_run",
+    "emit",
+    "first_of",
+    "run_arguments",
+    "running_asyncio_loop",
+    "signal_safe_caller",
+    "sleep",
+    "stack_of",
+    "subscribe",
+)

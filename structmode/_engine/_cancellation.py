@@ -1,0 +1,76 @@
+"""What to do about a cancellation that is not one's own.
+
+Theory: a cancel scope answers for the cancellations it asked for, and absorbs them. Two others remain. asyncio lets
+anybody cancel a task past all scopes and shields, and does so to every task when its run ends. And work that fails
+while it is being cancelled raises both at once, in a group. The engine has to finish what it owes (a stop, a rollback)
+before it passes either of them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import anyio
+import anyio.lowlevel
+
+from ._backend import absorb_cancellation
+from ._flag import Flag
+
+
+def without_cancellation(exc: BaseException) -> BaseException | None:
+    """Return what is left of `exc` when cancellations are taken out: itself, a part of a group, or None."""
+    if isinstance(exc, anyio.get_cancelled_exc_class()):
+        return None
+    if not isinstance(exc, BaseExceptionGroup):
+        return exc
+    group = cast("BaseExceptionGroup[BaseException]", exc)
+    cancellations, rest = group.split(anyio.get_cancelled_exc_class())
+    return rest if cancellations is not None else group
+
+
+async def through(event: Flag) -> BaseException | None:
+    """Wait for an event that must come, whatever is cancelled meanwhile.
+
+    Returns:
+        The cancellation that came past the shield (asyncio's own `Task.cancel()` does), for the caller to pass on
+        once its duty is done; None if there was none.
+    """
+    came_through: BaseException | None = None
+    with anyio.CancelScope(shield=True):
+        while not event.is_set():
+            try:
+                await event.wait()
+            except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+                came_through = exc
+    return came_through
+
+
+async def has_begun(begun: Callable[[], bool]) -> bool:
+    """Whether a task that has been spawned has made its first step; if not by now, it never will.
+
+    asyncio may cancel a task before its first step, when its run ends; then nothing of the task's code is ever run.
+    Two passes of the event loop are enough to know, in whatever order it takes the tasks.
+    """
+    for _ in range(2):
+        if begun():
+            break
+        try:
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            absorb_cancellation()
+    return begun()
+
+
+async def insist(
+    wait: Callable[[], Awaitable[object]],
+    done: Callable[[], bool],
+    when_cancelled: Callable[[], object],
+) -> None:
+    """Wait, under a shield, until `done`; take back each foreign cancellation, and tell of it."""
+    while not done():
+        try:
+            await wait()
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            absorb_cancellation()
+            when_cancelled()

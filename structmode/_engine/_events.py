@@ -1,0 +1,154 @@
+"""Typed lifecycle events, and those who listen to them.
+
+Theory: logs, metrics, probes and live views all want to know the same few things, and none of them is the engine's
+business. So the engine says what happened, once, as a typed value, and knows nobody who listens. Without a listener
+an event is not even made: `emit` is given the type and the parts.
+
+Listeners are called at once, in the order they subscribed, in the task where it happened. They must not wait. One
+that raises is reported through `logging` and harms neither the engine nor the other listeners.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+_logger = logging.getLogger("structmode.events")
+
+
+@dataclass(frozen=True)
+class LifecycleEvent:
+    """Something that happened in the life of something that is run.
+
+    Attributes:
+        subject: The object it happened to: a service, for instance.
+    """
+
+    subject: object
+
+
+@dataclass(frozen=True)
+class Starting(LifecycleEvent):
+    """Its start has begun."""
+
+
+@dataclass(frozen=True)
+class Started(LifecycleEvent):
+    """Its start is complete: all hooks have returned, all children have started."""
+
+
+@dataclass(frozen=True)
+class StartFailed(LifecycleEvent):
+    """Its start failed or was called off, and has been undone."""
+
+    reason: BaseException
+
+
+@dataclass(frozen=True)
+class Stopping(LifecycleEvent):
+    """Its stop has begun."""
+
+
+@dataclass(frozen=True)
+class Stopped(LifecycleEvent):
+    """Its stop is complete: nothing of it is left."""
+
+
+@dataclass(frozen=True)
+class Restarting(LifecycleEvent):
+    """A new run is about to begin in the same owner."""
+
+
+@dataclass(frozen=True)
+class Crashed(LifecycleEvent):
+    """A failure has reached it: its own, or that of something it owns."""
+
+    reason: BaseException
+
+
+@dataclass(frozen=True)
+class TaskEnded(LifecycleEvent):
+    """One of its tasks is over: it returned, was cancelled, or failed."""
+
+    task: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True)
+class StopOverdue(LifecycleEvent):
+    """Its stop took too long, and is now being forced."""
+
+    stuck: tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class TicksSkipped(LifecycleEvent):
+    """A timer or crontab was late and left out ticks, rather than running them in a burst."""
+
+    timer: str
+    count: int
+
+
+@dataclass(frozen=True)
+class TickFailed(LifecycleEvent):
+    """A run of a timer or crontab failed, and its schedule goes on."""
+
+    timer: str
+    error: Exception
+
+
+Listener: TypeAlias = Callable[[LifecycleEvent], None]
+
+# A tuple that is replaced, never changed: a listener may unsubscribe while events are being told.
+_listeners: tuple[Listener, ...] = ()
+
+
+def subscribe(listener: Listener) -> Callable[[], None]:
+    """Tell `listener` of every event from now on.
+
+    Args:
+        listener: Called with each event, in the task where it happened; it must neither wait nor raise.
+
+    Returns:
+        A function that ends the subscription; calling it again does nothing.
+    """
+    global _listeners
+    subscription = _Subscription(listener)
+    _listeners = (*_listeners, subscription)
+
+    def unsubscribe() -> None:
+        global _listeners
+        _listeners = tuple(one for one in _listeners if one is not subscription)
+
+    return unsubscribe
+
+
+class _Subscription:
+    """One subscription; an object of its own, since the same listener may subscribe twice."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def __call__(self, event: LifecycleEvent) -> None:
+        self._listener(event)
+
+
+def emit(kind: Callable[..., LifecycleEvent], subject: object, *parts: object) -> None:
+    """Make an event of its parts and tell it, if anybody listens."""
+    if not _listeners:
+        return
+    event = kind(subject, *parts)
+    for listener in _listeners:
+        try:
+            listener(event)
+        except Exception:
+            _logger.exception("A listener failed on %r", event)
+
+
+for _public in (LifecycleEvent, *LifecycleEvent.__subclasses__()):
+    _public.__module__ = "structmode.events"
+subscribe.__module__ = "structmode.events"

@@ -1,0 +1,45 @@
+"""A level that turns true once, on whatever event loop it is waited for.
+
+Theory: an event of anyio belongs to the event loop in which it was made. What is made before a loop runs, or was looked at
+on one loop and is used on the next, must not be tied to any: services may be made at module level, and asked for their
+state anywhere. So a flag holds no event of its own; each who waits brings one, and takes it away again.
+"""
+
+from __future__ import annotations
+
+import anyio
+import anyio.lowlevel
+
+
+class Flag:
+    """Turns true once; can be waited for. Must be set on the event loop on which it is waited for."""
+
+    __slots__ = ("_set", "_waiting")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiting: dict[anyio.Event, None] = {}
+
+    def is_set(self) -> bool:
+        """Whether it has turned true."""
+        return self._set
+
+    def set(self) -> None:
+        """Turn it true, and wake who waits, first come first."""
+        if self._set:
+            return
+        self._set = True
+        for event in self._waiting:
+            event.set()
+
+    async def wait(self) -> None:
+        """Wait until it is true; a checkpoint in any case."""
+        if self._set:
+            await anyio.lowlevel.checkpoint()
+            return
+        event = anyio.Event()
+        self._waiting[event] = None
+        try:
+            await event.wait()
+        finally:
+            del self._waiting[event]

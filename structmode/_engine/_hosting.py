@@ -1,0 +1,147 @@
+"""Who owns a run.
+
+Theory: a task must live somewhere, and the place decides what ends it. There are three places for a run's task:
+
+- a *block*: the task group that ``async with`` opens around its body;
+- a *parent*: the task group of a run that is starting or running;
+- the *loop*: a task of the event loop run itself, for a bare `start` that nobody else owns.
+
+The owner's duty is always the same: cancellation that reaches it becomes an orderly stop, and it waits, shielded, for
+the end before it passes the cancellation on. What a crash means to it differs: a block cancels its body and raises the
+reason; a parent suffers it in turn; the loop can only have it logged.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from ._backend import spawn_in_loop
+from ._cancellation import has_begun, through
+from ._flag import Flag
+from ._protocols import Unit
+from ._run import Run
+
+
+class Block:
+    """The owner that ``async with`` makes: a task group around its body."""
+
+    parent: Run | None = None
+
+    def __init__(self, group: anyio.abc.TaskGroup) -> None:
+        self._group = group
+        self.body = anyio.CancelScope()
+        self.open = True
+        self.failure: BaseException | None = None
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the block is not being left yet."""
+        return self.open
+
+    def spawn(
+        self, function: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> anyio.TaskHandle[None]:
+        """Begin a run's task in the group."""
+        return self._group.start_soon(function, name=name)
+
+    def crashed(self, run: Run, exc: BaseException) -> None:
+        """Cancel the body; the block raises the reason when the stop is over."""
+        if self.failure is None:
+            self.failure = exc
+        self.body.cancel()
+
+
+class Parent:
+    """The owner that a run is to the runs of its children."""
+
+    def __init__(self, run: Run) -> None:
+        self.parent: Run | None = run
+        self._run = run
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the parent is not stopping."""
+        return self._run.accepts
+
+    def spawn(
+        self, function: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> anyio.TaskHandle[None]:
+        """Begin a run's task in the parent's task group."""
+        return self._run.spawn_child(function, name)
+
+    def crashed(self, run: Run, exc: BaseException) -> None:
+        """Have the parent suffer what its child did."""
+        self._run.fail(exc, run.unit.label)
+
+
+def close_unbegun(task: anyio.TaskHandle[None] | None) -> None:
+    """Close the coroutine of a task that will never make its first step."""
+    if task is not None:
+        task.coro.close()
+
+
+class Loop:
+    """The owner of last resort: the event loop run itself.
+
+    Beside the run's task stands a sentinel, outside the run's shield, so that the loop's end reaches it.
+
+    Args:
+        unit: Whose runs it owns.
+        on_loop_end: Begins the stop when the event loop ends; returns whether nobody had asked for it before.
+    """
+
+    parent: Run | None = None
+
+    def __init__(self, unit: Unit, on_loop_end: Callable[[], bool]) -> None:
+        self._unit = unit
+        self._on_loop_end = on_loop_end
+        self._ended = False
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the event loop is not ending."""
+        return not self._ended
+
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Begin a run's task as one of the loop's own."""
+        spawn_in_loop(lambda: self._watch(function, name), f"owner of {name}")
+
+    async def _watch(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        begun, over = Flag(), Flag()
+
+        async def resident() -> None:
+            begun.set()
+            await function()
+            over.set()
+
+        async with anyio.create_task_group() as group:
+            task = group.start_soon(resident, name=name)
+            try:
+                await over.wait()
+            except anyio.get_cancelled_exc_class():
+                self._ended = True
+                forgotten = self._on_loop_end()
+                if await has_begun(begun.is_set):  # noqa: ASYNC102 - the wait shields itself, and is bounded
+                    await through(over)  # noqa: ASYNC102 - the wait shields itself, and is bounded
+                else:
+                    close_unbegun(task)
+                if forgotten:
+                    self._warn(name)
+                raise
+
+    def _warn(self, name: str) -> None:
+        message = f"{name} was started and never stopped; it has been stopped now, as the event loop ends"
+        try:
+            warnings.warn(message, ResourceWarning, stacklevel=2)
+        except ResourceWarning as warning:
+            # Warnings may be errors, but here nobody could catch one.
+            self._unit.on_failure(warning, name, "unreceived")
+
+    def crashed(self, run: Run, exc: BaseException) -> None:
+        """Nobody will receive the failure: have it logged whole."""
+        run.unit.on_failure(exc, run.unit.label, "unreceived")

@@ -1,0 +1,107 @@
+"""What the parts of the engine need to know of each other, and of those who use it.
+
+The engine runs *units*. A unit is whatever has these steps; the engine asks no more of a service than `Unit`. A run
+belongs to a `Host` and may have to start a `Child`, and knows neither's kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import anyio
+
+from ._tasks import Task
+
+Fate: TypeAlias = Literal["crash", "stop", "later", "unreceived"]
+RunT = TypeVar("RunT")
+RunT_contra = TypeVar("RunT_contra", contravariant=True)
+
+
+class Unit(Protocol):
+    """What the engine asks of the thing it runs: the steps of its life, and a few facts.
+
+    Steps are called in the order in which they stand here, each at most once a run, all in the run's own task.
+    `set_up`, `ready`, `tear_down` and `farewell` may be user code, and may do anything.
+    """
+
+    @property
+    def label(self) -> str:
+        """How the unit is called in errors and reports."""
+        ...
+
+    @property
+    def subject(self) -> object:
+        """What events about the unit carry: the object that its users know."""
+        ...
+
+    @property
+    def stop_timeout(self) -> float:
+        """The seconds that its whole stop may take."""
+        ...
+
+    @property
+    def drain_timeout(self) -> float:
+        """The seconds that its tasks get to end by themselves before they are cancelled."""
+        ...
+
+    async def renew(self) -> None:
+        """A restart only: before anything else of the new run."""
+
+    async def first_set_up(self) -> None:
+        """Not in a restart, and not when a former start was complete."""
+
+    async def set_up(self) -> None:
+        """Get ready; once this has returned, `tear_down` and `farewell` will be called."""
+
+    def work(self) -> Sequence[Task[Any]]:
+        """Return the tasks that make up the unit's own work, in order, not yet begun."""
+        ...
+
+    async def ready(self) -> None:
+        """All is running; `start` returns when this does."""
+
+    async def tear_down(self) -> None:
+        """Take leave; children and tasks are still there."""
+
+    async def hold(self) -> None:
+        """Wait for a permission to go on stopping, if one is needed."""
+
+    async def farewell(self) -> None:
+        """The last step: nothing that the unit owned is left."""
+
+    def on_failure(self, exc: BaseException, origin: str, fate: Fate) -> None:
+        """A failure happened in `origin`: the first of a crash or of a stop, a later one, or one nobody will receive."""
+
+    def on_child_released(self, child: Unit) -> None:
+        """A child has been let go: it no longer starts and stops with this unit."""
+
+
+class Child(Protocol[RunT_contra]):
+    """What a run needs to know of a unit that it is to start as its child."""
+
+    async def start_under(self, parent: RunT_contra) -> None:
+        """Start it in `parent`'s task group, unless it runs there already; raise what makes the start fail."""
+
+
+class Host(Protocol[RunT]):
+    """Whoever a run belongs to: a block, a parent run, or the event loop."""
+
+    @property
+    def parent(self) -> RunT | None:
+        """The run that owns it, if a run does."""
+        ...
+
+    @property
+    def accepts(self) -> bool:
+        """Whether a run can be begun in what it owns now."""
+        ...
+
+    def spawn(
+        self, function: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> anyio.TaskHandle[None] | None:
+        """Begin the run's task in what the host owns; returns the task, if it is in a group."""
+        ...
+
+    def crashed(self, run: RunT, exc: BaseException) -> None:
+        """Learn that a failure of `run` has reached the host."""

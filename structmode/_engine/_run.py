@@ -1,0 +1,626 @@
+"""One run: a start-to-stop cycle of one unit, in one task.
+
+Theory
+------
+*One task.* Everything a unit does about its own life - setting up, tearing down, entering and leaving what it holds -
+happens in one task, the run's own. Everybody else sends messages, which are plain method calls that set an event or
+cancel a scope: `request_stop`, `fail`, `kill`. So it does not matter who calls, from which task, or how often.
+
+*One shield.* The run's task lives under a shielded scope, and in it the task group for all that the unit runs: its
+tasks, the keepers of its contexts, and the runs of its children. A cancellation from outside never tears a run apart;
+whoever owns the run turns it into a stop. So scopes nest exactly as units do, and nothing outlives its owner.
+
+*Two signals.* "You should stop" (`signal`) and "it is your turn to tear down" (`_turn`) are different things. A crash
+gives the first to the whole tree at once, so that nobody goes on working; the second travels from the top down, so that
+the order holds and a parent may use its children while it takes its leave of them.
+
+*What a failure means* depends on the state it meets. While starting, it is the reason why the start fails: all is
+undone and the error leaves `start`. While running, it is a crash: the run and all that own it are told, up to the
+root, which then stops the tree. While stopping, it is kept until the stop is over, and then handed to whoever asked
+for the stop. The first failure is the one that leaves; every later one is told to the unit as it happens, kept in
+`failures`, and noted on the first.
+
+*Bounded.* From the moment a stop is asked for, the run has `stop_timeout` seconds. When they have passed, the run notes
+who is stuck and where, and then kills what is left, from the leaves up. Killed runs go through the same steps in the
+same order, but cut short: hooks are still called, as they may have something to put away that needs no waiting.
+
+Nothing here recurses along the tree: a tree may be thousands deep.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from structmode.exceptions import (
+    EventLoopMismatch,
+    LifecycleError,
+    ShutdownTimeout,
+    StartAborted,
+    StuckTask,
+)
+
+from ._callers import calling_hook, calling_run, enter_run
+from ._cancellation import insist, without_cancellation
+from ._contexts import Contexts, Keeper
+from ._events import (
+    Crashed,
+    Started,
+    StartFailed,
+    Starting,
+    StopOverdue,
+    Stopped,
+    Stopping,
+    TaskEnded,
+    emit,
+)
+from ._flag import Flag
+from ._protocols import Child, Fate, Host, Unit
+from ._state import State, Trigger, advance
+from ._steps import GRACE, Ending, Steps
+from ._tasks import Task, TaskSet
+from ._waiting import StopSignal
+
+T = TypeVar("T")
+_logger = logging.getLogger("structmode.engine")
+
+
+def current_run() -> Run | None:
+    """Return the run that the calling code belongs to, if any."""
+    run = calling_run()
+    return run if isinstance(run, Run) else None
+
+
+class Run:
+    """One start-to-stop cycle of one unit.
+
+    Args:
+        unit: What is run.
+        first: Whether no start of the unit has been complete before.
+    """
+
+    def __init__(self, unit: Unit, *, first: bool) -> None:
+        self.unit = unit
+        self.first = first
+        #: Whether it takes the place of a former run.
+        self.restarting = False
+        self.state = State.NEW
+        self.host: Host[Run] | None = None
+        self.signal = StopSignal()
+        #: Set when the start is over, one way or the other.
+        self.settled = Flag()
+        #: Set when nothing of the run is left.
+        self.finished = Flag()
+        #: Set by whoever may allow a stop to be completed; `Unit.hold` may wait for it.
+        self.permission = Flag()
+        #: The children to start, and those that this run adopted on its way.
+        self.children: list[Child[Run]] = []
+        #: The runs of its children that exist now, in the order they were started. A restarted one keeps its place.
+        self.child_runs: dict[object, Run] = {}
+        self.tasks = TaskSet(partial(enter_run, self), self._task_ended)
+        self.keepers = TaskSet(partial(enter_run, self), self._keeper_ended)
+        self.contexts = Contexts(self._keep)
+        #: All that went wrong, in order.
+        self.failures: list[BaseException] = []
+        #: Why the start failed.
+        self.start_error: BaseException | None = None
+        #: What it crashed of.
+        self.crash_reason: BaseException | None = None
+        #: What went wrong in the stop of a run that had been well until then; for whoever asked for the stop.
+        self.stop_error: BaseException | None = None
+        #: How many will receive `stop_error`: callers of stop(), and a parent that stops it.
+        self.receivers = 0
+        #: Whether its start was complete.
+        self.was_up = False
+        #: Whether it was asked to stop by a cancellation that no scope asked for.
+        self.stopped_from_outside = False
+        #: Whether its task has made its first step.
+        self.begun = False
+        self._steps = Steps(self, self._step_failed, self._pass_on_foreign_stop)
+        self._turn = Flag()
+        self._pending: list[Task[Any]] = []
+        self._group: anyio.abc.TaskGroup | None = None
+        self._token: anyio.lowlevel.EventLoopToken | None = None
+        #: How long its stop may take in all, in seconds.
+        self.stop_timeout = math.inf
+        self._drain_timeout = 0.0
+        self._set_up_done = False
+        # Children whose stop has been waited for; those that are still there ignore their cancellation.
+        self._left_behind: set[Run] = set()
+        self._awaited_child: Run | None = None
+        self._closing_contexts = False
+
+    def __repr__(self) -> str:
+        return f"<Run of {self.unit.label} {self.state.value}>"
+
+    # -- Its place in the tree, and that of the caller
+
+    @property
+    def parent(self) -> Run | None:
+        """The run that owns this one, if a run does."""
+        return self.host.parent if self.host is not None else None
+
+    def lineage(self) -> Iterator[Run]:
+        """Yield this run, then each one above it, up to the root."""
+        run: Run | None = self
+        while run is not None:
+            yield run
+            run = run.parent
+
+    def subtree(self) -> list[Run]:
+        """Return this run and all below it, each before those it owns."""
+        found: list[Run] = [self]
+        for run in found:  # grows while it is walked
+            found.extend(run.child_runs.values())
+        return found
+
+    def called_from_hook(self) -> bool:
+        """Whether the caller is in a hook of this run or of one that it owns: it must not wait for this run's end."""
+        hook = calling_hook()
+        return hook is not None and isinstance(hook.run, Run) and self in hook.run.lineage()
+
+    def called_from_own_hook(self, name: str | None = None) -> bool:
+        """Whether the caller is in a hook of this very run; in that of this name, if one is given."""
+        hook = calling_hook()
+        return hook is not None and hook.run is self and name in {None, hook.name}
+
+    def contains_caller(self) -> bool:
+        """Whether the calling code is run by this run, directly or further down."""
+        run = current_run()
+        return run is not None and self in run.lineage()
+
+    def check_loop(self, call: str) -> None:
+        """Refuse a message from another event loop than the run's own.
+
+        Raises:
+            EventLoopMismatch: If the caller runs on another loop, or on none.
+        """
+        if self._token is not None and self._token != _token_here():
+            raise EventLoopMismatch(
+                f"{call} of {self.unit.label} was called outside the event loop that it was started on",
+                "A service lives on one loop: call it there, for example through anyio.from_thread.run(..., token=...)",
+            )
+
+    # -- Messages: what others ask of it
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether it has been asked to stop: its turn to tear down has come."""
+        return self._turn.is_set()
+
+    @property
+    def deadline(self) -> float:
+        """When its stop must be over, on the event loop's clock; infinity if it has not been asked to stop."""
+        return self._steps.deadline
+
+    def request_stop(self) -> None:
+        """Ask it to stop; asking again changes nothing, but that a start is interrupted at once.
+
+        Asked by one of its own hooks, it lets that hook go on, within the time that the stop may take.
+        """
+        if self.state is State.STOPPED:
+            return
+        if not self._turn.is_set():
+            self._steps.deadline = anyio.current_time() + self._time_to_stop()
+            self._turn.set()
+            self.signal.set()
+        if self.state is State.STARTING and self.called_from_own_hook():
+            self._steps.bound()
+        elif self.state is State.STARTING:
+            self._steps.interrupt()
+
+    def _time_to_stop(self) -> float:
+        """Ask the unit for its timeout; if it has become unreadable since the start, what it was then counts."""
+        try:
+            self.stop_timeout = max(0.0, self.unit.stop_timeout)
+        except Exception as exc:
+            self.tell(exc, "stop_timeout", "unreceived")
+        return self.stop_timeout
+
+    def fail(self, exc: BaseException, origin: str) -> None:
+        """Tell it of a failure; what that means depends on its state (see the head of this file)."""
+        if self.state in {State.NEW, State.STOPPED}:
+            self.tell(exc, origin, "unreceived")
+            return
+        if any(run.failures for run in self.lineage()):
+            fate: Fate = "later"
+        else:
+            fate = "stop" if self._turn.is_set() else "crash"
+        self.tell(exc, origin, fate)
+        if self.state is State.RUNNING and not self._turn.is_set():
+            # Those above are marked as the failure reaches them; those beside stop, but did not crash.
+            for below in self.subtree():
+                below._mark_crashed(exc)
+        run: Run | None = self
+        top = self
+        while run is not None:
+            top = run
+            run = run._take(exc, origin)
+        for below in top.subtree():
+            below.signal.set()
+
+    def tell(self, exc: BaseException, origin: str, fate: Fate) -> None:
+        """Tell the unit of a failure; one that fails over it must not harm the run."""
+        try:
+            self.unit.on_failure(exc, origin, fate)
+        except Exception:
+            _logger.exception("%s could not be told of %r in %s", self.unit.label, exc, origin)
+
+    def kill(self) -> None:
+        """Cancel it and all that it owns without mercy, from the leaves up; its steps still come, cut short."""
+        for run in reversed(self.subtree()):
+            run.request_stop()
+            run._steps.kill()
+            run.tasks.cancel_now()
+            run.keepers.cancel_now()
+
+    @property
+    def accepts(self) -> bool:
+        """Whether tasks and children can be begun in it now."""
+        up = self._group is not None and self.state in {State.STARTING, State.RUNNING}
+        return up and not self.signal.is_set()
+
+    def spawn(self, task: Task[T]) -> Task[T]:
+        """Begin a task in it, or, before its start, keep the task until then.
+
+        A run that has been asked to stop takes no new work: the task is discarded, and counts as cancelled.
+        """
+        if self.state is State.NEW:
+            self._pending.append(task)
+        elif self.accepts:
+            _ = self.tasks.spawn(self._open_group("begin a task"), task)
+        else:
+            task.discard()
+        return task
+
+    def spawn_child(
+        self, function: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> anyio.TaskHandle[None]:
+        """Begin the task of a child's run."""
+        return self._open_group("start a child").start_soon(function, name=name)
+
+    def _open_group(self, purpose: str) -> anyio.abc.TaskGroup:
+        if self._group is None or not self.accepts:
+            raise LifecycleError(
+                f"{self.unit.label} is {self._condition()}: it can't {purpose} now",
+                "Call it in a hook or a task of the running service",
+            )
+        return self._group
+
+    def _condition(self) -> str:
+        if self.state is State.NEW:
+            return "not running yet"
+        return "stopping" if self.signal.is_set() and self.state.alive else self.state.value
+
+    async def work_done(self) -> None:
+        """Wait until no finite task is left in it or below; timers and the like do not count."""
+        await anyio.lowlevel.checkpoint()
+        while busy := [t for run in self.subtree() for t in run.tasks.alive() if t.finite]:
+            for task in busy:
+                await task.ended.wait()
+
+    # -- Its own task: from the first step to the last
+
+    def settle_in(self, host: Host[Run]) -> None:
+        """Belong to `host`, which will begin the run's task; from now on the run is starting."""
+        self.host = host
+        self.state = advance(self.state, Trigger.START)
+        emit(Starting, self.unit.subject)
+
+    def check_unit(self) -> None:
+        """Read what the stop will need, so that what can't be read makes the start fail, and not the stop.
+
+        Raises:
+            BaseException: What the unit raises.
+        """
+        self.stop_timeout = max(0.0, self.unit.stop_timeout)
+        self._drain_timeout = self.unit.drain_timeout
+
+    def bury(self) -> None:
+        """End a run whose task never made its first step."""
+        self.start_error = StartAborted(self.unit.label)
+        self.state = advance(self.state, Trigger.STOP)
+        self._finish()
+
+    async def live(self) -> None:
+        """The run's task. Never raises, and leaves nothing behind."""
+        enter_run(self)
+        self.begun = True
+        self._token = anyio.lowlevel.current_token()
+        try:
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as self._group:
+                    # anyio cancels a whole group for one task in it that asyncio has cancelled.
+                    with anyio.CancelScope(shield=True):
+                        await self._start_to_stop()
+        except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            # asyncio may cancel even the last checkpoint; anything else is a fault of ours.
+            failure = without_cancellation(exc)
+            if failure is not None:
+                self._record(failure, "run", tell=True)
+        finally:
+            self._finish()
+
+    async def _start_to_stop(self) -> None:
+        await self._start()
+        if self.state is State.RUNNING:
+            await insist(self._turn.wait, self._turn.is_set, self._pass_on_foreign_stop)
+        await self._stop()
+
+    async def _start(self) -> None:
+        ending = Ending.CUT_SHORT
+        if not self._turn.is_set() and not self.failures:
+            ending = await self._steps.do("start", self._start_steps)
+        if ending is Ending.OVERDUE:
+            self._force(self._steps.last_hook)
+        if ending is not Ending.COMPLETED:
+            self.start_error = self.failures[0] if self.failures else StartAborted(self.unit.label)
+            return
+        self.state = advance(self.state, Trigger.READY)
+        self.was_up = True
+        emit(Started, self.unit.subject)
+        self.settled.set()
+
+    async def _start_steps(self) -> None:
+        unit, hook = self.unit, self._steps.hook
+        if self.restarting:
+            await hook("on_restart", unit.renew)
+            self._check_wanted()
+        if self.first:
+            await hook("on_first_start", unit.first_set_up)
+            self._check_wanted()
+        await hook("on_start", unit.set_up)
+        self._set_up_done = True
+        self._check_wanted()
+        await self._begin_work()
+        for child in self.children:  # may grow meanwhile
+            self._check_wanted()
+            await child.start_under(self)
+        self._check_wanted()
+        await hook("on_started", unit.ready)
+        self._check_well()
+
+    def _check_wanted(self) -> None:
+        """Give up a start that one of its own hooks has called off; others interrupt the step."""
+        self._check_well()
+        if self._turn.is_set():
+            raise StartAborted(self.unit.label)
+
+    def _check_well(self) -> None:
+        if self.failures:
+            raise self.failures[0]
+
+    async def _begin_work(self) -> None:
+        own: list[Task[Any]] = []
+        try:
+            own.extend(self.unit.work())
+        finally:
+            self._pending[:0] = (
+                own  # what is still here in the end has not begun, and is discarded
+            )
+        while self._pending:
+            await self.spawn(self._pending.pop(0)).has_begun()
+
+    async def _stop(self) -> None:
+        self.state = advance(self.state, Trigger.STOP)
+        self.signal.set()
+        if self._steps.deadline == math.inf:  # a start that failed by itself
+            self._steps.deadline = anyio.current_time() + self._time_to_stop()
+        self._turn.set()
+        emit(Stopping, self.unit.subject)
+        # A child that has not come up yet was the last thing begun, and is the first to be undone.
+        await self._stop_children(lambda child: not child.was_up)
+        if self._set_up_done:
+            await self._teardown_hook("on_stop", self.unit.tear_down)
+        await self._stop_children(lambda _: True)
+        await self._stop_tasks()
+        await self._close_contexts()
+        if self._set_up_done:
+            await self._teardown_hook("on_shutdown", self.unit.farewell)
+
+    async def _teardown_hook(
+        self, name: str, hook: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        async def step() -> None:
+            await self._steps.hook(name, hook)
+
+        if await self._steps.do(name, step) is Ending.OVERDUE:
+            self._force(name)
+
+    async def _stop_children(self, which: Callable[[Run], bool]) -> None:
+        while (child := self._youngest(which)) is not None:
+            child.receivers += 1
+            child.request_stop()
+            self._awaited_child = child
+            await self._steps.until(
+                child.finished.wait,
+                child.finished.is_set,
+                self._force,
+                limit=child.deadline + GRACE,
+                stuck=child._is_stuck,
+            )
+            self._awaited_child = None
+            self._left_behind.add(child)
+            if not (child.finished.is_set() or child._steps.killed):
+                child.kill()
+            for exc in child.failures:
+                self._record(exc, f"stop of {child.unit.label}")
+
+    def _is_stuck(self) -> bool:
+        """Whether it is itself what does not end; one that waits for a child of its own is not."""
+        return self._awaited_child is None and self._steps.stuck
+
+    def _youngest(self, which: Callable[[Run], bool]) -> Run | None:
+        left = (run for run in reversed(self.child_runs.values()) if run not in self._left_behind)
+        return next(filter(which, left), None)
+
+    async def _stop_tasks(self) -> None:
+        # Soft first: every wait that the signal ends has returned before anything is cancelled.
+        await self._steps.do("soft stop", partial(self.signal.heard, self))
+        if self._drain_timeout > 0 and self.tasks:
+            drained_by = anyio.current_time() + self._drain_timeout
+            await self._steps.do("drain", self.tasks.join, until=min(self.deadline, drained_by))
+        if await self._steps.do("cancel tasks", self.tasks.cancel_all) is not Ending.COMPLETED:
+            self.tasks.cancel_now()
+        if self._set_up_done:
+            await self._teardown_hook("wait for set_shutdown()", self.unit.hold)
+        await self._steps.until(self.tasks.join, self.tasks.empty, self._force)
+
+    async def _close_contexts(self) -> None:
+        self._closing_contexts = True
+        if await self._steps.do("close contexts", self._leave_contexts) is Ending.OVERDUE:
+            self._force(None if self.keepers else "close contexts")
+        await self._steps.until(self.keepers.join, self.keepers.empty, self._force)
+
+    async def _leave_contexts(self) -> None:
+        await self._steps.marked("close contexts", self.contexts.close_all)
+
+    def _finish(self) -> None:
+        self._group = None
+        for task in self._pending:
+            task.discard()
+        # Only now: until its task group is closed, nobody may take it for over, and start another in its place.
+        self.state = advance(self.state, Trigger.END)
+        self.signal.set()
+        if self.start_error is not None:
+            emit(StartFailed, self.unit.subject, self.start_error)
+        else:
+            emit(Stopped, self.unit.subject)
+        self.settled.set()
+        self.finished.set()
+
+    # -- Force: when a stop takes too long
+
+    def _force(self, hook: str | None = None) -> None:
+        """Begin the hard cancel: note who is stuck, then kill what is left."""
+        stuck = self.stuck() or self._named_by_children()
+        if hook is not None:
+            stuck.insert(0, StuckTask(self.unit.label, hook, self._steps.where))
+        emit(StopOverdue, self.unit.subject, tuple(stuck))
+        self._record(ShutdownTimeout(self.unit.label, self.stop_timeout, stuck), "stop", tell=True)
+        self.kill()
+
+    def _named_by_children(self) -> list[StuckTask]:
+        """Return what was stuck in children whose own time was up in the same instant, and who have said so."""
+        failures = [exc for child in self.child_runs.values() for exc in child.failures]
+        return [one for exc in failures if isinstance(exc, ShutdownTimeout) for one in exc.stuck]
+
+    def stuck(self) -> list[StuckTask]:
+        """Return what keeps this run, and those below it, from ending, with the stack of each."""
+        return [
+            StuckTask(run.unit.label, name, stack)
+            for run in self.subtree()
+            if run._turn.is_set()
+            for name, stack in run._stacks(
+                lambda task: task.cancelling, keepers=run._closing_contexts
+            )
+        ]
+
+    def stacks(self) -> list[tuple[str, str]]:
+        """Return name and stack of each task of the run, and of its hook, if one is running."""
+        return self._stacks(lambda _: True, keepers=True)
+
+    def _stacks(
+        self, wanted: Callable[[Task[Any]], bool], *, keepers: bool
+    ) -> list[tuple[str, str]]:
+        tasks = [task for task in self.tasks.alive() if wanted(task)]
+        if keepers:
+            tasks += self.keepers.alive()
+        return self._steps.stack() + [(task.name, task.stack()) for task in tasks]
+
+    # -- Failures
+
+    def _take(self, exc: BaseException, origin: str) -> Run | None:
+        """Suffer one failure; return the run above if it must suffer it too."""
+        self._record(exc, origin)
+        if self.state is State.STARTING:
+            self._steps.interrupt()
+            return None
+        if self.state is State.STOPPING or self._turn.is_set():
+            return None
+        self._mark_crashed(exc)
+        parent = self.parent
+        if parent is not None:
+            # One that is stopping already will come to this run in its turn, and collect its failures then.
+            return parent if parent.state is not State.STOPPING else None
+        if self.host is not None:
+            self.host.crashed(self, exc)
+        self.request_stop()
+        return None
+
+    def _mark_crashed(self, exc: BaseException) -> None:
+        if self.crash_reason is None:
+            self.crash_reason = exc
+            emit(Crashed, self.unit.subject, exc)
+
+    def _step_failed(self, exc: BaseException, name: str) -> None:
+        if isinstance(exc, StartAborted) and self.state is State.STARTING and self._turn.is_set():
+            return  # asked for, so no failure
+        self._record(exc, name, tell=self.state is State.STOPPING)
+
+    def _record(self, exc: BaseException, origin: str, *, tell: bool = False) -> None:
+        """Keep a failure: the first as the one that will leave, a later one as a note on the first."""
+        if any(known is exc for known in self.failures):
+            return
+        self.failures.append(exc)
+        first = self.failures[0]
+        if first is exc and self._turn.is_set():
+            self.stop_error = exc
+        if first is not exc:
+            note = f"later, in {origin} of {self.unit.label}: {exc!r}"
+            if note not in getattr(first, "__notes__", ()):
+                first.add_note(note)
+        if tell:
+            self.tell(exc, origin, "stop" if first is exc else "later")
+
+    def _pass_on_foreign_stop(self) -> None:
+        """A cancellation from outside reached a task of the tree: that is a stop of the tree, from its top."""
+        *_, root = self.lineage()
+        root.stopped_from_outside = True
+        root.request_stop()
+
+    # -- Its tasks and contexts
+
+    def _task_ended(self, task: Task[Any], failure: BaseException | None) -> None:
+        emit(TaskEnded, self.unit.subject, task.name, failure)
+        if failure is not None:
+            self.fail(failure, task.name)
+        elif task.cancelled_from_outside():
+            self._pass_on_foreign_stop()
+
+    def _keeper_ended(self, task: Task[Any], failure: BaseException | None) -> None:
+        if failure is not None:
+            self.fail(failure, task.name)
+
+    def _keep(self, keeper: Keeper[Any]) -> Callable[[], object]:
+        group = self._open_group("enter an async context")
+        task = Task(self._steps.marked(keeper.name, keeper.hold), keeper.name)
+        task.add_done_callback(lambda _: keeper.gone())
+        _ = self.keepers.spawn(group, task)
+        return task.cancel
+
+
+def _token_here() -> anyio.lowlevel.EventLoopToken | None:
+    try:
+        return anyio.lowlevel.current_token()
+    except anyio.NoEventLoopError:
+        return None
+
+
+async def until_finished(run: Run) -> None:
+    """Wait for the end of a run that has been asked to stop; raise if even the hard cancel does not bring it.
+
+    Raises:
+        ShutdownTimeout: If something of the run ignores its cancellation. The run goes on ending, in its owner.
+    """
+    with anyio.move_on_at(run.deadline + GRACE):
+        await run.finished.wait()
+    if not run.finished.is_set():
+        raise ShutdownTimeout(run.unit.label, run.stop_timeout, run.stuck())

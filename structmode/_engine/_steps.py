@@ -1,0 +1,184 @@
+"""The steps of a run's own task, each of which can be cut short.
+
+Theory: the task that runs a unit must survive whatever its steps meet, because it owes the steps that come after. So
+each step is done inside a cancel scope of its own. Three things cut it short: somebody calls it off (`interrupt`), the
+deadline of the stop passes, or the run is killed; a killed run does all further steps in scopes that are cancelled from
+the beginning. What a step raises is kept, not passed on, and a cancellation that none of these asked for - asyncio lets
+anybody cancel a task - is taken back and told, so that it can become a stop.
+
+A step that was cut short says where: the cancellation has passed through every frame it was stuck in, so its traceback
+is the stack.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import anyio
+
+from ._backend import absorb_cancellation
+from ._callers import in_hook
+from ._cancellation import insist, without_cancellation
+from ._stacks import stack_of, stack_of_exception
+
+# How long a stop waits, after the hard cancel, for what ignores even that. In seconds.
+GRACE = 1.0
+
+Step = Callable[[], Awaitable[object]]
+
+
+class Ending(enum.Enum):
+    """How a step ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CUT_SHORT = "cut short"
+    OVERDUE = "overdue"
+
+
+class Steps:
+    """Does the steps of one run, in its own task.
+
+    Args:
+        run: The run, for marking its hooks.
+        on_failure: Told what a step raised, and the name of the step.
+        on_foreign_cancellation: Told that somebody outside has cancelled the task.
+    """
+
+    def __init__(
+        self,
+        run: object,
+        on_failure: Callable[[BaseException, str], object],
+        on_foreign_cancellation: Callable[[], object],
+    ) -> None:
+        self._run = run
+        self._on_failure = on_failure
+        self._on_foreign_cancellation = on_foreign_cancellation
+        self._scope: anyio.CancelScope | None = None
+        self._hook: tuple[str, Coroutine[Any, Any, None]] | None = None
+        #: When the stop must be over, on the event loop's clock.
+        self.deadline = math.inf
+        self.killed = False
+        self._began_at = -math.inf
+        #: The hook that was called last.
+        self.last_hook = ""
+        #: Where the last step that was cut short hung, as text.
+        self.where = ""
+
+    def interrupt(self) -> None:
+        """Cut the present step short."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def bound(self) -> None:
+        """Have the present step end by the deadline of the stop."""
+        if self._scope is not None:
+            self._scope.deadline = min(self._scope.deadline, self.deadline)
+
+    def kill(self) -> None:
+        """Cut the present step short, and all that follow."""
+        self.killed = True
+        self.interrupt()
+
+    async def do(self, name: str, step: Step, *, until: float | None = None) -> Ending:
+        """Do one step; never raises.
+
+        Args:
+            name: How the step is called in reports.
+            step: What to do.
+            until: A deadline of its own, on the event loop's clock; by default that of the stop.
+        """
+        ending = Ending.CUT_SHORT
+        self._began_at = anyio.current_time()
+        with anyio.CancelScope(deadline=self.deadline if until is None else until) as scope:
+            self._scope = scope
+            if self.killed:
+                scope.cancel()
+            try:
+                await step()
+                ending = Ending.COMPLETED
+            except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+                failure = without_cancellation(exc)
+                if failure is not None:
+                    ending = Ending.FAILED
+                    self._on_failure(failure, name)
+                else:
+                    self.where = stack_of_exception(exc)
+        self._scope = None
+        if ending is not Ending.CUT_SHORT:
+            return ending
+        if not scope.cancel_called:
+            absorb_cancellation()
+            self._on_foreign_cancellation()
+        elif not self.killed and anyio.current_time() >= scope.deadline:
+            return Ending.OVERDUE
+        return Ending.CUT_SHORT
+
+    async def hook(self, name: str, hook: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Call a hook, marked as such; raises what it raises. To be called within a step."""
+        coroutine = hook()
+        self._hook = (name, coroutine)
+        self.last_hook = name
+        try:
+            with in_hook(self._run, name):
+                await coroutine
+        finally:
+            self._hook = None
+
+    async def marked(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do in another task what counts as a hook: it must not wait for the run's end."""
+        with in_hook(self._run, name):
+            await work()
+
+    async def until(
+        self,
+        wait: Step,
+        done: Callable[[], bool],
+        on_overdue: Callable[[], object],
+        *,
+        limit: float = math.inf,
+        stuck: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Wait for what must come; when the deadline of the stop passes, tell, and wait a little more.
+
+        What ignores even the hard cancel is then left behind, so that it can't keep the rest from ending in order. It is
+        still in the run's task group, and waited for there in the very end.
+
+        Args:
+            wait: Waits for it.
+            done: Whether it has come.
+            on_overdue: Begins the hard cancel.
+            limit: When to ask whether it is stuck, on the event loop's clock, if that is before the deadline.
+            stuck: Whether waiting longer is of no use.
+        """
+        while not done():
+            if self.killed:
+                with anyio.move_on_after(GRACE, shield=True):
+                    await insist(wait, done, self._on_foreign_cancellation)
+            else:
+                ending = await self.do("wait", wait, until=min(self.deadline, limit))
+                if ending is Ending.FAILED:  # waiting itself does not work: more of it won't help
+                    return
+                if ending is not Ending.OVERDUE:
+                    continue
+                if anyio.current_time() >= self.deadline:
+                    on_overdue()
+                    continue
+                limit = anyio.current_time() + GRACE
+            if not done() and stuck():
+                return
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the task has been at its present step, which is its own, for so long that it won't end it."""
+        return anyio.current_time() >= self._began_at + GRACE
+
+    def stack(self) -> list[tuple[str, str]]:
+        """Return the name and the stack of the hook that is running, if one is."""
+        if self._hook is None:
+            return []
+        name, coroutine = self._hook
+        return [(name, stack_of(coroutine))]

@@ -1,0 +1,287 @@
+"""The named tasks of one run: who is there, where each stands, how each ended.
+
+Theory: a task group that fails takes all its tasks with it, in an order nobody chose, and wraps what went wrong in a
+group. A run wants the opposite: the failure as it was raised, told to the run, which then stops its tasks in the order
+the laws ask for. So no exception ever leaves a task towards the group. Each task catches what its work raises, keeps
+it for whoever asks, and reports it; the group is there only to make sure that nothing is left.
+
+Each task has a cancel scope of its own, so that tasks can be cancelled one by one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from ._backend import absorb_cancellation
+from ._cancellation import has_begun, without_cancellation
+from ._flag import Flag
+from ._stacks import stack_of
+from ._waiting import close_all
+
+_logger = logging.getLogger("structmode.engine")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Task(Generic[T_co]):
+    """One piece of work of a run, and the handle to it.
+
+    It can be awaited for its result, from any task, any number of times. An awaiter that is cancelled does not cancel
+    the task. Awaiting or asking for the result of a cancelled task raises `anyio.TaskCancelled`; asking before it has
+    ended raises `anyio.TaskNotFinished`.
+
+    Attributes:
+        name: How the task is called in logs, reports and stacks.
+        finite: Whether the work comes to an end by itself (a timer's does not).
+        arrived: Whether the event loop has taken the task up.
+        begun: Whether the work has made its first step.
+        ended: Set when the task has ended.
+    """
+
+    __slots__ = ("_callbacks", "_cancel_requested", "_coroutine", "_error", "_result", "_scope", "_was_cancelled",
+                 "arrived", "begun", "ended", "finite", "name")  # fmt: skip
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, T_co], name: str, *, finite: bool = True
+    ) -> None:
+        self.name: str = name
+        self.finite: bool = finite
+        self._coroutine = coroutine
+        self._scope: anyio.CancelScope | None = None
+        self.ended: Flag = Flag()
+        self._result: T_co
+        self._error: BaseException | None = None
+        self.arrived: bool = False
+        self.begun: bool = False
+        self._cancel_requested = False
+        self._was_cancelled = False
+        self._callbacks: list[Callable[[Task[T_co]], object]] = []
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r} {self._status()}>"
+
+    def _status(self) -> str:
+        if not self.done():
+            return "cancelling" if self._cancel_requested else "pending"
+        if self._was_cancelled:
+            return "cancelled"
+        return f"failed: {self._error!r}" if self._error else "finished"
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        yield from self.ended.wait().__await__()
+        return self.result()
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it has been asked to end and has not ended yet."""
+        return self._cancel_requested and not self.done()
+
+    def done(self) -> bool:
+        """Whether the task has ended, in whatever way."""
+        return self.ended.is_set()
+
+    def cancelled(self) -> bool:
+        """Whether the task has ended by being cancelled."""
+        return self._was_cancelled
+
+    def cancel(self) -> bool:
+        """Ask the task to end; returns False if it has ended already.
+
+        One that has not begun will not begin. Must be called from the event loop the task runs on.
+        """
+        if self.done():
+            return False
+        self._cancel_requested = True
+        if self._scope is not None:
+            self._scope.cancel()
+        return True
+
+    def result(self) -> T_co:
+        """Return what the work returned, or raise what it raised.
+
+        Raises:
+            anyio.TaskNotFinished: If it has not ended yet.
+            anyio.TaskCancelled: If it was cancelled.
+        """
+        error = self.exception()
+        if error is not None:
+            raise error
+        return self._result
+
+    def exception(self) -> BaseException | None:
+        """Return what the work raised, or None if it returned.
+
+        Raises:
+            anyio.TaskNotFinished: If it has not ended yet.
+            anyio.TaskCancelled: If it was cancelled.
+        """
+        if not self.done():
+            raise anyio.TaskNotFinished(f"{self.name} has not ended yet")
+        if self._was_cancelled:
+            raise anyio.TaskCancelled(f"{self.name} was cancelled")
+        return self._error
+
+    def add_done_callback(self, callback: Callable[[Task[T_co]], object]) -> None:
+        """Call `callback` with this handle when the task has ended; at once if it has."""
+        if self.done():
+            callback(self)
+        else:
+            self._callbacks.append(callback)
+
+    def remove_done_callback(self, callback: Callable[[Task[T_co]], object]) -> int:
+        """Forget a callback; returns how many times it had been added."""
+        before = len(self._callbacks)
+        self._callbacks = [one for one in self._callbacks if one != callback]
+        return before - len(self._callbacks)
+
+    async def has_begun(self) -> None:
+        """Wait until the work has made its first step, or it is clear that it never will; not interrupted."""
+        if await has_begun(lambda: self.arrived or self.begun):
+            while not (self.begun or self.done()):
+                await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    def stack(self) -> str:
+        """Return where the task stands, as text."""
+        return stack_of(self._coroutine)
+
+    def discard(self) -> None:
+        """End a task that will never run: its coroutine is closed and it counts as cancelled."""
+        close_all([self._coroutine])
+        self._was_cancelled = True
+        self._end(None)
+
+    async def run(self) -> BaseException | None:
+        """Do the work; returns what it raised. Never raises, and takes back foreign cancellation.
+
+        Returns None also when it was cancelled; `cancelled_from_outside` then tells by whom.
+        """
+        self.begun = True
+        if self._cancel_requested:
+            self.discard()
+            return None
+        failure: BaseException | None = None
+        with anyio.CancelScope() as scope:
+            self._scope = scope
+            try:
+                self._result = await self._coroutine
+            except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+                failure = without_cancellation(exc)
+                self._was_cancelled = failure is None
+        if self.cancelled_from_outside():
+            absorb_cancellation()
+        self._end(failure)
+        return failure
+
+    def cancelled_from_outside(self) -> bool:
+        """Whether it was cancelled though nobody called `cancel` (asyncio lets anyone do so)."""
+        return self._was_cancelled and not self._cancel_requested
+
+    def _end(self, failure: BaseException | None) -> None:
+        self._error = failure
+        self._scope = None
+        self.ended.set()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            try:
+                callback(self)
+            except Exception:
+                _logger.exception("A done-callback of %r failed", self)
+
+
+class TaskSet:
+    """The tasks of one run, in the order they were begun.
+
+    Each makes its first step after the one before has, on loops too that run what is new in random order, as trio does.
+
+    Args:
+        on_begin: Called in each task before its work.
+        on_end: Called in each task after its work, with what it raised.
+    """
+
+    __slots__ = ("_alive", "_idle", "_on_begin", "_on_end", "_youngest")
+
+    def __init__(
+        self,
+        on_begin: Callable[[], None],
+        on_end: Callable[[Task[Any], BaseException | None], None],
+    ) -> None:
+        self._alive: dict[Task[Any], anyio.TaskHandle[None] | None] = {}
+        self._on_begin = on_begin
+        self._youngest: Task[Any] | None = None
+        self._idle = Flag()
+        self._on_end = on_end
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def empty(self) -> bool:
+        """Whether no task is left."""
+        return not self._alive
+
+    def alive(self) -> list[Task[Any]]:
+        """Return the tasks that have not ended, oldest first."""
+        return list(self._alive)
+
+    def spawn(self, group: anyio.abc.TaskGroup, task: Task[T]) -> Task[T]:
+        """Begin a task in `group`."""
+        self._alive[task] = None
+        self._idle = self._idle if not self._idle.is_set() else Flag()
+        previous, self._youngest = self._youngest, task
+        handle = group.start_soon(self._look_after, task, previous, name=task.name)
+        if task in self._alive:  # an eager event loop may have run it to its end already
+            self._alive[task] = handle
+        return task
+
+    async def _look_after(self, task: Task[Any], previous: Task[Any] | None) -> None:
+        self._on_begin()
+        task.arrived = True
+        if previous is not None:
+            await previous.has_begun()
+        del previous
+        failure = await task.run()
+        del self._alive[task]
+        self._on_end(task, failure)
+        if not self._alive:
+            self._idle.set()
+
+    async def cancel_all(self) -> None:
+        """Cancel every task, youngest first, each woken in its turn.
+
+        The checkpoint between two of them is what keeps the order on a loop that runs the tasks woken together in
+        random order, as trio does.
+        """
+        for task in reversed(self.alive()):
+            task.cancel()
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+        if self._alive:  # the last of them, too, has its turn before this returns
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    def cancel_now(self) -> None:
+        """Cancel every task at once, in no order."""
+        for task in self.alive():
+            task.cancel()
+
+    def _bury(self, task: Task[Any]) -> None:
+        """Give up a task that was cancelled before its first step, as asyncio does when its run ends."""
+        handle = self._alive.pop(task)
+        if handle is not None:
+            handle.coro.close()
+        task.discard()
+        self._on_end(task, None)
+
+    async def join(self) -> None:
+        """Wait until no task is left."""
+        for task in self.alive():
+            if not task.arrived and not await has_begun(lambda task=task: task.arrived):  # type: ignore[misc]
+                self._bury(task)
+        while self._alive:
+            await self._idle.wait()
+
+
+Task.__module__ = "structmode.services"

@@ -1,0 +1,281 @@
+"""Waits that also end when the run is told to stop.
+
+Theory: "should stop" is a level, not an edge. Who asks after it was set must see it, who waits must be woken, and
+neither may leave anything behind. A wait for one thing needs no second task: it runs in the caller's own task, inside
+a cancel scope that the signal cancels. Only a wait for several things needs tasks, and those live in a task group
+inside the same scope, so that the losers have been cancelled *and awaited* before the call returns.
+
+A result that has been computed is never thrown away: if the awaited thing ended, that counts, even when the stop came
+in the same instant.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from ._callers import calling_run
+from ._cancellation import without_cancellation
+from ._flag import Flag
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Waitable(Protocol[T_co]):
+    """Anything with an async `wait()`, such as an event."""
+
+    async def wait(self) -> T_co:
+        """Wait."""
+        ...
+
+
+#: What can be waited for, or run in the background: a coroutine or another awaitable, an async callable, or anything
+#: with an async `wait()`.
+WaitArg: TypeAlias = Awaitable[T] | Callable[[], Awaitable[T]] | Waitable[T]
+
+
+class StopSignal:
+    """A level that turns true once, and the waits that it cuts short."""
+
+    __slots__ = ("_event", "_quiet", "_scopes")
+
+    def __init__(self) -> None:
+        self._event = Flag()
+        # Each with the run whose task waits.
+        self._scopes: dict[anyio.CancelScope, object] = {}
+        self._quiet: Flag | None = None
+
+    def is_set(self) -> bool:
+        """Whether the signal has been given."""
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """Give the signal: every wait under `interrupts` ends."""
+        if self._event.is_set():
+            return
+        self._event.set()
+        for scope in tuple(self._scopes):
+            scope.cancel()
+
+    async def wait(self) -> None:
+        """Wait until the signal is given."""
+        await self._event.wait()
+
+    async def heard(self, run: object) -> None:
+        """Wait until every wait of the run's own tasks that the given signal cuts short has returned."""
+        while run in self._scopes.values():
+            self._quiet = Flag()
+            await self._quiet.wait()
+        # Those who wait for the signal itself are woken by now; two passes let them run, in whatever order.
+        for _ in range(2):
+            await anyio.lowlevel.checkpoint()
+
+    @contextmanager
+    def interrupts(self, timeout: float = math.inf) -> Generator[anyio.CancelScope]:
+        """Open a scope that the signal cancels, and that ends after `timeout` seconds."""
+        deadline = math.inf if timeout == math.inf else anyio.current_time() + timeout
+        with anyio.CancelScope(deadline=deadline) as scope:
+            self._scopes[scope] = calling_run()
+            try:
+                if self.is_set():
+                    scope.cancel()
+                yield scope
+            finally:
+                del self._scopes[scope]
+                if self._quiet is not None:
+                    self._quiet.set()
+
+
+async def sleep(signal: StopSignal, seconds: float) -> None:
+    """Sleep, or until the signal is given; a checkpoint in any case."""
+    if signal.is_set() or seconds <= 0:
+        await anyio.lowlevel.checkpoint()
+        return
+    with signal.interrupts():
+        await anyio.sleep(seconds)
+
+
+@dataclass
+class Outcome:
+    """How a wait ended.
+
+    Attributes:
+        done: Which of the awaited things had ended, by position, with the result of each.
+        stopped: Whether the wait was cut short by the stop signal.
+        timed_out: Whether it was given up after the timeout.
+    """
+
+    done: dict[int, Any] = field(default_factory=dict[int, Any])
+    stopped: bool = False
+    timed_out: bool = False
+
+
+async def all_of(
+    signal: StopSignal, things: Sequence[object], timeout: float = math.inf
+) -> Outcome:
+    """Wait for all of `things`, the stop signal or the timeout, whichever comes first.
+
+    The first exception that leaves one of them leaves here as it was raised, after the others have been cancelled.
+    """
+    return await _race(signal, things, timeout, enough=len(things))
+
+
+async def first_of(
+    signal: StopSignal, things: Sequence[object], timeout: float = math.inf
+) -> Outcome:
+    """Wait for the first of `things`, the stop signal or the timeout; what has not ended by then is cancelled."""
+    return await _race(signal, things, timeout, enough=min(1, len(things)))
+
+
+async def _race(
+    signal: StopSignal, things: Sequence[object], timeout: float, enough: int
+) -> Outcome:
+    coroutines = as_coroutines(things)
+    if signal.is_set():
+        close_all(coroutines)
+        await anyio.lowlevel.checkpoint()
+        return Outcome(stopped=True)
+    outcome = Outcome()
+    finished = False
+    try:
+        # A checkpoint also if none of the things waits; and what they return is not lost to it.
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        with signal.interrupts(timeout):
+            if len(coroutines) == 1:
+                outcome.done[0] = await coroutines[0]
+            elif coroutines:
+                await _run_side_by_side(coroutines, outcome, enough)
+            else:
+                await anyio.lowlevel.checkpoint()
+            finished = True
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+    finally:
+        close_all(coroutines)
+    if not finished and len(outcome.done) < enough:
+        outcome.stopped = signal.is_set()
+        outcome.timed_out = not outcome.stopped
+    return outcome
+
+
+async def _run_side_by_side(
+    coroutines: Sequence[Coroutine[Any, Any, Any]], outcome: Outcome, enough: int
+) -> None:
+    """Run each coroutine in a task of its own until enough have ended or one has failed."""
+    errors: list[BaseException] = []
+
+    async def contestant(position: int) -> None:
+        try:
+            outcome.done[position] = await coroutines[position]
+        except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            failure = without_cancellation(exc)
+            if failure is None:
+                raise
+            errors.append(failure)
+        if errors or len(outcome.done) >= enough:
+            group.cancel_scope.cancel()
+
+    try:
+        async with anyio.create_task_group() as group:
+            for position in range(len(coroutines)):
+                group.start_soon(contestant, position)
+    except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
+        if not errors:  # what a loser raised on its way out says more than that it was cancelled
+            raise
+    if errors:
+        first, *later = errors
+        for exc in later:
+            first.add_note(f"also raised while this wait was being given up: {exc!r}")
+        raise first
+
+
+def as_coroutines(things: Sequence[object]) -> list[Coroutine[Any, Any, Any]]:
+    """Make a coroutine of each thing; if one can't be awaited, close the others and say so."""
+    coroutines: list[Coroutine[Any, Any, Any]] = []
+    try:
+        _refuse_twins(things)
+        coroutines.extend(map(as_coroutine, things))
+    except BaseException:
+        close_all([*coroutines, *things])
+        raise
+    return coroutines
+
+
+def _refuse_twins(things: Sequence[object]) -> None:
+    coroutines = [thing for thing in things if inspect.iscoroutine(thing)]
+    for position, coroutine in enumerate(coroutines):
+        if any(coroutine is other for other in coroutines[:position]):
+            raise ValueError(
+                f"the same coroutine was passed twice: {coroutine!r}; it runs only once, so make another"
+            )
+
+
+def as_coroutine(thing: object) -> Coroutine[Any, Any, Any]:
+    """Make a coroutine of a coroutine, an awaitable, an event or an async callable.
+
+    Raises:
+        TypeError: If it is none of these; the error shows what may be passed.
+        ValueError: If it is a coroutine that has been awaited before.
+    """
+    check_awaitable(thing)
+    if inspect.iscoroutine(thing):
+        return thing
+    if inspect.isawaitable(thing):
+        return _awaiting(thing)
+    return _coroutine_from(_async_wait_of(thing) or thing, thing)
+
+
+def check_awaitable(thing: object) -> None:
+    """Refuse what `as_coroutine` can't make a coroutine of, without making one.
+
+    Raises:
+        TypeError: As `as_coroutine`.
+        ValueError: As `as_coroutine`.
+    """
+    if inspect.iscoroutine(thing):
+        if inspect.getcoroutinestate(thing) != inspect.CORO_CREATED:
+            raise ValueError(
+                f"{thing!r} is running already, or has run; a coroutine runs only once"
+            )
+        return
+    is_async = inspect.isawaitable(thing) or _async_wait_of(thing) is not None
+    if is_async or (callable(thing) and not isinstance(thing, type)):
+        return
+    raise TypeError(
+        f"can't wait for {thing!r}: pass a coroutine, an awaitable, an async function, "
+        "or an object with an async wait()"
+    )
+
+
+def _async_wait_of(thing: object) -> Callable[[], object] | None:
+    wait = None if isinstance(thing, type) else getattr(thing, "wait", None)
+    return wait if inspect.iscoroutinefunction(wait) else None
+
+
+def _coroutine_from(function: Any, thing: object) -> Coroutine[Any, Any, Any]:
+    made = function()
+    if inspect.iscoroutine(made):
+        return made
+    if inspect.isawaitable(made):
+        return _awaiting(made)
+    raise TypeError(
+        f"can't wait for {thing!r}: calling it gave {made!r}, which is not awaitable; is it async?"
+    )
+
+
+async def _awaiting(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def close_all(things: Sequence[object]) -> None:
+    """Close the coroutines among `things` that have not begun, so that none is dropped silently."""
+    for thing in things:
+        if inspect.iscoroutine(thing) and inspect.getcoroutinestate(thing) == inspect.CORO_CREATED:
+            thing.close()
