@@ -1,0 +1,274 @@
+"""What a class body declares to be background work: tasks, timers and crontabs.
+
+A declaration is a descriptor. It knows its place in the class by its name alone, so it is inherited, overridden and
+switched off as any attribute is: the order is that of the definitions, base classes first, and what a subclass
+overrides keeps its place. Everything that can be wrong about a declaration - a plain function, a signature that does not
+fit, an interval or a cron line that can't be read - is said while the class is made, with file and line.
+"""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from typing import Any, Literal, Protocol, TypeAlias, overload
+
+from structmode.utils.cron import CronSchedule, CronTicks
+from structmode.utils.times import Seconds, want_interval
+
+__all__ = ("CrontabTask", "ServiceTask", "TimerTask", "declared_tasks")
+
+OnError: TypeAlias = Literal["crash", "log"]
+Body: TypeAlias = Callable[[Any], Coroutine[Any, Any, Any]]
+
+
+class Doer(Protocol):
+    """What a declaration needs of the service whose work it is."""
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the work should end."""
+        ...
+
+    @property
+    def shortlabel(self) -> str:
+        """The name of the service."""
+        ...
+
+    async def sleep(self, n: Seconds) -> None:
+        """Sleep, or until the service stops."""
+
+    def itertimer(
+        self, interval: Seconds, *, max_drift_correction: float = 0.1, name: str = ""
+    ) -> AsyncIterator[float]:
+        """Iterate over the ticks of a timer."""
+        ...
+
+    def _ticks_skipped(self, name: str, count: int) -> None: ...
+    def _tick_failed(self, name: str, error: Exception) -> None: ...
+
+
+class ServiceTask:
+    """A method that a service runs in the background, from its start to its stop.
+
+    Accessed on an instance it is the method, so that it can be called and awaited by hand, in a test for instance.
+
+    Args:
+        fun: An ``async def`` that takes nothing but ``self``.
+
+    Raises:
+        TypeError: If it is anything else.
+    """
+
+    #: Whether the work comes to an end by itself.
+    finite: bool = True
+    decorator: str = "@Service.task"
+
+    def __init__(self, fun: Body) -> None:
+        check_body(fun, self.decorator)
+        self.fun = fun
+        self.name: str = fun.__name__
+        self.__doc__ = fun.__doc__
+        self.__wrapped__ = fun
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> ServiceTask: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Callable[[], Coroutine[Any, Any, Any]]: ...
+    def __get__(
+        self, instance: object, owner: type
+    ) -> ServiceTask | Callable[[], Coroutine[Any, Any, Any]]:
+        if instance is None:
+            return self
+        return self.fun.__get__(instance, owner)  # type: ignore[no-any-return]
+
+    def __call__(self, service: Any) -> Coroutine[Any, Any, Any]:
+        """Call the method for `service`."""
+        return self.fun(service)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    async def work(self, service: Doer) -> None:
+        """Do the work for `service`, until it is done or the service stops."""
+        await self.fun(service)
+
+
+class PeriodicTask(ServiceTask):
+    """A method that a service runs again and again.
+
+    Args:
+        fun: An ``async def`` that takes nothing but ``self``.
+        on_error: What an exception that leaves the method does: "crash" the service, or be
+            told in the log and as an event, after which the schedule goes on.
+
+    Raises:
+        ValueError: If `on_error` is anything else.
+    """
+
+    finite = False
+
+    def __init__(self, fun: Body, *, on_error: OnError) -> None:
+        super().__init__(fun)
+        if on_error not in {"crash", "log"}:
+            raise ValueError(f'{where(fun)}: on_error is "crash" or "log", not {on_error!r}')
+        self.on_error = on_error
+
+    async def run_once(self, service: Doer, name: str) -> None:
+        """Run the method once; what it raises goes where `on_error` says."""
+        try:
+            await self.fun(service)
+        except Exception as exc:
+            if self.on_error == "crash":
+                raise
+            service._tick_failed(name, exc)
+
+
+class TimerTask(PeriodicTask):
+    """A method that a service runs every so many seconds; see `Service.timer` for the arguments."""
+
+    decorator = "@Service.timer(interval)"
+
+    def __init__(
+        self,
+        fun: Body,
+        *,
+        interval: Seconds,
+        exec_first: bool,
+        name: str | None,
+        max_drift_correction: float,
+        on_error: OnError,
+    ) -> None:
+        super().__init__(fun, on_error=on_error)
+        self.interval = interval
+        self.exec_first = exec_first
+        self.timer_name = name
+        self.max_drift_correction = max_drift_correction
+
+    async def work(self, service: Doer) -> None:
+        """Run the method at each tick, until the service stops."""
+        name = self.timer_name or f"{service.shortlabel}.{self.name}"
+        ticks = aiter(
+            service.itertimer(
+                self.interval, name=name, max_drift_correction=self.max_drift_correction
+            )
+        )
+        if self.exec_first and not service.should_stop:
+            await self.run_once(service, name)
+        async for _ in ticks:
+            await self.run_once(service, name)
+
+
+class CrontabTask(PeriodicTask):
+    """A method that a service runs when a cron line says; see `Service.crontab` for the arguments."""
+
+    decorator = "@Service.crontab(cron_format)"
+
+    def __init__(self, fun: Body, *, schedule: CronSchedule, on_error: OnError) -> None:
+        super().__init__(fun, on_error=on_error)
+        self.schedule = schedule
+
+    async def work(self, service: Doer) -> None:
+        """Run the method at each time of the schedule, until the service stops."""
+        ticks = CronTicks(self.schedule, name=f"{service.shortlabel}.{self.name}")
+        ticks.start()
+        while True:
+            await service.sleep(ticks.delay())
+            if service.should_stop:
+                return
+            if ticks.due():
+                self._begin_run(service, ticks)
+                await self.run_once(service, ticks.name)
+
+    def _begin_run(self, service: Doer, ticks: CronTicks) -> None:
+        missed = ticks.missed
+        ticks.tick()
+        if ticks.missed > missed:
+            service._ticks_skipped(ticks.name, ticks.missed - missed)
+
+
+def timer_declaration(interval: Seconds, **settings: Any) -> Callable[[Body], TimerTask]:
+    """Return the decorator that `Service.timer` is; the interval is read now, while the class is made."""
+    if callable(interval):
+        raise TypeError(
+            f"{where(interval)}: @Service.timer needs an interval: write @Service.timer(1.0)"
+        )
+    want_interval(interval, "@Service.timer interval")
+    return partial(TimerTask, interval=interval, **settings)
+
+
+def crontab_declaration(
+    cron_format: str, timezone: datetime.tzinfo | None, on_error: OnError
+) -> Callable[[Body], CrontabTask]:
+    """Return the decorator that `Service.crontab` is; the line is read now, while the class is made."""
+    if callable(cron_format):
+        raise TypeError(
+            f"{where(cron_format)}: @Service.crontab needs a cron line: "
+            "write @Service.crontab('0 * * * *')"
+        )
+    schedule = CronSchedule(cron_format, timezone=timezone)
+    return partial(CrontabTask, schedule=schedule, on_error=on_error)
+
+
+def check_body(fun: object, decorator: str) -> None:
+    """Refuse what can't be the body of a background task, and show what can.
+
+    Raises:
+        TypeError: With the file and line of the function.
+    """
+    right = f"write\n    {decorator}\n    async def {getattr(fun, '__name__', 'work')}(self) -> None: ..."
+    if isinstance(fun, ServiceTask):
+        raise TypeError(
+            f"{where(fun.fun)}: {fun.name} is a background task already; decorate it once"
+        )
+    if inspect.isasyncgenfunction(fun):
+        raise TypeError(
+            f"{where(fun)}: {decorator} takes a coroutine function, but this one yields; {right}"
+        )
+    if not inspect.iscoroutinefunction(fun):
+        raise TypeError(
+            f"{where(fun)}: {decorator} takes an `async def`, but this is {fun!r}; {right}"
+        )
+    try:
+        inspect.signature(fun).bind("self")
+    except TypeError as exc:
+        raise TypeError(
+            f"{where(fun)}: a background task is called with nothing but self, which does not fit ({exc}); {right}"
+        ) from None
+
+
+def where(fun: object) -> str:
+    """Return file and line of a function, or else its repr."""
+    code = getattr(inspect.unwrap(fun) if callable(fun) else fun, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(fun)
+
+
+def declared_tasks(cls: type) -> tuple[ServiceTask, ...]:
+    """Return what `cls` and its bases declare, in order of definition, base classes first.
+
+    An attribute set to None switches a task off.
+
+    Raises:
+        TypeError: If a task is overridden by something that is neither a task nor None.
+    """
+    found: dict[str, ServiceTask] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, ServiceTask):
+                found[name] = value
+            elif name in found and value is None:
+                del found[name]
+            elif name in found:
+                raise TypeError(
+                    f"{base.__qualname__}.{name} overrides a background task with {value!r}: decorate it as the task was, "
+                    f"or switch the task off with `{name} = None`"
+                )
+    return tuple(found.values())
+
+
+for _public in (ServiceTask, PeriodicTask, TimerTask, CrontabTask):
+    _public.__module__ = "structmode.services"

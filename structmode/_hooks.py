@@ -1,0 +1,64 @@
+"""The hooks of a service: what they are, and the check that each is async or not, as it must be."""
+
+from __future__ import annotations
+
+import inspect
+from types import FunctionType
+from typing import NoReturn
+
+from structmode._declare import where
+
+__all__ = ("ServiceCallbacks", "check_hooks")
+
+
+class ServiceCallbacks:
+    """The hooks of a service, to be overridden.
+
+    All are called in the service's own task, in the order below; any of them may raise, wait, add contexts, futures and
+    other services.
+    """
+
+    async def on_first_start(self) -> None:
+        """The service starts for the first time; not called in a restart."""
+
+    async def on_start(self) -> None:
+        """The service is starting; its tasks and children are not there yet."""
+
+    async def on_started(self) -> None:
+        """The service, its tasks and its children have started."""
+
+    async def on_stop(self) -> None:
+        """The service is about to stop; its tasks and children are still there. Called if `on_start` returned."""
+
+    async def on_shutdown(self) -> None:
+        """The service has stopped; nothing that it ran or held is left. Called if `on_start` returned."""
+
+    async def on_restart(self) -> None:
+        """The service is about to start again, in a restart."""
+
+
+ASYNC_HOOKS = ("on_first_start", "on_start", "on_started", "on_stop", "on_shutdown", "on_restart")
+SYNC_HOOKS = ("__post_init__", "on_init", "on_init_dependencies")
+
+
+def check_hooks(cls: type) -> None:
+    """Refuse hooks that are async where they must not be, or the other way round, while the class is made."""
+    for name in (*ASYNC_HOOKS, *SYNC_HOOKS):
+        hook = inspect.getattr_static(cls, name, None)  # a mixin's counts as well
+        if isinstance(hook, FunctionType) and inspect.iscoroutinefunction(hook) != (
+            name in ASYNC_HOOKS
+        ):
+            _refuse_hook(cls, name, hook)
+
+
+def _refuse_hook(cls: type, name: str, hook: FunctionType) -> NoReturn:
+    right = f"async def {name}(self)" if name in ASYNC_HOOKS else f"def {name}(self)"
+    kind = (
+        "is awaited, so it must be async"
+        if name in ASYNC_HOOKS
+        else "is called, not awaited, so it must not be async"
+    )
+    raise TypeError(f"{where(hook)}: {cls.__qualname__}.{name} {kind}: write `{right}`")
+
+
+ServiceCallbacks.__module__ = "structmode.services"

@@ -1,0 +1,169 @@
+"""A service as the engine sees it.
+
+The engine knows a face only through its `Unit` protocol. Here the steps of a run become the hooks that a service has and
+the lines that it logs, in mode's order and mode's words.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Protocol
+
+from structmode import _engine as engine
+from structmode._declare import Doer, ServiceTask
+from structmode.exceptions import StructmodeError
+from structmode.utils.logging import CompositeLogger
+from structmode.utils.times import want_seconds
+from structmode.utils.trees import Node
+
+__all__ = ("ServiceUnit",)
+
+
+class Face(Doer, Protocol):
+    """What the unit needs of its service."""
+
+    log: CompositeLogger
+    restart_count: int
+    wait_for_shutdown: bool
+    shutdown_timeout: float
+    drain_timeout: float
+    _life: engine.Life
+    _declared: ClassVar[tuple[ServiceTask, ...]]
+
+    @property
+    def beacon(self) -> Node[Any]: ...
+    def __post_init__(self) -> None: ...
+    def on_init_dependencies(self) -> Iterable[Any]: ...
+    def add_dependency(self, service: Any) -> Any: ...
+    def _log_mundane(self, message: str) -> None: ...
+
+
+class ServiceUnit:
+    """A service as the engine sees it: the steps of its life, each with its hook and its log line."""
+
+    def __init__(self, service: Face) -> None:
+        self._service = service
+        # The dependencies that __post_init__ added, to be dropped before it is called again.
+        self._initial: list[Face] = []
+        self._noting = False
+
+    @property
+    def label(self) -> str:
+        return self._service.shortlabel
+
+    @property
+    def stop_timeout(self) -> float:
+        return self._seconds("shutdown_timeout")
+
+    @property
+    def drain_timeout(self) -> float:
+        return self._seconds("drain_timeout")
+
+    def _seconds(self, setting: str) -> float:
+        try:
+            return want_seconds(getattr(self._service, setting))
+        except (TypeError, ValueError) as exc:
+            raise type(exc)(f"{type(self._service).__qualname__}.{setting}: {exc}") from None
+
+    @property
+    def subject(self) -> Face:
+        return self._service
+
+    async def renew(self) -> None:
+        service = self._service
+        service.restart_count += 1
+        initial, self._initial = self._initial, []
+        for child in initial:
+            if child._life.parent is service._life:
+                service._life.drop_child(child._life)
+        service.__post_init__()
+        await self._hook("on_restart")
+
+    async def first_set_up(self) -> None:
+        service = self._service
+        for child in service.on_init_dependencies() or ():
+            service.add_dependency(child)
+        await self._hook("on_first_start")
+
+    async def set_up(self) -> None:
+        self._service._log_mundane("Starting...")
+        await self._hook("on_start")
+
+    def work(self) -> list[engine.Task[Any]]:
+        service = self._service
+        return [
+            engine.Task(
+                declared.work(service),
+                f"{service.shortlabel}.{declared.name}",
+                finite=declared.finite,
+            )
+            for declared in service._declared
+        ]
+
+    async def ready(self) -> None:
+        self._service._log_mundane("Started.")
+        await self._hook("on_started")
+
+    async def tear_down(self) -> None:
+        try:
+            self._service._log_mundane("Stopping...")
+        finally:  # a log that fails is no reason to skip the hook
+            await self._hook("on_stop")  # noqa: ASYNC102 - the wait shields itself, and is bounded
+
+    async def hold(self) -> None:
+        service = self._service
+        try:
+            service._log_mundane("-Stopped!")
+        finally:
+            if service.wait_for_shutdown:
+                await service._life.current.permission.wait()  # noqa: ASYNC102 - the wait shields itself, and is bounded
+
+    async def farewell(self) -> None:
+        await self._hook("on_shutdown")
+        self._service._log_mundane("-Shutdown complete!")
+
+    async def _hook(self, name: str) -> None:
+        awaitable = getattr(self._service, name)()
+        if not inspect.isawaitable(awaitable):
+            raise TypeError(
+                f"{type(self._service).__qualname__}.{name} must be async; it returned {awaitable!r}"
+            )
+        await awaitable
+
+    def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
+        log = self._service.log
+        what = f"{type(exc).__name__}: {exc}" if isinstance(exc, StructmodeError) else repr(exc)
+        match fate:
+            case "crash":
+                log.error("Crashed in %s: %s", origin, what)
+            case "stop":
+                log.error("Failed while stopping, in %s: %s", origin, what)
+            case "later":
+                log.error("One more failure, in %s: %s", origin, what, exc_info=exc)
+            case "unreceived":
+                log.error("A failure that nobody receives, in %s: %s", origin, what, exc_info=exc)
+
+    def on_child_released(self, child: engine.Unit) -> None:
+        if isinstance(child, ServiceUnit):
+            child.subject.beacon.detach(self._service.beacon)
+
+    def noting_children(self) -> AbstractContextManager[None]:
+        """Note what is added inside as what `__post_init__` adds."""
+        return _Noting(self)
+
+    def note_child(self, child: Face) -> None:
+        if self._noting:
+            self._initial.append(child)
+
+
+class _Noting(AbstractContextManager[None]):
+    def __init__(self, unit: ServiceUnit) -> None:
+        self._unit = unit
+
+    def __enter__(self) -> None:
+        self._unit._noting = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._unit._noting = False

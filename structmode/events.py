@@ -1,0 +1,46 @@
+"""What happens in the lives of services, told as it happens: for logs, metrics, probes and live views.
+
+    def on_event(event: LifecycleEvent) -> None:
+        print(type(event).__name__, event.subject)
+
+    unsubscribe = subscribe(on_event)
+
+Every event carries its `subject`, the service it happened to, and what else there is to know. Listeners are called at
+once, in the task where it happened, in the order they subscribed; they must not wait. Without a listener, nothing is
+even made.
+"""
+
+from __future__ import annotations
+
+from structmode._engine import (
+    Crashed as Crashed,
+    LifecycleEvent as LifecycleEvent,
+    Listener as Listener,
+    Restarting as Restarting,
+    Started as Started,
+    StartFailed as StartFailed,
+    Starting as Starting,
+    StopOverdue as StopOverdue,
+    Stopped as Stopped,
+    Stopping as Stopping,
+    TaskEnded as TaskEnded,
+    TickFailed as TickFailed,
+    TicksSkipped as TicksSkipped,
+    subscribe as subscribe,
+)
+
+__all__ = (
+    "Crashed",
+    "LifecycleEvent",
+    "Restarting",
+    "StartFailed",
+    "Started",
+    "Starting",
+    "StopOverdue",
+    "Stopped",
+    "Stopping",
+    "TaskEnded",
+    "TickFailed",
+    "TicksSkipped",
+    "subscribe",
+)

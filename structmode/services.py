@@ -1,0 +1,1037 @@
+"""Services: what is started, stopped, restarted and made of other services.
+
+This is mode's face of the engine. A `Service` holds a `Life` of the engine, and its methods are a few lines each onto it;
+what the engine asks back goes through a `ServiceUnit`, which turns the steps of a run into the hooks and log lines that
+services have. Neither scopes nor task groups are opened here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+import logging
+import math
+import weakref
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+)
+from functools import wraps
+from types import TracebackType
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
+
+import anyio
+import anyio.lowlevel
+
+from structmode import _engine as engine
+from structmode._declare import (
+    Body,
+    CrontabTask,
+    OnError,
+    ServiceTask,
+    TimerTask,
+    crontab_declaration,
+    declared_tasks,
+    timer_declaration,
+    where,
+)
+from structmode._diag import Diag
+from structmode._engine import Task, WaitArg
+from structmode._hooks import ServiceCallbacks, check_hooks
+from structmode._unit import ServiceUnit
+from structmode._waits import WaitResult, WaitResults, wait_result, wait_results
+from structmode.exceptions import LifecycleError
+from structmode.timers import Timer
+from structmode.types.services import DiagT, ServiceT
+from structmode.utils.logging import CompositeLogger, get_logger, level_number
+from structmode.utils.times import Seconds, want_seconds
+from structmode.utils.trees import Node
+from structmode.utils.types.trees import NodeT
+
+__all__ = (
+    "CrontabTask",
+    "Diag",
+    "Service",
+    "ServiceBase",
+    "ServiceCallbacks",
+    "ServiceTask",
+    "Task",
+    "TimerTask",
+    "WaitResult",
+    "WaitResults",
+    "crontab",
+    "task",
+    "timer",
+)
+
+T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
+S = TypeVar("S", bound="Service")
+
+
+# The coroutines that have been handed to a service; each runs only once.
+_claimed: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class _Uninitialised:
+    """Stands for an attribute that ``Service.__init__`` makes; being asked for it means that was never called."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:
+            return self
+        raise LifecycleError(
+            f"{type(instance).__qualname__} was not initialised as a service",
+            f"Its __init__ must call super().__init__(**kwargs) before it uses the service; or use __post_init__(self) instead"
+            f" of __init__ (see {where(type(instance).__init__)})",
+        )
+
+
+def _check_settings(cls: type[Service]) -> None:
+    """Refuse settings in a class body that can't be used, while the class is made."""
+    _check_setting(cls, "mundane_level", level_number)
+    for name in ("shutdown_timeout", "drain_timeout"):
+        _check_setting(cls, name, want_seconds)
+
+
+def _check_setting(cls: type[Service], name: str, read: Callable[[Any], object]) -> None:
+    value = inspect.getattr_static(cls, name)
+    if hasattr(value, "__get__"):  # a property will be read when there is an instance
+        return
+    try:
+        read(value)
+    except (TypeError, ValueError) as exc:
+        raise type(exc)(f"{cls.__qualname__}.{name}: {exc}") from None
+
+
+def _has_own_logger(cls: type) -> bool:
+    """Whether the logger in a class body is the one that every service class gets, and nobody's choice."""
+    return vars(cls).get("_module_logger") is vars(cls)["logger"]
+
+
+class ServiceBase(ServiceT):
+    """What services have apart from a life: a log of their own, and a place for class-level settings.
+
+    Args:
+        beacon: Accepted for subclasses.
+        loop: Accepted for programs written for mode; a service finds its event loop when it is started.
+    """
+
+    #: Whether the class is only there to be a base of others. Not inherited.
+    abstract: ClassVar[bool] = True
+
+    #: The logger of the service; that of its module unless a class says otherwise.
+    logger: logging.Logger = get_logger(__name__)
+
+    #: Log methods that put the name and depth of the service before each message.
+    log: CompositeLogger = _Uninitialised()  # type: ignore[assignment]
+
+    _module_logger: ClassVar[logging.Logger] = logger
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "abstract" not in vars(cls):
+            cls.abstract = False
+        if not any("logger" in vars(base) and not _has_own_logger(base) for base in cls.__mro__):
+            cls.logger = cls._module_logger = get_logger(cls.__module__)
+
+    def __init__(self, *, beacon: NodeT[Any] | None = None, loop: Any = None) -> None:
+        if type(self).abstract:
+            raise TypeError(
+                f"{type(self).__qualname__} is abstract: make a subclass of it, and an instance of that"
+            )
+        self.log = CompositeLogger(self.logger, self._format_log)
+        super().__init__(beacon=beacon, loop=loop)
+
+    def _format_log(self, severity: int, message: str, *args: Any, **kwargs: Any) -> str:
+        prefix = f"[^{'-' * (self.beacon.depth - 1)}{self.shortlabel}]: "
+        return (prefix.replace("%", "%%") if args else prefix) + message
+
+    @property
+    def loop(self) -> Any:
+        """The running asyncio event loop.
+
+        Raises:
+            RuntimeError: On trio, and where no event loop runs.
+        """
+        try:
+            return engine.running_asyncio_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{type(self).__qualname__}.loop is the running asyncio event loop, and there is none here. What works on every "
+                "backend: anyio.lowlevel.current_token() to name the loop, self.add_future() to run something on it, "
+                "anyio.current_time() for its clock"
+            ) from None
+
+
+class Service(ServiceBase, ServiceCallbacks):
+    """Something that is started, stopped and restarted, and that may be made of other such things.
+
+    A service belongs to exactly one owner while it runs: an ``async with`` block, its parent service, a worker, or, after
+    a bare `start`, the event loop. All that it runs - tasks, timers, futures, contexts, children - ends before it does.
+
+        class Greeter(Service):
+            @Service.timer(1.0)
+            async def greet(self) -> None:
+                print("hello")
+
+        async def main() -> None:
+            async with Greeter():
+                await anyio.sleep(3)
+
+        anyio.run(main)
+
+    All methods that wait are checkpoints, may be called from any task of the event loop that the service runs on, and
+    may be cancelled. Methods are not thread-safe.
+
+    Unlike in mode, a crash leaves the ``async with`` block as the exception that it is, and a failed start is undone.
+
+    Args:
+        beacon: A node below which the service is shown in the tree, until it is added to another service.
+        loop: Accepted for programs written for mode, and ignored.
+    """
+
+    abstract: ClassVar[bool] = False
+
+    #: The class of `diag`.
+    Diag: type[DiagT] = Diag
+
+    #: Whether a stop waits, after everything was told to end, until `set_shutdown` is called.
+    wait_for_shutdown: bool = False
+
+    #: How long a stop may take in all, children included, in seconds. What is left then is cancelled.
+    shutdown_timeout: float = 60.0
+
+    #: How long tasks may take to end by themselves when the service stops, before they are cancelled, in seconds.
+    drain_timeout: float = 0.0
+
+    #: How often this service has been restarted.
+    restart_count: int = 0
+
+    #: The log level for what is mundane, such as starting and stopping.
+    mundane_level: str = "info"
+
+    #: The supervisor that looks after this service, if there is one.
+    supervisor: Any = None
+
+    #: What the service is doing at the moment.
+    diag: DiagT = _Uninitialised()  # type: ignore[assignment]
+
+    _life: engine.Life = _Uninitialised()  # type: ignore[assignment]
+    _beacon: Node[Any] = _Uninitialised()  # type: ignore[assignment]
+    _declared: ClassVar[tuple[ServiceTask, ...]] = ()
+    _block: engine.OwnedBlock | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_hooks(cls)
+        _check_settings(cls)
+        cls._declared = declared_tasks(cls)
+
+    def __init__(self, *, beacon: NodeT[Any] | None = None, loop: Any = None) -> None:
+        self._beacon = Node(self, parent=beacon)
+        self._unit = ServiceUnit(self)
+        self._life = engine.Life(self._unit)
+        super().__init__(beacon=beacon, loop=loop)
+        self.diag = self.Diag(self)
+        self.on_init()
+        with self._unit.noting_children():
+            self.__post_init__()
+
+    # -- Hooks that do not wait
+
+    def __post_init__(self) -> None:
+        """The service has been made, or is about to start again; add attributes and dependencies here.
+
+        Called in a restart too, after the dependencies that it added the last time have been dropped.
+        """
+
+    def on_init(self) -> None:
+        """The service has been made; called once, before `__post_init__`."""
+
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        """Return the services that start and stop with this one; called when it starts for the first time."""
+        return ()
+
+    # -- What it is
+
+    @property
+    def started(self) -> bool:
+        """Whether it has been started, and has not yet stopped. True in all its hooks but `on_init`."""
+        return self._life.alive
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a failure has reached it: its own, that of a service it owns, or that of the service that owns it."""
+        return self.crash_reason is not None
+
+    @property
+    def crash_reason(self) -> BaseException | None:
+        """The exception that it crashed with; None if it did not, or has been started or reset since."""
+        return self._life.current.crash_reason
+
+    @property
+    def failures(self) -> Sequence[BaseException]:
+        """All that went wrong in the current run, or the last one, in order; the first is what leaves it."""
+        return tuple(self._life.current.failures)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether it must stop: it has been told to, or something in its tree has crashed, or it has stopped."""
+        return self._life.signal.is_set()
+
+    @property
+    def state(self) -> str:
+        """Its state: init, starting, running, stopping, shutdown, restarting or crashed.
+
+        A start that failed leaves it in "init", as if it had never been started.
+        """
+        run = self._life.current
+        if self._life.restarting or (run.restarting and run.state is engine.State.STARTING):
+            return "restarting"
+        if run.crash_reason is not None:
+            return "crashed"
+        if run.state is engine.State.STOPPED:
+            return "shutdown" if run.was_up else "init"
+        if run.state.alive:
+            return "stopping" if run.stop_requested else run.state.value
+        return "init"
+
+    @property
+    def label(self) -> str:
+        """Its name in graphs and reports."""
+        return type(self).__name__
+
+    @property
+    def shortlabel(self) -> str:
+        """Its name in the log."""
+        return self.label
+
+    @property
+    def beacon(self) -> Node[Any]:
+        """Its place in the tree of services."""
+        return self._beacon
+
+    @property
+    def exit_stack(self) -> ExitStack:
+        """The stack of its contexts, for code that knows an `ExitStack`.
+
+        What is added here is closed together with async contexts, last-in first-out, when the service stops.
+        """
+        return self._life.upcoming.contexts.sync
+
+    @property
+    def async_exit_stack(self) -> AsyncExitStack:
+        """The stack of its contexts, for code that knows an `AsyncExitStack`; closed when the service stops.
+
+        ``enter_async_context`` enters and leaves the context in a task of its own, as `add_async_context` does.
+        """
+        return self._life.upcoming.contexts
+
+    def __repr__(self) -> str:
+        if "_life" not in vars(self):
+            return f"<{type(self).__name__}: not initialised>"
+        return f"<{self.label}: {self.state}{self._repr_tasks()}{self._repr_info()}>"
+
+    def _repr_tasks(self) -> str:
+        count = len(self._life.current.tasks)
+        return f", {count} task{'s' if count != 1 else ''}" if self._life.alive else ""
+
+    def _repr_info(self) -> str:
+        """Return what a subclass wants to say of itself in its `repr`."""
+        return ""
+
+    # -- Life
+
+    async def __aenter__(self) -> Self:
+        block = self._life.block()
+        await block.__aenter__()
+        self._block = block
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        block, self._block = self._block, None
+        if block is None:
+            raise LifecycleError(
+                f"{self.label} is not in an `async with` block", "Write: async with service: ..."
+            )
+        return await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself, and is bounded
+
+    async def start(self) -> None:
+        """Start the service; returns when `on_started` has returned.
+
+        Its owner is the ``async with`` block it is in, or else its parent, if that runs, or else the event loop run,
+        which stops it at its end with a `ResourceWarning`. A start that fails, or whose caller is cancelled, is undone in
+        reverse order before the error leaves; the service may then be started again.
+
+        Raises:
+            LifecycleError: If it runs already, or its parent is stopping.
+            StartAborted: If it was told to stop before it had started.
+            BaseException: What made the start fail, as it was raised.
+        """
+        await self._life.start()
+
+    async def maybe_start(self) -> bool:
+        """Start the service, unless it runs.
+
+        If another task is starting it, this waits until it has started.
+
+        Returns:
+            True if this call started it.
+
+        Raises:
+            BaseException: What made the start fail, as for `start`.
+        """
+        return await self._life.maybe_start()
+
+    async def stop(self) -> None:
+        """Stop the service; returns when nothing of it is left.
+
+        Any number of tasks may call it, of one stop: `on_stop` runs once, and all return after the one stop. From a hook
+        of the service, or of one that it owns, it returns at once, and the stop follows. From one of the service's tasks
+        the caller is cancelled as part of the stop. If the caller is cancelled, the stop goes on. Before a start, and
+        after a stop, it does nothing.
+
+        Raises:
+            ShutdownTimeout: If it took longer than `shutdown_timeout`; what was left has been cancelled.
+            BaseException: What else went wrong in the stop of a service that had been well until then.
+        """
+        await self._life.stop()
+
+    async def restart(self) -> None:
+        """Stop the service and start it again, in the same owner; returns when it has started.
+
+        The new run starts with fresh state: late calls from what is left of the old one do nothing. From inside the
+        service it behaves as `stop` does, and the new start follows. If nobody waits for the new start and it fails, that
+        is a crash.
+
+        Raises:
+            StartAborted: If it was stopped for good before it had started again.
+            BaseException: What made the stop or the new start fail, as it was raised.
+        """
+        await self._life.restart()
+
+    async def crash(self, reason: BaseException) -> None:
+        """Crash the service, its children and all services above it; returns at once, and the stop follows.
+
+        A service that does not run can't crash: the reason is logged then.
+
+        Args:
+            reason: The exception that will leave the owner's block.
+
+        Raises:
+            TypeError: If it is no exception.
+        """
+        if not isinstance(reason, BaseException):
+            raise TypeError(
+                f"crash() takes the exception that is the reason, as in crash(RuntimeError('...')); not {reason!r}"
+            )
+        await anyio.lowlevel.checkpoint()
+        self._life.current.check_loop("crash()")
+        self._life.fail(reason, "crash()")
+
+    def service_reset(self) -> None:
+        """Make a stopped service as new: no crash, no failures, state "init". `start` does this by itself.
+
+        Raises:
+            LifecycleError: If it runs.
+        """
+        self._life.forget()
+
+    def set_shutdown(self) -> None:
+        """Allow a stop to be completed, where `wait_for_shutdown` asks for that; counts for the current run."""
+        run = self._life.addressed_or_current()
+        if run is not None:
+            run.permission.set()
+
+    # -- Other services
+
+    def add_dependency(self, service: ServiceTX) -> ServiceTX:
+        """Make `service` start and stop with this one.
+
+        Added before the start or in a hook up to `on_start`, it is started after this service's own tasks. Added to a
+        service that runs, it is only registered: see `add_runtime_dependency`. What a service's own code adds while it
+        runs is dropped when that run is over, since that code will run again; what `on_first_start` adds stays.
+
+        Returns:
+            The service.
+
+        Raises:
+            TypeError: If it is no service.
+            LifecycleError: If it is this service or one above it, or if it runs elsewhere.
+        """
+        child = _want_service(service, "add_dependency")
+        self._life.add_child(child._life)
+        if child.beacon.parent is not self.beacon:
+            child.beacon.reattach(self.beacon)
+        self._unit.note_child(child)
+        return service
+
+    async def add_runtime_dependency(self, service: ServiceTX) -> ServiceTX:
+        """Make `service` start and stop with this one, and start it now, if this one runs.
+
+        Returns:
+            The service.
+
+        Raises:
+            LifecycleError: As `add_dependency`; also if this service is stopping.
+            BaseException: What made the start fail, as it was raised; the service has been removed again then.
+        """
+        child = _want_service(service, "add_runtime_dependency")
+        self.add_dependency(service)
+        if not self._life.alive:
+            await anyio.lowlevel.checkpoint()
+            return service
+        try:
+            await child._life.start_as_child()
+        except BaseException:
+            if not child._life.alive:
+                self._life.drop_child(child._life)
+            raise
+        return service
+
+    async def remove_dependency(self, service: ServiceTX) -> ServiceTX:
+        """Stop a service that was added to this one, and forget it.
+
+        Returns:
+            The service.
+
+        Raises:
+            LifecycleError: If it was not added to this one.
+            BaseException: What went wrong in its stop; it has been removed then.
+        """
+        child = _want_service(service, "remove_dependency")
+        if child._life.parent is not self._life:
+            raise LifecycleError(
+                f"{child.label} can't be removed from {self.label}: it is not one of its dependencies",
+                f"It belongs to {child.beacon.parent.data.label}"
+                if child.beacon.parent
+                else "It belongs to no service",
+            )
+        await self._life.remove_child(child._life)
+        return service
+
+    async def join_services(self, services: Sequence[ServiceT]) -> None:
+        """Start `services` as dependencies of this one, and wait until this one is told to stop.
+
+        They are stopped with it, in reverse order.
+        """
+        for service in services:
+            await self.add_runtime_dependency(service)
+        await self.wait_until_stopped()
+
+    # -- Work
+
+    @classmethod
+    def task(cls, fun: Body | None = None) -> ServiceTask:
+        """Declare a method to be run in the background while the service runs.
+
+        An exception that leaves it crashes the service; it may return. It is cancelled when the service stops, after
+        `drain_timeout`. Overriding it in a subclass keeps its place; setting it to None there switches it off.
+
+            @Service.task
+            async def watch(self) -> None:
+                while not self.should_stop:
+                    await self.sleep(1.0)
+
+        Raises:
+            TypeError: If it is no ``async def`` that takes nothing but ``self``.
+        """
+        return ServiceTask(cast("Body", fun))  # None, from parentheses, is refused there
+
+    @classmethod
+    def timer(
+        cls,
+        interval: Seconds,
+        *,
+        exec_first: bool = False,
+        name: str | None = None,
+        max_drift_correction: float = 0.1,
+        on_error: OnError = "crash",
+    ) -> Callable[[Body], TimerTask]:
+        """Declare a method to be run every so many seconds while the service runs.
+
+        The schedule is absolute: it does not shift with the time that the method takes. Ticks that a run overlaps are
+        left out.
+
+        Args:
+            interval: The time from tick to tick: seconds, a timedelta, or a string.
+            exec_first: Whether it runs once at the start already.
+            name: How the timer is called in the log; by default "Service.method".
+            max_drift_correction: The seconds by which a tick may come early to make up for a late one.
+            on_error: What an exception that leaves the method does: "crash" the service, or "log": it is logged with
+                its traceback, told as an event, and the schedule goes on.
+
+        Raises:
+            ValueError: If the interval is not above zero, or can't be read.
+        """
+        declare = timer_declaration(
+            interval,
+            exec_first=exec_first,
+            name=name,
+            max_drift_correction=max_drift_correction,
+            on_error=on_error,
+        )
+        Timer(
+            interval, max_drift_correction=max_drift_correction
+        )  # refuses a correction it can't use
+        return declare
+
+    @classmethod
+    def crontab(
+        cls,
+        cron_format: str,
+        *,
+        timezone: datetime.tzinfo | None = None,
+        on_error: OnError = "crash",
+    ) -> Callable[[Body], CrontabTask]:
+        """Declare a method to be run at the times that a cron line names, while the service runs.
+
+        It never runs twice for one time. Where clocks change, a line with a fixed hour runs once for each day it names,
+        and one that runs every hour or more often goes by elapsed time. A time that has passed while the service was
+        busy is made up for once, and logged.
+
+        Args:
+            cron_format: The line: minute, hour, day of month, month, day of week.
+            timezone: The zone in which it is read; UTC by default.
+            on_error: What an exception that leaves the method does; see `timer`.
+
+        Raises:
+            ValueError: If the line can't be read.
+        """
+        return crontab_declaration(cron_format, timezone, on_error)
+
+    def add_future(self, coro: WaitArg[T], *, name: str | None = None) -> Task[T]:
+        """Run something in the background, as a task of this service.
+
+        Before the start it is kept until then. On a service that is stopping it is not run at all: its handle counts as
+        cancelled. An exception that leaves it crashes the service. It is cancelled when the service stops, after
+        `drain_timeout`.
+
+        Args:
+            coro: A coroutine, an awaitable, or an async callable.
+            name: How the task is called in reports.
+
+        Returns:
+            A handle: await it for the result; ``cancel()``, ``done()``, ``result()`` and so on work as on a future.
+            Unlike an asyncio future, it is not cancelled when somebody who awaits it is.
+
+        Raises:
+            TypeError: If it can't be run.
+            ValueError: If it is a coroutine that runs already, or was passed before.
+        """
+        run = self._life.addressed_or_upcoming()
+        if run is not None:
+            run.check_loop("add_future()")
+        _claim(coro)
+        handle: Task[T] = Task(engine.as_coroutine(coro), name or _name_of(coro))
+        if run is None:
+            handle.discard()
+            return handle
+        return run.spawn(handle)
+
+    @classmethod
+    def from_awaitable(
+        cls, coro: WaitArg[Any], *, name: str | None = None, **kwargs: Any
+    ) -> Service:
+        """Make a service whose work is `coro`: it runs in the background from start to stop.
+
+        `start` does not wait for it. A coroutine can run only once, so a service that is to be restarted needs an async
+        callable.
+
+        Args:
+            coro: A coroutine, an awaitable, or an async callable.
+            name: The name of the service; by default that of `coro`.
+            **kwargs: Arguments of the service class.
+
+        Raises:
+            TypeError: If it can't be run.
+            ValueError: If it is a coroutine that runs already, or was passed before.
+        """
+        _claim(coro)
+        return _AwaitableService(coro, name or _name_of(coro), **kwargs)
+
+    def itertimer(
+        self,
+        interval: Seconds,
+        *,
+        max_drift_correction: float = 0.1,
+        sleep: Callable[[float], Awaitable[object]] | None = None,
+        clock: Callable[[], float] | None = None,
+        name: str = "",
+        loop: Any = None,
+    ) -> AsyncIterator[float]:
+        """Iterate over the ticks of a timer, until the service stops.
+
+        It waits a full interval before the first iteration, and gives the seconds until the next tick. The schedule is
+        absolute, as for `timer`. It is no async generator: leaving the loop early leaves nothing behind.
+
+        Args:
+            interval: The time from tick to tick: seconds, a timedelta, or a string.
+            max_drift_correction: The seconds by which a tick may come early to make up for a late one.
+            sleep: What to sleep with; by default `Service.sleep`, which ends when the service stops.
+            clock: What to tell the time by; by default the event loop's clock.
+            name: How the timer is called in the log.
+            loop: Accepted for programs written for mode, and ignored.
+
+        Raises:
+            ValueError: If the interval is not above zero, or can't be read.
+        """
+        ticking = Timer(
+            interval,
+            max_drift_correction=max_drift_correction,
+            name=name or self.shortlabel,
+            clock=clock or anyio.current_time,
+            sleep=sleep or self.sleep,
+        )
+        return _ServiceTicks(self, ticking)
+
+    def _ticks_skipped(self, name: str, count: int) -> None:
+        engine.emit(engine.TicksSkipped, self, name, count)
+
+    def _tick_failed(self, name: str, error: Exception) -> None:
+        engine.emit(engine.TickFailed, self, name, error)
+        self.log.error("%s failed, and goes on: %r", name, error, exc_info=error)
+
+    # -- Waiting
+
+    async def sleep(self, n: Seconds, *, loop: Any = None) -> None:
+        """Sleep for `n` seconds, or until the service stops or crashes.
+
+        Args:
+            n: Seconds, a timedelta, or a string; zero and less is a mere checkpoint.
+            loop: Accepted for programs written for mode, and ignored.
+        """
+        await engine.sleep(self._signal("sleep()"), want_seconds(n))
+
+    @overload
+    async def wait(self, *, timeout: Seconds | None = None) -> WaitResult[None]: ...
+    @overload
+    async def wait(
+        self, coro: WaitArg[T], /, *, timeout: Seconds | None = None
+    ) -> WaitResult[T]: ...
+    @overload
+    async def wait(
+        self,
+        first: WaitArg[Any],
+        second: WaitArg[Any],
+        /,
+        *more: WaitArg[Any],
+        timeout: Seconds | None = None,
+    ) -> WaitResult[list[Any]]: ...
+    async def wait(self, *coros: WaitArg[Any], timeout: Seconds | None = None) -> WaitResult[Any]:
+        """Wait for something to end, or until the service stops or crashes, or the timeout passes.
+
+        What has not ended by then is cancelled, and has ended when this returns.
+
+        Args:
+            *coros: What to wait for: coroutines, awaitables, async callables, or events. With several, all of them; the
+                result is a list then. With none, the stop itself.
+            timeout: Seconds after which to give up.
+
+        Returns:
+            ``(result, stopped)``. After a timeout, ``stopped`` is False and ``.timed_out`` is True.
+
+        Raises:
+            BaseException: What leaves one of the awaited things.
+        """
+        if not coros:
+            return await self._wait_for_stop(timeout)
+        if len(coros) > 1:
+            return await self.wait_many(coros, timeout=timeout)
+        signal, limit = self._prepare_wait(coros, timeout)
+        outcome = await engine.all_of(signal, coros, limit)
+        return wait_result(outcome, outcome.done.get(0))
+
+    async def wait_many(
+        self, coros: Iterable[WaitArg[Any]], *, timeout: Seconds | None = None
+    ) -> WaitResult[list[Any]]:
+        """Wait for all of several things; otherwise as `wait`.
+
+        Returns:
+            ``(results, stopped)``, the results in the order of the arguments.
+        """
+        things = list(coros)
+        signal, limit = self._prepare_wait(things, timeout)
+        outcome = await engine.all_of(signal, things, limit)
+        complete = not (outcome.stopped or outcome.timed_out)
+        return wait_result(
+            outcome, [outcome.done[i] for i in range(len(things))] if complete else None
+        )
+
+    async def wait_first(
+        self, *coros: WaitArg[Any], timeout: Seconds | None = None
+    ) -> WaitResults:
+        """Wait for the first of several things; the others are cancelled. Otherwise as `wait`.
+
+        Returns:
+            ``(done, results, stopped)``: what had ended, as it was passed, and the result of each.
+        """
+        signal, limit = self._prepare_wait(coros, timeout)
+        outcome = await engine.first_of(signal, coros, limit)
+        return wait_results(outcome, coros)
+
+    async def wait_for_stopped(self, *coros: WaitArg[Any], timeout: Seconds | None = None) -> bool:
+        """Wait as `wait` does, and tell only whether the service stops.
+
+        Returns:
+            True if the wait was cut short because the service stops; False also after a timeout.
+        """
+        return (await self.wait(*coros, timeout=timeout)).stopped
+
+    async def wait_until_stopped(self) -> None:
+        """Wait until the service is told to stop, or crashes; before a start, until that happens in its next run."""
+        await self._signal("wait_until_stopped()").wait()
+
+    def _signal(self, call: str) -> engine.StopSignal:
+        self._life.current.check_loop(call)
+        return self._life.signal
+
+    def _prepare_wait(
+        self, coros: Sequence[object], timeout: Seconds | None
+    ) -> tuple[engine.StopSignal, float]:
+        """Check the arguments of a wait; if they can't be used, the coroutines among them are closed."""
+        claimed = [coro for coro in coros if inspect.iscoroutine(coro) and coro in _claimed]
+        try:
+            _refuse_claimed(claimed)
+            return self._signal("wait()"), _timeout(timeout)
+        except BaseException:
+            engine.close_all([coro for coro in coros if coro not in claimed])
+            raise
+
+    async def _wait_for_stop(self, timeout: Seconds | None) -> WaitResult[Any]:
+        outcome = await engine.all_of(
+            self._signal("wait()"), [anyio.sleep_forever], _timeout(timeout)
+        )
+        return wait_result(outcome, None)
+
+    # -- Contexts
+
+    def add_context(self, context: AbstractContextManager[T, bool | None]) -> T:
+        """Enter a context now, and leave it when the service stops; last in, first out, together with async ones.
+
+        Added before the start, it is left when the run that follows stops.
+
+        Returns:
+            What entering it gave.
+
+        Raises:
+            TypeError: If it is not a context manager for plain ``with``.
+        """
+        return self._life.upcoming.contexts.sync.enter_context(context)
+
+    async def add_async_context(self, context: AbstractAsyncContextManager[T, bool | None]) -> T:
+        """Enter an async context now, and leave it when the service stops; last in, first out, together with sync ones.
+
+        It is entered and left in a task of its own, so it may hold cancel scopes and task groups. If something inside it
+        fails, the service crashes.
+
+        Returns:
+            What entering it gave.
+
+        Raises:
+            TypeError: If it is not a context manager for ``async with``.
+            LifecycleError: If the service does not run, or is stopping.
+            BaseException: What entering it raised.
+        """
+        return await self._life.upcoming.contexts.enter_async_context(context)
+
+    # -- Diagnosis
+
+    @classmethod
+    def transitions_to(
+        cls, flag: str
+    ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Coroutine[Any, Any, R]]]:
+        """Decorate an async method so that `diag` has `flag` set while it runs."""
+
+        def decorate(method: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+            @wraps(method)
+            async def flagged(*args: P.args, **kwargs: P.kwargs) -> R:
+                service: Any = args[0]
+                service.diag.set_flag(flag)
+                try:
+                    return await method(*args, **kwargs)
+                finally:
+                    service.diag.unset_flag(flag)
+
+            return flagged
+
+        return decorate
+
+    #: The name that the manual of mode has for `transitions_to` in its examples.
+    transitions_with = transitions_to
+
+    async def transition_with(self, flag: str, fut: Any, *args: Any, **kwargs: Any) -> Any:
+        """Await something while `diag` has `flag` set; returns its result.
+
+        Args:
+            flag: The flag.
+            fut: An awaitable, or an async callable.
+            *args: Arguments for an async callable.
+            **kwargs: Keyword arguments for an async callable.
+        """
+        try:
+            await anyio.lowlevel.checkpoint()
+        except BaseException:
+            engine.close_all([fut])
+            raise
+        self.diag.set_flag(flag)
+        try:
+            return await cast("Awaitable[Any]", fut(*args, **kwargs) if callable(fut) else fut)
+        finally:
+            self.diag.unset_flag(flag)
+
+    def tracebacks(self) -> Mapping[str, str]:
+        """Return where each task of the service stands: its stack as text, by its name."""
+        stacks: dict[str, str] = {}
+        for name, stack in self._life.current.stacks():
+            count = 1 + sum(
+                1 for known in stacks if known == name or known.startswith(f"{name} (")
+            )
+            stacks[name if count == 1 else f"{name} ({count})"] = stack
+        return stacks
+
+    def human_tracebacks(self) -> str:
+        """Return the tracebacks as one text, for people to read."""
+        parts = [
+            f"{self.shortlabel}: {name}\n{stack.rstrip()}\n"
+            for name, stack in self.tracebacks().items()
+        ]
+        return "\n".join(parts) or f"{self.shortlabel}: no tasks\n"
+
+    def _log_mundane(self, message: str) -> None:
+        self.log.log(level_number(self.mundane_level), message)
+
+
+ServiceTX = TypeVar("ServiceTX", bound=ServiceT)
+
+
+def task(fun: Body) -> ServiceTask:
+    """Declare a method to be run in the background; see `Service.task`."""
+    return Service.task(fun)
+
+
+def timer(
+    interval: Seconds,
+    *,
+    exec_first: bool = False,
+    name: str | None = None,
+    max_drift_correction: float = 0.1,
+    on_error: OnError = "crash",
+) -> Callable[[Body], TimerTask]:
+    """Declare a method to be run every so many seconds; see `Service.timer`."""
+    return Service.timer(
+        interval,
+        exec_first=exec_first,
+        name=name,
+        max_drift_correction=max_drift_correction,
+        on_error=on_error,
+    )
+
+
+def crontab(
+    cron_format: str, *, timezone: datetime.tzinfo | None = None, on_error: OnError = "crash"
+) -> Callable[[Body], CrontabTask]:
+    """Declare a method to be run at the times of a cron line; see `Service.crontab`."""
+    return Service.crontab(cron_format, timezone=timezone, on_error=on_error)
+
+
+class _ServiceTicks(AsyncIterator[float]):
+    """The ticks of a timer, until the service stops; an object and no generator, so it leaves nothing behind."""
+
+    def __init__(self, service: Service, ticking: Timer) -> None:
+        self._service = service
+        self._timer = ticking
+
+    def __aiter__(self) -> Self:
+        self._timer.start()  # the schedule counts from here, whatever is done before the first tick
+        return self
+
+    async def __anext__(self) -> float:
+        service, ticking = self._service, self._timer
+        if service.should_stop:
+            await anyio.lowlevel.checkpoint()
+            raise StopAsyncIteration
+        skipped = ticking.skipped
+        await ticking.sleep(ticking.delay())
+        if service.should_stop:
+            raise StopAsyncIteration
+        until_next = ticking.tick()
+        if ticking.skipped > skipped:
+            service._ticks_skipped(ticking.name, ticking.skipped - skipped)
+        ticking.on_before_yield()
+        return until_next
+
+
+def _want_service(candidate: object, call: str) -> Service:
+    if isinstance(candidate, Service):
+        return candidate
+    if isinstance(candidate, type) and issubclass(candidate, Service):
+        raise TypeError(
+            f"{call}() takes an instance, not the class: write {call}({candidate.__name__}())"
+        )
+    raise TypeError(f"{call}() takes a Service, not {candidate!r}")
+
+
+def _claim(coro: object) -> None:
+    """Take a coroutine for the one time that it can run."""
+    engine.check_awaitable(coro)
+    if not inspect.iscoroutine(coro):
+        return
+    if coro in _claimed:
+        raise ValueError(
+            f"{coro!r} was passed to a service before; a coroutine runs only once, so make another"
+        )
+    _claimed.add(coro)
+
+
+def _refuse_claimed(claimed: Sequence[object]) -> None:
+    if claimed:
+        raise ValueError(
+            f"{claimed[0]!r} was passed to a service before, and runs only once: wait for its handle"
+        )
+
+
+def _name_of(thing: object) -> str:
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
+    return name if isinstance(name, str) else type(thing).__name__
+
+
+def _timeout(timeout: Seconds | None) -> float:
+    return math.inf if timeout is None else max(0.0, want_seconds(timeout))
+
+
+class _AwaitableService(Service):
+    """What `Service.from_awaitable` makes."""
+
+    def __init__(self, coro: WaitArg[Any], name: str, **kwargs: Any) -> None:
+        self._coro = coro
+        self._name = name
+        super().__init__(**kwargs)
+
+    @property
+    def label(self) -> str:
+        return self._name
+
+    @Service.task
+    async def _run_awaitable(self) -> None:
+        await engine.as_coroutine(self._coro)

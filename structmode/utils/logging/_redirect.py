@@ -1,0 +1,287 @@
+"""Streams that end in a logger: what is printed becomes log records.
+
+Two things make this harder than it looks. Logging itself may write to the stream that was
+redirected - a handler that was bound to it, or the report about a handler that failed - which
+would log, and so write, for ever. So while a thread is logging for a stream here, what it writes
+to any of them goes straight to a real stream. And `print` in several threads writes text and
+newline separately, so unfinished lines are kept per thread.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import logging
+import sys
+import threading
+from collections.abc import Generator
+from typing import TYPE_CHECKING, TextIO, cast
+
+from structmode.utils.logging._levels import Severity, level_number
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ("FileLogProxy", "redirect_logger", "redirect_stdouts")
+
+#: Where redirected output goes by default.
+redirect_logger: logging.Logger = logging.getLogger("structmode.redirect")
+
+# The frames from `Logger.log` up to the one that called `write` or `flush` of a stream here.
+_FRAMES_TO_CALLER = 4
+
+
+class _Emitting(threading.local):
+    """Whether the current thread is logging for one of the streams here."""
+
+    now = False
+
+
+_emitting = _Emitting()
+
+
+class FileLogProxy(io.TextIOBase):
+    """A text stream, to be written only, that logs each line written to it.
+
+    A line is logged when its newline comes, at `flush`, or when it has grown past `limit`. Spaces
+    at its end are left away, and so are lines without anything else. May be used by several
+    threads. An unfinished line is lost if the stream is dropped without `flush` or `close`.
+
+    Differs from mode: a line that is written in parts is one record, and the record shows who
+    wrote it.
+
+    Args:
+        logger: Where the lines go.
+        severity: Number or name of their level; WARNING by default.
+        fallback: The stream for what the handlers of the logger themselves write to this one; by
+            default the original stderr of the process, `sys.__stderr__`.
+        limit: How many characters of an unfinished line are kept.
+
+    Raises:
+        ValueError: If no level has that name.
+    """
+
+    #: The level of the records.
+    severity: int = logging.WARNING
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        *,
+        severity: Severity | None = None,
+        fallback: TextIO | None = None,
+        limit: int = 65_536,
+    ) -> None:
+        self.logger = logger
+        if severity is not None:
+            self.severity = level_number(severity)
+        self._fallback = fallback
+        self._limit = limit
+        # Reentrant: a signal handler may print while the same thread is in here.
+        self._lock = threading.RLock()
+        self._unfinished: dict[int, io.StringIO] = {}
+        self._buffer = _ByteLogProxy(self)
+
+    @property
+    def buffer(self) -> io.BufferedIOBase:
+        """A stream of bytes, which are decoded as UTF-8 and written to this one."""
+        return self._buffer
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Always "utf-8"."""
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        """What happens to bytes that are not UTF-8: "backslashreplace"."""
+        return "backslashreplace"
+
+    @property
+    def newlines(self) -> None:  # type: ignore[override]
+        """Always `None`, as nothing is translated."""
+        return
+
+    @property
+    def line_buffering(self) -> bool:
+        """Always true."""
+        return True
+
+    @property
+    def mode(self) -> str:
+        """Always "w"."""
+        return "w"
+
+    @property
+    def name(self) -> str:
+        """The name of the logger in angle brackets."""
+        return f"<{self.logger.name}>"
+
+    def writable(self) -> bool:
+        """Tell whether the stream can be written to, which it can."""
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Write text; every line that is finished by it is logged.
+
+        Args:
+            text: The text.
+
+        Returns:
+            The length of the text.
+
+        Raises:
+            TypeError: If `text` is not a string.
+            ValueError: If the stream was closed.
+        """
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"write() takes a string, not {type(text).__name__}; bytes go to .buffer"
+            )
+        self._accept(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Log the unfinished line of the current thread, if there is one.
+
+        Raises:
+            ValueError: If the stream was closed.
+        """
+        self._check_open()
+        if not _emitting.now:
+            self._emit_unfinished([threading.get_ident()])
+        elif (stream := self._real_stream()) is not None:
+            stream.flush()
+
+    def close(self) -> None:
+        """Log the unfinished lines of all threads, and take no more. May be called again."""
+        if not self.closed:
+            self._drain()
+        super().close()
+
+    def __del__(self) -> None:
+        # The base class would close the stream, and so log. But garbage is collected in the middle
+        # of anything, perhaps of a handler that holds a lock which is not reentrant.
+        pass
+
+    def _drain(self) -> None:
+        self._emit_unfinished(list(self._unfinished))
+
+    def _accept(self, text: str) -> None:
+        self._check_open()
+        if not _emitting.now:
+            self._emit(self._finished_lines(text))
+        elif (stream := self._real_stream()) is not None:
+            stream.write(text)
+
+    def _finished_lines(self, text: str) -> list[str]:
+        *lines, rest = text.split("\n")
+        thread = threading.get_ident()
+        with self._lock:
+            if lines:
+                lines[0] = self._take_unfinished(thread) + lines[0]
+            if rest:
+                unfinished = self._unfinished.setdefault(thread, io.StringIO())
+                unfinished.write(rest)
+                if unfinished.tell() > self._limit:
+                    lines.append(self._take_unfinished(thread))
+        return lines
+
+    def _take_unfinished(self, thread: int) -> str:
+        unfinished = self._unfinished.pop(thread, None)
+        return "" if unfinished is None else unfinished.getvalue()
+
+    def _emit_unfinished(self, threads: list[int]) -> None:
+        with self._lock:
+            lines = [self._take_unfinished(thread) for thread in threads]
+        self._emit(lines)
+
+    def _emit(self, lines: list[str]) -> None:
+        # Not under the lock: handlers have locks of their own, and may be waiting for ours.
+        # The flag may be set already: a handler may close another such stream.
+        before, _emitting.now = _emitting.now, True
+        try:
+            for line in lines:
+                shown = line.rstrip()
+                if shown:
+                    self.logger.log(self.severity, shown, stacklevel=_FRAMES_TO_CALLER)
+        finally:
+            _emitting.now = before
+
+    def _real_stream(self) -> TextIO | None:
+        return sys.__stderr__ if self._fallback is None else self._fallback
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+
+
+class _ByteLogProxy(io.BufferedIOBase):
+    """The bytes side of a `FileLogProxy`, for programs that write to `sys.stdout.buffer`."""
+
+    def __init__(self, text: FileLogProxy) -> None:
+        self._text = text
+        self._decoder = codecs.getincrementaldecoder(text.encoding)(text.errors)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        raw = bytes(data)
+        self._text._accept(self._decoder.decode(raw))
+        return len(raw)
+
+    def flush(self) -> None:
+        if not self._text.closed:
+            self._text.flush()
+
+    def __del__(self) -> None:
+        pass  # for the same reason
+
+
+@contextlib.contextmanager
+def redirect_stdouts(
+    logger: logging.Logger = redirect_logger,
+    *,
+    severity: Severity | None = None,
+    stdout: bool = True,
+    stderr: bool = True,
+) -> Generator[FileLogProxy, None, None]:
+    """Send what the program prints to a logger, for the length of a `with` block.
+
+    Afterwards `sys.stdout` and `sys.stderr` are again what they were; one that somebody else
+    replaced meanwhile is left alone. Set logging up before: a handler for `sys.stderr` that is
+    made in the block would be bound to the redirected stream, so that its lines are shown twice.
+
+    Args:
+        logger: Where the lines go.
+        severity: Number or name of their level; WARNING by default.
+        stdout: Whether to redirect `sys.stdout`.
+        stderr: Whether to redirect `sys.stderr`.
+
+    Yields:
+        The stream that took their place.
+
+    Raises:
+        ValueError: If no level has that name.
+    """
+    old_stdout, old_stderr = sys.stdout, sys.stderr
+    proxy = FileLogProxy(
+        logger, severity=severity, fallback=old_stderr if stderr or not stdout else old_stdout
+    )
+    stream = cast("TextIO", proxy)
+    if stdout:
+        sys.stdout = stream
+    if stderr:
+        sys.stderr = stream
+    try:
+        yield proxy
+    finally:
+        if sys.stdout is stream:
+            sys.stdout = old_stdout
+        if sys.stderr is stream:
+            sys.stderr = old_stderr
+        # Not closed: someone may have kept it, and it is better that it still logs than that it
+        # fails.
+        proxy._drain()

@@ -1,0 +1,296 @@
+"""Setting the process's logging up, and putting it back as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any, TypeAlias, cast
+
+from structmode.utils.logging._formatters import (
+    COLOR_FORMAT,
+    DEFAULT_FORMAT,
+    DefaultFormatter,
+    ExtensionFormatter,
+)
+from structmode.utils.logging._levels import Severity, level_number
+
+__all__ = ("get_logger", "logging_setup", "setup_logging")
+
+LogFile: TypeAlias = str | os.PathLike[str] | IO[str]
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Get a logger by name.
+
+    Differs from mode: the logger gets no `logging.NullHandler`. Importing a module must not change
+    logging, and while nobody has set logging up, warnings and errors are better seen - on stderr,
+    by the standard library's handler of last resort - than lost.
+
+    Args:
+        name: The name of the logger, by custom the `__name__` of the module.
+
+    Returns:
+        The logger.
+    """
+    return logging.getLogger(name)
+
+
+def setup_logging(
+    *,
+    loglevel: Severity | None = None,
+    logfile: LogFile | None = None,
+    loghandlers: Iterable[logging.Handler] | None = None,
+    logging_config: Mapping[str, Any] | None = None,
+) -> int:
+    """Set the root logger up: its level, and one handler in place of those it has.
+
+    Called again, it replaces what it did before and closes the log file that it opened.
+    `logging_setup` does the same for the length of a `with` block. If something is wrong, logging
+    is left as it was.
+
+    Args:
+        loglevel: Number or name of the level; WARNING by default.
+        logfile: Path of a file to append to in UTF-8, or an open text stream; `sys.stderr` by
+            default. Streams get colours if they are terminals.
+        loghandlers: Handlers to use besides.
+        logging_config: A configuration for `logging.config.dictConfig`. What it leaves out is
+            taken from the default configuration: version 1, existing loggers not disabled,
+            formatters named "default" and "colored", and a handler named "default" at the root,
+            made from `logfile`. A level for the root in it outweighs `loglevel`. A part with a
+            "class" or "()" replaces the default part of that name instead of completing it.
+
+    Returns:
+        The level that the root logger has then.
+
+    Raises:
+        OSError: If the log file can't be opened.
+        TypeError: If `logfile` is neither a path nor a stream.
+        ValueError: If no level has that name, or the configuration is invalid or incremental.
+    """
+    replaced = logging.root.handlers[:]
+    level = _install(loglevel, logfile, loghandlers, logging_config).level
+    for handler in replaced:
+        if isinstance(handler, _LogFileHandler):
+            handler.close()
+    return level
+
+
+@contextlib.contextmanager
+def logging_setup(
+    *,
+    loglevel: Severity | None = None,
+    logfile: LogFile | None = None,
+    loghandlers: Iterable[logging.Handler] | None = None,
+    logging_config: Mapping[str, Any] | None = None,
+) -> Generator[int, None, None]:
+    """Set the root logger up as `setup_logging` does, for the length of a `with` block.
+
+    Afterwards the loggers have the handlers and levels they had before, except that handlers which
+    others added meanwhile stay; and the handlers made here are closed, those in `loghandlers` are
+    not. With `logging_config`, the standard library closes the handlers of the process first. Its
+    own kinds open again when they are used.
+
+    Args:
+        loglevel: As in `setup_logging`.
+        logfile: As in `setup_logging`.
+        loghandlers: As in `setup_logging`.
+        logging_config: As in `setup_logging`.
+
+    Yields:
+        The level that the root logger has in the block.
+
+    Raises:
+        OSError: As `setup_logging`.
+        TypeError: As `setup_logging`.
+        ValueError: As `setup_logging`.
+    """
+    installed = _install(loglevel, logfile, loghandlers, logging_config)
+    try:
+        yield installed.level
+    finally:
+        installed.undo()
+
+
+class _LogFileHandler(logging.FileHandler):
+    """A log file that was opened here, and so is closed here."""
+
+
+@dataclass(frozen=True)
+class _LoggerState:
+    """What a configuration may change of one logger."""
+
+    logger: logging.Logger
+    handlers: tuple[logging.Handler, ...]
+    level: int
+    propagate: bool
+    disabled: bool
+
+    @classmethod
+    def of(cls, logger: logging.Logger) -> _LoggerState:
+        return cls(logger, tuple(logger.handlers), logger.level, logger.propagate, logger.disabled)
+
+    def restore(self, changed: _LoggerState) -> None:
+        """Go back to this state from `changed`, and keep the handlers that came after it."""
+        added_since = [
+            h for h in self.logger.handlers if h not in changed.handlers and h not in self.handlers
+        ]
+        _replace_handlers(self.logger, [*self.handlers, *added_since])
+        self.logger.setLevel(self.level)
+        self.logger.propagate = self.propagate
+        self.logger.disabled = self.disabled
+
+
+@dataclass
+class _Installed:
+    """A set-up that was made, and how to undo it."""
+
+    before: list[_LoggerState]
+    after: list[_LoggerState] = field(default_factory=list[_LoggerState])
+    owned: list[logging.Handler] = field(default_factory=list[logging.Handler])
+
+    @property
+    def level(self) -> int:
+        return logging.root.level
+
+    def complete(self) -> None:
+        self.after = [_LoggerState.of(state.logger) for state in self.before]
+
+    def undo(self) -> None:
+        for before, after in zip(self.before, self.after, strict=True):
+            if before.logger is logging.root or before != after:
+                before.restore(after)
+        for handler in self.owned:
+            # The stream of a handler may be closed by now; that is its owner's business.
+            with contextlib.suppress(OSError, ValueError):
+                handler.flush()
+            handler.close()
+
+
+def _install(
+    loglevel: Severity | None,
+    logfile: LogFile | None,
+    loghandlers: Iterable[logging.Handler] | None,
+    logging_config: Mapping[str, Any] | None,
+) -> _Installed:
+    level = logging.WARNING if loglevel is None else level_number(loglevel)
+    installed = _Installed(
+        [_LoggerState.of(logger) for logger in _loggers_to_change(logging_config)]
+    )
+    try:
+        if logging_config is None:
+            _use_default(installed, level, logfile)
+        else:
+            _use_config(installed, level, logfile, logging_config)
+        for handler in loghandlers or ():
+            logging.root.addHandler(handler)
+    except BaseException:
+        installed.complete()
+        installed.undo()
+        raise
+    installed.complete()
+    return installed
+
+
+def _use_default(installed: _Installed, level: int, logfile: LogFile | None) -> None:
+    handler = _default_handler(logfile)
+    installed.owned.append(handler)
+    _replace_handlers(logging.root, [handler])
+    logging.root.setLevel(level)
+
+
+def _use_config(
+    installed: _Installed, level: int, logfile: LogFile | None, config: Mapping[str, Any]
+) -> None:
+    # Takes longer to import than all the rest of this package, and few programs come here.
+    import logging.config
+
+    if config.get("incremental"):
+        raise ValueError(
+            "an incremental logging_config can't set logging up: give a full one, "
+            "or call logging.config.dictConfig() with it once logging is set up"
+        )
+    made: list[logging.Handler] = []
+
+    def default_handler() -> logging.Handler:
+        made.append(_default_handler(logfile))
+        return made[0]
+
+    base = _default_config(level, default_handler)
+    configurator = logging.config.dictConfigClass(_merged(base, config))
+    try:
+        configurator.configure()
+    finally:
+        # The configurator leaves each handler in the place of its description.
+        described = cast("dict[str, object]", configurator.config.get("handlers", {}))
+        handlers = [h for h in described.values() if isinstance(h, logging.Handler)]
+        installed.owned.extend({id(h): h for h in [*handlers, *made]}.values())
+
+
+def _default_config(level: int, handler: object) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "default": {"()": DefaultFormatter, "format": DEFAULT_FORMAT},
+            "colored": {"()": ExtensionFormatter, "format": COLOR_FORMAT},
+        },
+        "handlers": {"default": {"()": handler}},
+        "root": {"level": level, "handlers": ["default"]},
+    }
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        known = result.get(key)
+        if (
+            isinstance(known, Mapping)
+            and isinstance(value, Mapping)
+            and not {"class", "()"} & value.keys()
+        ):
+            result[key] = _merged(
+                cast("Mapping[str, Any]", known), cast("Mapping[str, Any]", value)
+            )
+        else:
+            result[key] = value
+    return result
+
+
+def _default_handler(logfile: LogFile | None) -> logging.Handler:
+    if isinstance(logfile, str | os.PathLike):
+        handler: logging.Handler = _LogFileHandler(logfile, encoding="utf-8")
+        handler.setFormatter(DefaultFormatter())
+        return handler
+    stream = cast("IO[str] | None", sys.stderr) if logfile is None else logfile
+    if stream is None:  # a Windows program without a console
+        return logging.NullHandler()
+    if not hasattr(stream, "write"):
+        raise TypeError(
+            f"logfile must be a path or an open text stream, not {stream!r} "
+            f"({type(stream).__name__})"
+        )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(ExtensionFormatter(stream=stream))
+    return handler
+
+
+def _replace_handlers(logger: logging.Logger, handlers: Iterable[logging.Handler]) -> None:
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+    for handler in handlers:
+        logger.addHandler(handler)
+
+
+def _loggers_to_change(config: Mapping[str, Any] | None) -> list[logging.Logger]:
+    if config is None:
+        return [logging.root]
+    # A logger that the configuration will bring into being is made now, to know it without its
+    # handlers.
+    for name in config.get("loggers", ()):
+        logging.getLogger(name)
+    existing = list(logging.root.manager.loggerDict.values())
+    return [logging.root, *(logger for logger in existing if isinstance(logger, logging.Logger))]

@@ -1,0 +1,3 @@
+"""Abstract types of the data structures in `structmode.utils`."""
+
+__all__: tuple[str, ...] = ()
