@@ -1,0 +1,343 @@
+"""The children of a unit: how they are added, started and let go while things run, and what is refused."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from structmode._engine import Life
+from structmode.exceptions import LifecycleError
+
+from .unit import Unit, hanging, raising, settle
+
+
+def names(lives: list[Life]) -> list[str]:
+    """Return the names of units."""
+    return [life.unit.label for life in lives]
+
+
+# --- Before anything runs -------------------------------------------------------------------------
+
+
+def test_added_before_the_start() -> None:
+    """A child knows its parent, the parent its children in the order they were added; adding twice changes nothing."""
+    log: list[str] = []
+    one, two, parent = Unit("one", log), Unit("two", log), Unit("parent", log)
+    for child in (one, two, one):
+        parent.life.add_child(child.life)
+    assert names(parent.life.children) == ["one", "two"]
+    assert one.life.parent is two.life.parent is parent.life
+
+
+def test_moved() -> None:
+    """A child that is added elsewhere leaves its former parent, which is told."""
+    log: list[str] = []
+    child = Unit("child", log)
+    old, new = Unit("old", log, child), Unit("new", log)
+    new.life.add_child(child.life)
+    assert names(old.life.children) == []
+    assert names(new.life.children) == ["child"]
+    assert child.life.parent is new.life
+    assert old.released == [child]
+
+
+def test_dropped() -> None:
+    """A child that was dropped has no parent, and may be added anywhere."""
+    log: list[str] = []
+    child = Unit("child", log)
+    parent = Unit("parent", log, child)
+    parent.life.drop_child(child.life)
+    assert child.life.parent is None
+    assert parent.life.children == []
+    parent.life.add_child(child.life)
+    assert names(parent.life.children) == ["child"]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_circles(depth: int) -> None:
+    """No unit can be its own child, nor that of one below it."""
+    log: list[str] = []
+    top = bottom = Unit("top", log)
+    for n in range(depth):
+        below = Unit(str(n), log)
+        bottom.life.add_child(below.life)
+        bottom = below
+    with pytest.raises(LifecycleError, match="top can't be a child of"):
+        bottom.life.add_child(top.life)
+    assert top.life.parent is None
+
+
+# --- While something runs -------------------------------------------------------------------------
+
+
+async def test_added_at_run_time() -> None:
+    """A child that is added to what runs is not started by that, but starts in the parent, and stops with it first."""
+    log: list[str] = []
+    parent, late = Unit("parent", log, Unit("early", log)), Unit("late", log)
+    await parent.life.start()
+    parent.life.add_child(late.life)
+    await settle()
+    assert late.state == "new"
+    await late.life.start_as_child()
+    await late.life.start_as_child()
+    assert late.run.parent is parent.run
+    log.clear()
+    await parent.life.stop()
+    assert log == [
+        *("parent.tear_down", "late.tear_down", "late.farewell"),
+        *("early.tear_down", "early.farewell", "parent.farewell"),
+    ]
+    log.clear()
+    await parent.life.start()
+    assert "late.ready" in log
+    await parent.life.stop()
+
+
+async def test_start_chooses_the_parent() -> None:
+    """A plain start of a child whose parent runs is a start in the parent."""
+    parent, late = Unit("parent", []), Unit("late", [])
+    await parent.life.start()
+    parent.life.add_child(late.life)
+    await late.life.start()
+    assert late.run.parent is parent.run
+    await parent.life.stop()
+    assert late.state == "stopped"
+
+
+async def test_child_without_its_parent() -> None:
+    """A child whose parent does not run may be started alone; it is on its own then."""
+    child = Unit("child", [])
+    parent = Unit("parent", [], child)
+    await child.life.start()
+    assert child.run.parent is None
+    with pytest.raises(LifecycleError, match="child can't be started by parent"):
+        await parent.life.start()
+    assert child.state == "running"
+    assert parent.state == "stopped"
+    await child.life.stop()
+    await parent.life.start()
+    assert child.run.parent is parent.run
+    await parent.life.stop()
+
+
+async def test_as_child_of_nobody() -> None:
+    """Without a parent, or with one that does not run, nothing can be started as a child."""
+    child = Unit("child", [])
+    with pytest.raises(LifecycleError, match="child"):
+        await child.life.start_as_child()
+    Unit("parent", []).life.add_child(child.life)
+    with pytest.raises(LifecycleError, match="parent"):
+        await child.life.start_as_child()
+    assert child.state == "new"
+
+
+async def test_one_owner() -> None:
+    """What runs, on its own or under another parent, can't be added elsewhere; the error names its owner."""
+    child = Unit("child", [])
+    parent, other = Unit("parent", [], child), Unit("other", [])
+    await parent.life.start()
+    with pytest.raises(LifecycleError, match=r"child can't be added to other.*parent"):
+        other.life.add_child(child.life)
+    await other.life.start()
+    with pytest.raises(LifecycleError, match=r"child can't be added to other.*parent"):
+        other.life.add_child(child.life)
+    with pytest.raises(LifecycleError, match=r"other can't be added to parent.*on its own"):
+        parent.life.add_child(other.life)
+    await parent.life.stop()
+    with pytest.raises(LifecycleError, match=r"other can't be added to parent.*on its own"):
+        parent.life.add_child(other.life)
+    assert child.life.parent is parent.life
+    await other.life.stop()
+    other.life.add_child(child.life)
+    await other.life.start()
+    assert child.run.parent is other.run
+    await other.life.stop()
+
+
+async def test_running_root_added_to_nothing_running() -> None:
+    """What runs in a block of its own can't be added to a unit that does not run."""
+    root, parent = Unit("root", []), Unit("parent", [])
+    async with root.life.block():
+        with pytest.raises(LifecycleError, match="root can't be added to parent"):
+            parent.life.add_child(root.life)
+    assert root.life.parent is None
+
+
+async def test_two_starters() -> None:
+    """A child that several start at once is started once, and all wait for it."""
+    log: list[str] = []
+    event = anyio.Event()
+    late = Unit("late", log, set_up=lambda _: event.wait())
+    parent = Unit("parent", log)
+    async with parent.life.block():
+        parent.life.add_child(late.life)
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(late.life.start_as_child)
+            await settle()
+            event.set()
+        assert late.state == "running"
+        assert log.count("late.set_up") == 1
+
+
+async def test_failing_child_at_run_time() -> None:
+    """A child that fails to start at run time raises to whoever started it; the parent goes on, and may try again."""
+    error = ValueError("no")
+    late, parent = Unit("late", [], ready=raising(error)), Unit("parent", [])
+    async with parent.life.block():
+        parent.life.add_child(late.life)
+        with pytest.raises(ValueError, match="no") as caught:
+            await late.life.start_as_child()
+        assert caught.value is error
+        assert parent.state == "running"
+        assert parent.run.child_runs == {}
+        late.steps.clear()
+        await late.life.start_as_child()
+    assert parent.run.failures == []
+
+
+async def test_started_while_the_parent_stops() -> None:
+    """A child is not started in a parent that stops, however it is asked for."""
+    late = Unit("late", [])
+    event = anyio.Event()
+    parent = Unit("parent", [], tear_down=lambda _: event.wait())
+    await parent.life.start()
+    parent.life.add_child(late.life)
+    async with anyio.create_task_group() as group:
+        group.start_soon(parent.life.stop)
+        await settle()
+        for call in (late.life.start, late.life.start_as_child, late.life.maybe_start):
+            with pytest.raises(LifecycleError, match="its parent parent is stopping"):
+                await call()
+        event.set()
+    assert late.state == "new"
+    assert parent.run.failures == []
+
+
+async def test_starting_when_the_parent_stops() -> None:
+    """A child that is not up yet when its parent stops was the last thing begun, and is the first to be undone."""
+    log: list[str] = []
+    late, parent = Unit("late", log, ready=hanging), Unit("parent", log)
+    await parent.life.start()
+    parent.life.add_child(late.life)
+    async with anyio.create_task_group() as group:
+
+        async def start() -> None:
+            with pytest.raises(LifecycleError, match="late was stopped before"):
+                await late.life.start_as_child()
+
+        group.start_soon(start)
+        await settle()
+        log.clear()
+        await parent.life.stop()
+    assert log == ["late.tear_down", "late.farewell", "parent.tear_down", "parent.farewell"]
+
+
+async def test_sibling_starts_sibling() -> None:
+    """A hook of one child may start the next, which then is not started again in its turn."""
+    log: list[str] = []
+    second = Unit("second", log)
+    first = Unit("first", log, set_up=lambda _: second.life.start())
+    parent = Unit("parent", log, first, second)
+    await parent.life.start()
+    assert log.count("second.set_up") == 1
+    assert second.run.parent is parent.run
+    log.clear()
+    await parent.life.stop()
+    assert sorted(log) == sorted(
+        f"{name}.{step}"
+        for name in ("first", "second", "parent")
+        for step in ("tear_down", "farewell")
+    )
+
+
+async def test_removed() -> None:
+    """A child that is removed is stopped, and forgotten when it has; its failure leaves the call."""
+    log: list[str] = []
+    child, other = Unit("child", log), Unit("other", log, tear_down=raising(ValueError("no")))
+    parent = Unit("parent", log, child, other)
+    await parent.life.start()
+    await parent.life.remove_child(child.life)
+    assert child.state == "stopped"
+    with pytest.raises(ValueError, match="no"):
+        await parent.life.remove_child(other.life)
+    assert parent.life.children == []
+    assert parent.released == [child, other]
+    assert child.life.parent is other.life.parent is None
+    log.clear()
+    await parent.life.restart()
+    assert "child.set_up" not in log
+    parent.life.add_child(child.life)
+    await child.life.start_as_child()
+    await child.life.restart()
+    assert child.life.parent is parent.life
+    await parent.life.stop()
+
+
+@pytest.mark.parametrize("who", ["hook of the child", "task of the child", "cancelled caller"])
+async def test_removed_by_one_who_does_not_wait(who: str) -> None:
+    """A child whose removal nobody waits for is forgotten when its stop is over."""
+    event = anyio.Event()
+
+    async def remove(_: Unit) -> None:
+        await parent.life.remove_child(child.life)
+
+    async def tear_down(unit: Unit) -> None:
+        if who == "hook of the child":
+            await remove(unit)
+        await event.wait()
+
+    child = Unit("child", [], tear_down=tear_down)
+    parent = Unit("parent", [], child)
+    async with parent.life.block():
+        if who == "hook of the child":
+            child.life.request_stop()
+        if who == "task of the child":
+            child.begin(remove)
+        if who == "cancelled caller":
+            with anyio.move_on_after(0.01):
+                await remove(parent)
+        await settle()
+        assert child.state == "stopping"
+        event.set()
+        await settle()
+        assert child.state == "stopped"
+        assert parent.life.children == []
+        assert parent.released == [child]
+
+
+async def test_forget() -> None:
+    """`forget` makes a stopped unit as new; what runs can't be forgotten."""
+    unit = Unit("a", [])
+    await unit.life.start()
+    with pytest.raises(LifecycleError, match="can't be reset while it is running"):
+        unit.life.forget()
+    await unit.life.stop()
+    unit.life.forget()
+    assert unit.state == "new"
+    assert not unit.life.signal.is_set()
+    await unit.life.start()
+    await unit.life.stop()
+
+
+async def test_late_addition_of_a_former_run() -> None:
+    """What is left of a former run adds no work to the new one."""
+    unit, go = Unit("a", []), anyio.Event()
+    seen: list[object] = []
+
+    async def linger() -> None:
+        await go.wait()
+        seen.append(unit.life.addressed_or_upcoming())
+
+    async def set_up(unit: Unit) -> None:
+        if "a.renew" not in unit.log:
+            group.start_soon(linger)
+
+    unit.steps["set_up"] = set_up
+    async with anyio.create_task_group() as group, unit.life.block():
+        assert unit.life.addressed_or_upcoming() is unit.run
+        await unit.life.restart()
+        go.set()
+        await settle()
+        assert seen == [None]
+    assert unit.life.addressed_or_upcoming() is not unit.run

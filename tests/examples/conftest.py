@@ -1,0 +1,11 @@
+"""Examples are no part of what is installed: their tests find them in the checkout, behind everything installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))

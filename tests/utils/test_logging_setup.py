@@ -1,0 +1,320 @@
+"""Setting logging up, and that afterwards everything is as before."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from structmode.utils.logging import get_logger, logging_setup, setup_logging
+
+
+class Kept(logging.Handler):
+    """A handler that keeps messages, and notes when it is closed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.messages: list[str] = []
+        self.closed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
+
+
+def enter_logging_setup(**kwargs: Any) -> None:
+    """Call `logging_setup` so that it can be used in place of `setup_logging`."""
+    with logging_setup(**kwargs):
+        raise AssertionError("this must not be reached")
+
+
+@pytest.fixture(autouse=True)
+def root() -> Generator[logging.Logger, None, None]:
+    """The root logger with a `Kept` as its first handler; pytest adds some for each test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = [Kept()]
+    root.setLevel(logging.ERROR)
+    yield root
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_get_logger_sets_nothing_up(root: logging.Logger) -> None:
+    """`get_logger` returns the logger of that name and gives it neither handler nor level."""
+    before = root.handlers[:]
+    logger = get_logger("tests.setup.new")
+    assert logger is logging.getLogger("tests.setup.new")
+    assert (logger.handlers, logger.level, root.handlers) == ([], logging.NOTSET, before)
+
+
+def test_an_error_is_seen_while_logging_is_not_set_up(
+    capsys: pytest.CaptureFixture[str], root: logging.Logger
+) -> None:
+    """Without any set-up, what is serious reaches stderr, and the rest does not."""
+    root.handlers.clear()
+    root.setLevel(logging.NOTSET)
+    get_logger("tests.setup.new").info("unseen")
+    get_logger("tests.setup.new").error("seen")
+    assert capsys.readouterr() == ("", "seen\n")
+
+
+def test_logging_goes_to_stderr(capsys: pytest.CaptureFixture[str], root: logging.Logger) -> None:
+    """By default, warnings go to stderr in place of where they went, and nothing below."""
+    before = root.handlers[0]
+    assert isinstance(before, Kept)
+    with logging_setup() as level:
+        logging.getLogger("tests").warning("seen")
+        logging.getLogger("tests").info("unseen")
+    out, err = capsys.readouterr()
+    assert level == logging.WARNING
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.endswith("[WARNING] seen\n")
+    assert before.messages == []
+
+
+def test_the_level_can_be_given(root: logging.Logger) -> None:
+    """The level may be a name or a number, and is returned as a number."""
+    for given_level in ("info", logging.INFO):
+        stream = io.StringIO()
+        with logging_setup(loglevel=given_level, logfile=stream) as level:
+            assert level == root.level == logging.INFO
+            logging.getLogger("tests").info("seen")
+        assert "seen" in stream.getvalue()
+
+
+def test_everything_is_as_before_afterwards(root: logging.Logger) -> None:
+    """After the block, also one that failed, the root has its handlers and level back."""
+    before = root.handlers[:]
+    with pytest.raises(KeyError), logging_setup(loglevel="debug", logfile=io.StringIO()):
+        root.setLevel(1)
+        raise KeyError
+    assert root.handlers == before
+    assert root.level == logging.ERROR
+    assert isinstance(before[0], Kept)
+    assert not before[0].closed
+
+
+def test_the_level_is_restored_when_only_that_was_changed_meanwhile(root: logging.Logger) -> None:
+    """The level is put back even if the set-up itself had left it as it was."""
+    root.handlers.clear()
+    with logging_setup(loglevel="error", logfile=io.StringIO()):
+        root.setLevel(1)
+    assert root.level == logging.ERROR
+
+
+def test_handlers_that_others_add_meanwhile_stay(root: logging.Logger) -> None:
+    """Undoing takes away what was set up, and not what others have added since."""
+    before = root.handlers[:]
+    theirs = Kept()
+    with logging_setup(logfile=io.StringIO()):
+        root.addHandler(theirs)
+    assert root.handlers == [*before, theirs]
+
+
+def test_a_log_file_is_appended_to_and_closed(tmp_path: Path) -> None:
+    """A path is a file in UTF-8, to which lines are added without colours; closed afterwards."""
+    path = tmp_path / "app.log"
+    path.write_text("before\n")
+    with logging_setup(logfile=str(path)):
+        logging.getLogger("tests").warning("größer", extra={"data": {"n": 1}})
+        handler = logging.getLogger().handlers[0]
+        assert isinstance(handler, logging.FileHandler)
+        stream = handler.stream
+    assert stream is not None
+    assert stream.closed
+    first, second = path.read_text("utf-8").splitlines()
+    assert first == "before"
+    assert second.endswith("[WARNING] größer n=1")
+    assert "\x1b" not in second
+
+
+def test_a_path_object_is_a_path(tmp_path: Path) -> None:
+    """A `pathlib.Path` is taken for a path too."""
+    with logging_setup(logfile=tmp_path / "app.log"):
+        logging.getLogger("tests").warning("x")
+    assert (tmp_path / "app.log").read_text().endswith("x\n")
+
+
+def test_a_stream_is_left_open_and_may_be_closed() -> None:
+    """A stream belongs to the caller: it is not closed, and it is no error if it was."""
+    stream = io.StringIO()
+    with logging_setup(logfile=stream):
+        pass
+    assert not stream.closed
+    with logging_setup(logfile=stream):
+        stream.close()
+
+
+def test_a_program_without_stderr_logs_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no stderr, as in a Windows program without a console, nothing fails."""
+    monkeypatch.setattr(sys, "stderr", None)
+    with logging_setup():
+        logging.getLogger("tests").warning("x")
+
+
+def test_further_handlers_are_used_and_not_closed(root: logging.Logger) -> None:
+    """`loghandlers` get the messages besides, and belong to the caller afterwards."""
+    extra, stream = Kept(), io.StringIO()
+    with logging_setup(logfile=stream, loghandlers=[extra]):
+        logging.getLogger("tests").warning("x")
+    assert extra.messages == ["x"]
+    assert stream.getvalue().endswith("x\n")
+    assert not extra.closed
+    assert extra not in root.handlers
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"loglevel": "loud"}, ValueError),
+        ({"logfile": 5}, TypeError),
+        ({"logfile": "/nowhere/at/all/x.log"}, OSError),
+        ({"logging_config": {"handlers": {"x": {"class": "no.such.Class"}}}}, ValueError),
+        ({"logging_config": {"root": {"handlers": ["unknown"]}}}, ValueError),
+        ({"logging_config": {"incremental": True, "root": {"level": 10}}}, ValueError),
+        ({"loghandlers": 5}, TypeError),
+    ],
+)
+@pytest.mark.parametrize("setup", [setup_logging, enter_logging_setup])
+def test_a_set_up_that_fails_changes_nothing(
+    wrong: dict[str, Any], error: type[Exception], setup: Any, root: logging.Logger
+) -> None:
+    """If something is wrong, the error says so, and the root logger is as it was."""
+    before = root.handlers[:]
+    with pytest.raises(error):
+        setup(**wrong)
+    assert root.handlers == before
+    assert root.level == logging.ERROR
+
+
+def test_a_wrong_log_file_is_named() -> None:
+    """What is neither a path nor a stream is named in the error."""
+    with pytest.raises(TypeError, match=r"path or an open text stream, not 5 \(int\)"):
+        setup_logging(logfile=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_setup_logging_replaces_what_it_did_before(tmp_path: Path, root: logging.Logger) -> None:
+    """`setup_logging` stays in force, and closes its own log file, alone, when called again."""
+    theirs, stream = root.handlers[0], io.StringIO()
+    assert setup_logging(loglevel="info", logfile=tmp_path / "app.log") == logging.INFO
+    [first] = root.handlers
+    assert isinstance(first, logging.FileHandler)
+    opened = first.stream
+    assert setup_logging(logfile=stream) == root.level == logging.WARNING
+    assert opened is not None
+    assert opened.closed
+    assert len(root.handlers) == 1
+    logging.getLogger("tests").warning("x")
+    assert stream.getvalue().endswith("x\n")
+    assert isinstance(theirs, Kept)
+    assert not theirs.closed
+
+
+def test_a_set_up_inside_another(tmp_path: Path, root: logging.Logger) -> None:
+    """An inner block takes over for its length, and leaves the outer one's log file open."""
+    before = root.handlers[:]
+    outer, inner = tmp_path / "outer.log", tmp_path / "inner.log"
+    with logging_setup(logfile=outer):
+        logging.getLogger("tests").warning("a")
+        with logging_setup(logfile=inner):
+            logging.getLogger("tests").warning("b")
+        logging.getLogger("tests").warning("c")
+    assert [line[-1] for line in outer.read_text().splitlines()] == ["a", "c"]
+    assert [line[-1] for line in inner.read_text().splitlines()] == ["b"]
+    assert root.handlers == before
+
+
+def test_a_configuration_completes_the_default_one(root: logging.Logger) -> None:
+    """What a configuration leaves out is as without it, and existing loggers are not disabled."""
+    stream = io.StringIO()
+    existing = logging.getLogger("tests.setup.existing")
+    with logging_setup(loglevel="info", logfile=stream, logging_config={}) as level:
+        assert level == logging.INFO
+        existing.info("x", extra={"data": {"n": 1}})
+    assert stream.getvalue().endswith("[INFO] x n=1\n")
+    with logging_setup(loglevel="info", logging_config={"root": {"level": "ERROR"}}) as level:
+        assert level == root.level == logging.ERROR
+        assert len(root.handlers) == 1
+
+
+def test_a_configuration_may_complete_and_replace_parts(tmp_path: Path) -> None:
+    """Settings are merged into a default part; one that names a class replaces it."""
+    stream, other = io.StringIO(), io.StringIO()
+    config: dict[str, Any] = {
+        "formatters": {"default": {"format": "%(levelname)s: %(message)s%(extra)s"}},
+        "handlers": {"default": {"level": "ERROR", "formatter": "default"}},
+    }
+    with logging_setup(logfile=stream, logging_config=config):
+        logging.getLogger("tests").warning("no")
+        logging.getLogger("tests").error("yes", extra={"data": {"n": 1}})
+    assert stream.getvalue() == "ERROR: yes n=1\n"
+    assert config["handlers"] == {"default": {"level": "ERROR", "formatter": "default"}}
+
+    config = {
+        "formatters": {"colored": {"format": "%(log_color)s%(message)s"}},
+        "handlers": {
+            "default": {"class": "logging.StreamHandler", "stream": other, "formatter": "colored"},
+        },
+    }
+    with logging_setup(logfile=stream, logging_config=config):
+        logging.getLogger("tests").error("other")
+    assert other.getvalue() == "other\n"
+    assert "other" not in stream.getvalue()
+
+
+def test_a_configuration_of_other_loggers_is_undone_too(tmp_path: Path) -> None:
+    """Loggers that a configuration names, makes or disables are afterwards as they were."""
+    named, disabled = (
+        logging.getLogger("tests.setup.named"),
+        logging.getLogger("tests.setup.disabled"),
+    )
+    own = Kept()
+    named.addHandler(own)
+    named.setLevel(logging.INFO)
+    path = tmp_path / "named.log"
+    config = {
+        "disable_existing_loggers": True,
+        "handlers": {
+            "file": {"class": "logging.FileHandler", "filename": str(path)},
+            "memory": {"class": "logging.handlers.MemoryHandler", "capacity": 1, "target": "file"},
+        },
+        "loggers": {
+            "tests.setup.named": {"level": "DEBUG", "handlers": ["file"], "propagate": False},
+            "tests.setup.made": {"level": "DEBUG", "handlers": ["memory"]},
+        },
+    }
+    with logging_setup(logfile=io.StringIO(), logging_config=config):
+        assert disabled.disabled
+        named.debug("x")
+        [file] = named.handlers
+        assert isinstance(file, logging.FileHandler)
+        stream = file.stream
+    made = logging.getLogger("tests.setup.made")
+    assert stream is not None
+    assert stream.closed
+    assert path.read_text() == "x\n"
+    assert not disabled.disabled
+    assert (named.handlers, named.level, named.propagate) == ([own], logging.INFO, True)
+    assert (made.handlers, made.level) == ([], logging.NOTSET)
+    named.removeHandler(own)
+
+
+def test_a_configuration_that_opened_a_log_file_and_failed_has_closed_it(tmp_path: Path) -> None:
+    """A log file that was opened before the configuration turned out wrong is not left open."""
+    path = tmp_path / "app.log"
+    with pytest.raises(ValueError, match="root logger"):
+        setup_logging(logfile=path, logging_config={"root": {"handlers": ["default", "unknown"]}})
+    assert path.exists()  # and a file left open would be a ResourceWarning, hence an error
