@@ -643,7 +643,7 @@ class Service(ServiceBase, ServiceCallbacks):
         if run is not None:
             run.check_loop("add_future()")
         _claim(coro)
-        handle: Task[T] = Task(engine.as_coroutine(coro), name or _name_of(coro))
+        handle: Task[T] = Task(engine.as_work(coro), name or _name_of(coro))
         if run is None:
             handle.discard()
             return handle

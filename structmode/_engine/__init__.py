@@ -1,7 +1,7 @@
 """The engine: structured lifecycles on the standard library and anyio.
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
-the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_cancellation`, `_waiting`,
+the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`, `_waiting`,
 `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`. What faces may use of it is exactly what stands here.
 """
 
@@ -43,6 +43,7 @@ from ._waiting import (
     WaitArg,
     all_of,
     as_coroutine,
+    as_work,
     check_awaitable,
     close_all,
     first_of,
@@ -80,6 +81,7 @@ __all__ = (
     "advance",
     "all_of",
     "as_coroutine",
+    "as_work",
     "check_awaitable",
     "close_all",
     "current_run",

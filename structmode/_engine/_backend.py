@@ -4,7 +4,8 @@ Theory: anyio is the same on every event loop, and nearly all of structmode is w
 does not offer, because they have no common form, are here and nowhere else:
 
 - a task that belongs to the event loop run itself, for a start that nobody owns (`spawn_in_loop`);
-- taking back a cancellation that came from outside every cancel scope, which only asyncio knows (`absorb_cancellation`);
+- taking back a cancellation that came from outside every cancel scope, which only asyncio knows, and telling whom a
+  cancellation was meant for (`absorb_cancellation`, `being_cancelled`);
 - waking the loop from a signal handler, even while it is busy (`signal_safe_caller`);
 - the names under which a user asks for a loop, and what `anyio.run` needs for each (`run_arguments`).
 
@@ -62,6 +63,19 @@ def absorb_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()
+
+
+def being_cancelled() -> bool:
+    """Whether the cancellation that the calling task has just met was asked of the task itself.
+
+    On asyncio it may as well have been asked of what the task awaits, and look the same.
+    """
+    if on_trio():
+        return True
+    import asyncio
+
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def running_asyncio_loop() -> Any:

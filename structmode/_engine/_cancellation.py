@@ -8,14 +8,17 @@ before it passes either of them on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import cast
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 
-from ._backend import absorb_cancellation
+from ._backend import absorb_cancellation, being_cancelled, on_trio
 from ._flag import Flag
+
+T = TypeVar("T")
 
 
 def without_cancellation(exc: BaseException) -> BaseException | None:
@@ -27,6 +30,30 @@ def without_cancellation(exc: BaseException) -> BaseException | None:
     group = cast("BaseExceptionGroup[BaseException]", exc)
     cancellations, rest = group.split(anyio.get_cancelled_exc_class())
     return rest if cancellations is not None else group
+
+
+def as_failure(exc: BaseException, where: str) -> BaseException | None:
+    """Return the failure that the calling task has met in `exc`: as `without_cancellation`, with one case more.
+
+    A cancellation that nobody has asked the task for comes from what it awaited: asyncio raises it in who awaits a
+    future that somebody cancels. To the task that is a failure like any other, and it is called `anyio.TaskCancelled`.
+    """
+    if not isinstance(exc, anyio.get_cancelled_exc_class()) or being_cancelled():
+        return without_cancellation(exc)
+    failure = anyio.TaskCancelled(f"{where} awaited something that was cancelled")
+    failure.__cause__ = exc
+    return failure
+
+
+async def result_of(coroutine: Coroutine[Any, Any, T], where: str) -> T:
+    """Await `coroutine`; that something it awaited was cancelled is an error then, as in `as_failure`."""
+    try:
+        return await coroutine
+    except anyio.get_cancelled_exc_class() as exc:
+        failure = as_failure(exc, where)
+        if failure is None:
+            raise
+        raise failure from exc
 
 
 async def through(event: Flag) -> BaseException | None:
@@ -46,17 +73,25 @@ async def through(event: Flag) -> BaseException | None:
     return came_through
 
 
-async def has_begun(begun: Callable[[], bool]) -> bool:
+async def first_step(begun: Callable[[], bool]) -> bool:
     """Whether a task that has been spawned has made its first step; if not by now, it never will.
 
-    asyncio may cancel a task before its first step, when its run ends; then nothing of the task's code is ever run.
-    Two passes of the event loop are enough to know, in whatever order it takes the tasks.
+    asyncio may cancel a task before its first step, as it does to all when its run ends; then nothing of the task's
+    code is ever run. It takes the tasks in the order of their spawning, so two passes of the event loop are enough to
+    know, also for the owner that puts a task of its own between. trio drops no task.
     """
-    for _ in range(2):
+    for _ in itertools.count() if on_trio() else range(2):
         if begun():
             break
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+    return begun()
+
+
+async def has_begun(begun: Callable[[], bool]) -> bool:
+    """As `first_step`, for one who has to know: a cancellation past the shield is taken back."""
+    for _ in range(2):
         try:
-            await anyio.lowlevel.cancel_shielded_checkpoint()
+            return await first_step(begun)
         except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
             absorb_cancellation()
     return begun()

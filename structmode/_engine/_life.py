@@ -20,7 +20,7 @@ import anyio.lowlevel
 
 from structmode.exceptions import LifecycleError, StartAborted
 
-from ._cancellation import has_begun, through, without_cancellation
+from ._cancellation import first_step, has_begun, through, without_cancellation
 from ._events import Restarting, emit
 from ._flag import Flag
 from ._hosting import Block, Loop, Parent, close_unbegun
@@ -405,6 +405,8 @@ class Life:
         self._settle_in(run, host)
         task = host.spawn(self._live, self.unit.label)
         try:
+            if not await first_step(lambda: run.begun):
+                self._bury(run, task)
             await run.settled.wait()
             while (successor := self._in_place_of(run)) is not None:
                 run = successor
@@ -427,6 +429,8 @@ class Life:
 
     def _bury(self, run: Run, task: anyio.TaskHandle[None] | None) -> None:
         """Give up a run whose task was cancelled before its first step, as asyncio does when its run ends."""
+        if run.finished.is_set():
+            return
         close_unbegun(task)
         run.bury()
         self._leave_place(run)

@@ -61,6 +61,7 @@ from ._events import (
     TaskEnded,
     emit,
 )
+from ._failures import Failures
 from ._flag import Flag
 from ._protocols import Child, Fate, Host, Unit
 from ._state import State, Trigger, advance
@@ -107,8 +108,9 @@ class Run:
         self.tasks = TaskSet(partial(enter_run, self), self._task_ended)
         self.keepers = TaskSet(partial(enter_run, self), self._keeper_ended)
         self.contexts = Contexts(self._keep)
-        #: All that went wrong, in order.
-        self.failures: list[BaseException] = []
+        self._failures = Failures()
+        #: The first failure of the run or of one above it. From then on nobody in it goes on working.
+        self.alarm: BaseException | None = None
         #: Why the start failed.
         self.start_error: BaseException | None = None
         #: What it crashed of.
@@ -136,6 +138,7 @@ class Run:
         self._left_behind: set[Run] = set()
         self._awaited_child: Run | None = None
         self._closing_contexts = False
+        self._crash_spread = False
 
     def __repr__(self) -> str:
         return f"<Run of {self.unit.label} {self.state.value}>"
@@ -146,6 +149,11 @@ class Run:
     def parent(self) -> Run | None:
         """The run that owns this one, if a run does."""
         return self.host.parent if self.host is not None else None
+
+    @property
+    def failures(self) -> list[BaseException]:
+        """All that went wrong in it, and in those below that it has stopped; the first comes first."""
+        return list(self._failures)
 
     def lineage(self) -> Iterator[Run]:
         """Yield this run, then each one above it, up to the root."""
@@ -229,22 +237,14 @@ class Run:
         if self.state in {State.NEW, State.STOPPED}:
             self.tell(exc, origin, "unreceived")
             return
-        if any(run.failures for run in self.lineage()):
-            fate: Fate = "later"
-        else:
-            fate = "stop" if self._turn.is_set() else "crash"
-        self.tell(exc, origin, fate)
+        fate: Fate = "stop" if self._turn.is_set() else "crash"
+        self.tell(exc, origin, fate if self.alarm is None else "later")
+        self._note(exc, origin)
         if self.state is State.RUNNING and not self._turn.is_set():
-            # Those above are marked as the failure reaches them; those beside stop, but did not crash.
-            for below in self.subtree():
-                below._mark_crashed(exc)
+            self._mark_subtree_crashed(exc)
         run: Run | None = self
-        top = self
         while run is not None:
-            top = run
-            run = run._take(exc, origin)
-        for below in top.subtree():
-            below.signal.set()
+            run = run._take(exc)
 
     def tell(self, exc: BaseException, origin: str, fate: Fate) -> None:
         """Tell the unit of a failure; one that fails over it must not harm the run."""
@@ -302,8 +302,9 @@ class Run:
     async def work_done(self) -> None:
         """Wait until no finite task is left in it or below; timers and the like do not count."""
         await anyio.lowlevel.checkpoint()
-        while busy := [t for run in self.subtree() for t in run.tasks.alive() if t.finite]:
-            for task in busy:
+        while busy := [(run, t) for run in self.subtree() for t in run.tasks.alive() if t.finite]:
+            for run, task in busy:
+                await run.tasks.settle(task)
                 await task.ended.wait()
 
     # -- Its own task: from the first step to the last
@@ -344,7 +345,7 @@ class Run:
             # asyncio may cancel even the last checkpoint; anything else is a fault of ours.
             failure = without_cancellation(exc)
             if failure is not None:
-                self._record(failure, "run", tell=True)
+                self._fail_in_stop(failure, "run")
         finally:
             self._finish()
 
@@ -356,12 +357,12 @@ class Run:
 
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
-        if not self._turn.is_set() and not self.failures:
+        if not self._turn.is_set() and not self._failures:
             ending = await self._steps.do("start", self._start_steps)
         if ending is Ending.OVERDUE:
             self._force(self._steps.last_hook)
         if ending is not Ending.COMPLETED:
-            self.start_error = self.failures[0] if self.failures else StartAborted(self.unit.label)
+            self.start_error = self._failures.first or StartAborted(self.unit.label)
             return
         self.state = advance(self.state, Trigger.READY)
         self.was_up = True
@@ -394,8 +395,8 @@ class Run:
             raise StartAborted(self.unit.label)
 
     def _check_well(self) -> None:
-        if self.failures:
-            raise self.failures[0]
+        if self._failures.first is not None:
+            raise self._failures.first
 
     async def _begin_work(self) -> None:
         own: list[Task[Any]] = []
@@ -406,7 +407,7 @@ class Run:
                 own  # what is still here in the end has not begun, and is discarded
             )
         while self._pending:
-            await self.spawn(self._pending.pop(0)).has_begun()
+            await self.tasks.settle(self.spawn(self._pending.pop(0)))
 
     async def _stop(self) -> None:
         self.state = advance(self.state, Trigger.STOP)
@@ -450,8 +451,7 @@ class Run:
             self._left_behind.add(child)
             if not (child.finished.is_set() or child._steps.killed):
                 child.kill()
-            for exc in child.failures:
-                self._record(exc, f"stop of {child.unit.label}")
+            self._take_up(child)
 
     def _is_stuck(self) -> bool:
         """Whether it is itself what does not end; one that waits for a child of its own is not."""
@@ -504,7 +504,7 @@ class Run:
         if hook is not None:
             stuck.insert(0, StuckTask(self.unit.label, hook, self._steps.where))
         emit(StopOverdue, self.unit.subject, tuple(stuck))
-        self._record(ShutdownTimeout(self.unit.label, self.stop_timeout, stuck), "stop", tell=True)
+        self._fail_in_stop(ShutdownTimeout(self.unit.label, self.stop_timeout, stuck), "stop")
         self.kill()
 
     def _named_by_children(self) -> list[StuckTask]:
@@ -537,9 +537,10 @@ class Run:
 
     # -- Failures
 
-    def _take(self, exc: BaseException, origin: str) -> Run | None:
+    def _take(self, exc: BaseException) -> Run | None:
         """Suffer one failure; return the run above if it must suffer it too."""
-        self._record(exc, origin)
+        told_before = self.alarm is not None
+        self._record(exc)
         if self.state is State.STARTING:
             self._steps.interrupt()
             return None
@@ -548,12 +549,23 @@ class Run:
         self._mark_crashed(exc)
         parent = self.parent
         if parent is not None:
-            # One that is stopping already will come to this run in its turn, and collect its failures then.
-            return parent if parent.state is not State.STOPPING else None
-        if self.host is not None:
+            if parent.state is State.STOPPING or (told_before and parent.crash_reason is not None):
+                # It will come to this run in its turn, and take up what went wrong then.
+                return None
+            return parent
+        if self.host is not None and not told_before:
             self.host.crashed(self, exc)
         self.request_stop()
         return None
+
+    def _mark_subtree_crashed(self, exc: BaseException) -> None:
+        """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash."""
+        spreading = [self]
+        for run in spreading:  # grows while it is walked
+            if not run._crash_spread:
+                run._crash_spread = True
+                run._mark_crashed(exc)
+                spreading.extend(run.child_runs.values())
 
     def _mark_crashed(self, exc: BaseException) -> None:
         if self.crash_reason is None:
@@ -563,22 +575,50 @@ class Run:
     def _step_failed(self, exc: BaseException, name: str) -> None:
         if isinstance(exc, StartAborted) and self.state is State.STARTING and self._turn.is_set():
             return  # asked for, so no failure
-        self._record(exc, name, tell=self.state is State.STOPPING)
-
-    def _record(self, exc: BaseException, origin: str, *, tell: bool = False) -> None:
-        """Keep a failure: the first as the one that will leave, a later one as a note on the first."""
-        if any(known is exc for known in self.failures):
+        if self.state is State.STOPPING:
+            self._fail_in_stop(exc, name)
             return
-        self.failures.append(exc)
-        first = self.failures[0]
-        if first is exc and self._turn.is_set():
-            self.stop_error = exc
-        if first is not exc:
-            note = f"later, in {origin} of {self.unit.label}: {exc!r}"
-            if note not in getattr(first, "__notes__", ()):
-                first.add_note(note)
-        if tell:
-            self.tell(exc, origin, "stop" if first is exc else "later")
+        self._note(exc, name)
+        self._record(exc)
+
+    def _fail_in_stop(self, exc: BaseException, origin: str) -> None:
+        if not self._failures.holds(exc):
+            self.tell(exc, origin, "stop" if self.alarm is None else "later")
+            self._note(exc, origin)
+            self._record(exc)
+
+    def _note(self, exc: BaseException, origin: str) -> None:
+        """Note a failure on the one that will leave, if that is another."""
+        first = self.alarm
+        if first is not None and first is not exc and not self._failures.holds(exc):
+            first.add_note(f"later, in {origin} of {self.unit.label}: {exc!r}")
+
+    def _record(self, exc: BaseException) -> None:
+        """Keep a failure: the first as the one that will leave."""
+        if self._failures.add(exc) and self._failures.first is exc:
+            self._sound_alarm(exc)
+
+    def _take_up(self, child: Run) -> None:
+        """Keep what went wrong in a child that has been stopped."""
+        first, before = child._failures.first, self._failures.first
+        if first is None:
+            return
+        if child.alarm is first:  # nothing above it had failed by then, so nobody has noted it
+            self._note(first, f"stop of {child.unit.label}")
+        self._failures.take_up(child._failures)
+        if before is None:
+            self._sound_alarm(first)
+
+    def _sound_alarm(self, first: BaseException) -> None:
+        """At the first failure of the run: from now on nobody goes on working in it or below."""
+        if self._turn.is_set():
+            self.stop_error = first
+        alarmed = [self]
+        for run in alarmed:  # grows while it is walked
+            if run.alarm is None:
+                run.alarm = first
+                run.signal.set()
+                alarmed.extend(run.child_runs.values())
 
     def _pass_on_foreign_stop(self) -> None:
         """A cancellation from outside reached a task of the tree: that is a stop of the tree, from its top."""
@@ -620,7 +660,13 @@ async def until_finished(run: Run) -> None:
     Raises:
         ShutdownTimeout: If something of the run ignores its cancellation. The run goes on ending, in its owner.
     """
-    with anyio.move_on_at(run.deadline + GRACE):
-        await run.finished.wait()
-    if not run.finished.is_set():
-        raise ShutdownTimeout(run.unit.label, run.stop_timeout, run.stuck())
+    until, left = run.deadline, math.inf
+    while not run.finished.is_set():
+        with anyio.move_on_at(until):
+            await run.finished.wait()
+            break
+        # A large tree takes its time to unwind, but something of it ends all the time.
+        left, before = len(run.subtree()), left
+        if left >= before:
+            raise ShutdownTimeout(run.unit.label, run.stop_timeout, run.stuck())
+        until = anyio.current_time() + GRACE

@@ -21,7 +21,7 @@ import anyio
 
 from ._backend import absorb_cancellation
 from ._callers import in_hook
-from ._cancellation import insist, without_cancellation
+from ._cancellation import insist, result_of, without_cancellation
 from ._stacks import stack_of, stack_of_exception
 
 # How long a stop waits, after the hard cancel, for what ignores even that. In seconds.
@@ -124,7 +124,7 @@ class Steps:
         self.last_hook = name
         try:
             with in_hook(self._run, name):
-                await coroutine
+                await result_of(coroutine, name)
         finally:
             self._hook = None
 

@@ -19,7 +19,7 @@ import anyio.abc
 import anyio.lowlevel
 
 from ._backend import absorb_cancellation
-from ._cancellation import has_begun, without_cancellation
+from ._cancellation import as_failure, has_begun
 from ._flag import Flag
 from ._stacks import stack_of
 from ._waiting import close_all
@@ -36,6 +36,9 @@ class Task(Generic[T_co]):
     the task. Awaiting or asking for the result of a cancelled task raises `anyio.TaskCancelled`; asking before it has
     ended raises `anyio.TaskNotFinished`.
 
+    Args:
+        work: A coroutine, or what makes one when the task begins.
+
     Attributes:
         name: How the task is called in logs, reports and stacks.
         finite: Whether the work comes to an end by itself (a timer's does not).
@@ -44,15 +47,19 @@ class Task(Generic[T_co]):
         ended: Set when the task has ended.
     """
 
-    __slots__ = ("_callbacks", "_cancel_requested", "_coroutine", "_error", "_result", "_scope", "_was_cancelled",
+    __slots__ = ("_callbacks", "_cancel_requested", "_error", "_result", "_scope", "_was_cancelled", "_work",
                  "arrived", "begun", "ended", "finite", "name")  # fmt: skip
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, T_co], name: str, *, finite: bool = True
+        self,
+        work: Coroutine[Any, Any, T_co] | Callable[[], Coroutine[Any, Any, T_co]],
+        name: str,
+        *,
+        finite: bool = True,
     ) -> None:
         self.name: str = name
         self.finite: bool = finite
-        self._coroutine = coroutine
+        self._work = work
         self._scope: anyio.CancelScope | None = None
         self.ended: Flag = Flag()
         self._result: T_co
@@ -142,17 +149,17 @@ class Task(Generic[T_co]):
 
     async def has_begun(self) -> None:
         """Wait until the work has made its first step, or it is clear that it never will; not interrupted."""
-        if await has_begun(lambda: self.arrived or self.begun):
+        if await has_begun(lambda: self.arrived or self.done()):
             while not (self.begun or self.done()):
                 await anyio.lowlevel.cancel_shielded_checkpoint()
 
     def stack(self) -> str:
         """Return where the task stands, as text."""
-        return stack_of(self._coroutine)
+        return "" if callable(self._work) else stack_of(self._work)
 
     def discard(self) -> None:
         """End a task that will never run: its coroutine is closed and it counts as cancelled."""
-        close_all([self._coroutine])
+        close_all([self._work])
         self._was_cancelled = True
         self._end(None)
 
@@ -169,9 +176,10 @@ class Task(Generic[T_co]):
         with anyio.CancelScope() as scope:
             self._scope = scope
             try:
-                self._result = await self._coroutine
+                self._work = work = self._work() if callable(self._work) else self._work
+                self._result = await work
             except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
-                failure = without_cancellation(exc)
+                failure = as_failure(exc, self.name)
                 self._was_cancelled = failure is None
         if self.cancelled_from_outside():
             absorb_cancellation()
@@ -242,7 +250,7 @@ class TaskSet:
         self._on_begin()
         task.arrived = True
         if previous is not None:
-            await previous.has_begun()
+            await self.settle(previous)
         del previous
         failure = await task.run()
         del self._alive[task]
@@ -267,6 +275,12 @@ class TaskSet:
         for task in self.alive():
             task.cancel()
 
+    async def settle(self, task: Task[Any]) -> None:
+        """Wait until a task has made its first step, or give it up as one that never will; not interrupted."""
+        await task.has_begun()
+        if not task.arrived and task in self._alive:
+            self._bury(task)
+
     def _bury(self, task: Task[Any]) -> None:
         """Give up a task that was cancelled before its first step, as asyncio does when its run ends."""
         handle = self._alive.pop(task)
@@ -278,8 +292,8 @@ class TaskSet:
     async def join(self) -> None:
         """Wait until no task is left."""
         for task in self.alive():
-            if not task.arrived and not await has_begun(lambda task=task: task.arrived):  # type: ignore[misc]
-                self._bury(task)
+            if not task.arrived:
+                await self.settle(task)
         while self._alive:
             await self._idle.wait()
 

@@ -16,13 +16,14 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
 
 from ._callers import calling_run
-from ._cancellation import without_cancellation
+from ._cancellation import as_failure, result_of
 from ._flag import Flag
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ async def _race(
         await anyio.lowlevel.checkpoint_if_cancelled()
         with signal.interrupts(timeout):
             if len(coroutines) == 1:
-                outcome.done[0] = await coroutines[0]
+                outcome.done[0] = await result_of(coroutines[0], "a wait")
             elif coroutines:
                 await _run_side_by_side(coroutines, outcome, enough)
             else:
@@ -175,7 +176,7 @@ async def _run_side_by_side(
         try:
             outcome.done[position] = await coroutines[position]
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
-            failure = without_cancellation(exc)
+            failure = as_failure(exc, "a wait")
             if failure is None:
                 raise
             errors.append(failure)
@@ -230,6 +231,24 @@ def as_coroutine(thing: object) -> Coroutine[Any, Any, Any]:
     if inspect.isawaitable(thing):
         return _awaiting(thing)
     return _coroutine_from(_async_wait_of(thing) or thing, thing)
+
+
+def as_work(thing: WaitArg[T]) -> Coroutine[Any, Any, T] | Callable[[], Coroutine[Any, Any, T]]:
+    """Make work for a task of a thing; an async function is not called before its turn, which may never come.
+
+    Raises:
+        TypeError: As `as_coroutine`.
+        ValueError: As `as_coroutine`.
+    """
+    check_awaitable(thing)
+    function = _async_wait_of(thing) or thing
+    if inspect.isawaitable(thing) and not inspect.iscoroutine(thing):
+        return partial(as_coroutine, thing)
+    return (
+        partial(as_coroutine, thing)
+        if inspect.iscoroutinefunction(function)
+        else as_coroutine(thing)
+    )
 
 
 def check_awaitable(thing: object) -> None:

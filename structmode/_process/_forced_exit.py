@@ -21,8 +21,9 @@ from ._signals import take_no_signals
 
 __all__ = ("ForcedExit",)
 
-# How long the last words may take, in seconds: whoever hangs may hold the locks they need.
-_LAST_WORDS = 1.0
+# How long the last words may take, in seconds: whoever hangs may hold the locks they need, but stacks are formatted from
+# source files, and a busy machine may take its time to read those.
+_LAST_WORDS = 5.0
 
 
 class ForcedExit:

@@ -85,6 +85,51 @@ async def crash_above(unit: Unit) -> None:
             await anyio.sleep_forever()
 
 
+async def crash_everywhere(unit: Unit) -> None:
+    """Have every unit crash in the same instant."""
+    now = anyio.Event()
+
+    async def crash(unit: Unit) -> None:
+        await now.wait()
+        raise Boom(unit.label)
+
+    with pytest.raises(Boom):
+        async with unit.life.block():
+            runs = unit.run.subtree()
+            for run in runs:
+                assert isinstance(run.unit, Unit)
+                run.unit.begin(crash)
+            await settle()
+            now.set()
+            await anyio.sleep_forever()
+    assert len(unit.run.failures) == len(runs)
+
+
+async def fail_in_every_stop(unit: Unit) -> None:
+    """Have every unit fail in the stop, as does a task of each on its cancellation."""
+
+    async def fail(unit: Unit) -> None:
+        raise Boom(unit.label)
+
+    async def fail_late(unit: Unit) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise Boom(unit.label)
+
+    await unit.life.start()
+    runs = unit.run.subtree()
+    for run in runs:
+        assert isinstance(run.unit, Unit)
+        run.unit.begin(fail_late)
+        run.unit.steps["tear_down"] = fail
+    await settle()
+    with pytest.raises(Boom) as raised:
+        await unit.life.stop()
+    assert raised.value.args == ("1",)
+    assert len(unit.run.failures) == 2 * len(runs)
+
+
 async def fail_to_start(unit: Unit) -> None:
     """Fail in the last step of its start."""
     last(unit).steps["ready"] = raising(Boom())
@@ -145,6 +190,8 @@ DEEDS: list[Callable[[Unit], Awaitable[None]]] = [
     start_and_stop,
     crash_below,
     crash_above,
+    crash_everywhere,
+    fail_in_every_stop,
     fail_to_start,
     call_off,
     cancel,

@@ -15,7 +15,7 @@ from structmode._engine import StopSignal, Task, all_of, first_of
 from structmode.exceptions import StartAborted
 
 from .oracle import EVERY_START_STEP, interrupted_start
-from .unit import START, STOP, Unit, family, hanging, raising, settle, stubborn
+from .unit import START, STOP, Unit, family, hanging, raising, settle, stubborn, yielding
 
 KINDS = ["asyncio", "asyncio+uvloop"] + ["asyncio+eager"] * (sys.version_info >= (3, 12))
 
@@ -212,6 +212,51 @@ async def test_cancelled_task(label: str) -> None:
     assert log == STOP
     assert task.cancelled()
     assert units["a"].run.failures == []
+
+
+@pytest.mark.parametrize("owner", ["loop", "block", "parent"])
+async def test_cancelled_run_before_its_first_step(owner: str) -> None:
+    """A run whose task is cancelled before its first step has not started, and says so to whoever starts it."""
+    log: list[str] = []
+    unit = Unit("a", log)
+    parent = Unit("parent", log)
+    if owner == "parent":
+        parent.life.add_child(unit.life)
+
+    async def start() -> None:
+        if owner == "block":
+            async with unit.life.block():
+                raise AssertionError("it has not started")
+        await (parent if owner == "parent" else unit).life.start()
+
+    task = asyncio.create_task(start())
+    while not (found := [t for t in asyncio.all_tasks() if t.get_name() == "a"]):
+        await asyncio.sleep(0)
+    found[0].cancel()
+    # anyio cancels the whole group of a block for one task in it that asyncio has cancelled.
+    with pytest.raises(
+        (StartAborted, asyncio.CancelledError) if owner == "block" else StartAborted
+    ):
+        await task
+    assert unit.state == "stopped"
+    await unit.life.start()
+    await unit.life.stop()
+
+
+@pytest.mark.parametrize("successors", [0, 1])
+async def test_cancelled_task_before_its_first_step(successors: int) -> None:
+    """A background task that is cancelled before its first step has ended, as who waits for it sees; its tree stops."""
+    unit = Unit("a", [])
+    await unit.life.start()
+    task = unit.begin(hanging, "victim")
+    for _ in range(successors):
+        unit.begin(yielding)
+    task_named("victim").cancel()
+    with anyio.fail_after(5):
+        await unit.run.work_done()
+    assert task.cancelled()
+    await unit.life.stop()
+    assert unit.run.failures == []
 
 
 @pytest.mark.parametrize(("label", "step"), EVERY_START_STEP)
@@ -467,22 +512,60 @@ async def test_wait_cancelled_natively(wait: Callable[..., Any], count: int) -> 
     assert sorted(ended) == list(range(count))
 
 
-async def test_task_that_awaits_a_cancelled_future() -> None:
-    """A task that ends because what it awaited was cancelled, though nobody cancelled the task, is not a quiet end."""
+@pytest.mark.parametrize("wait", [all_of, first_of])
+@pytest.mark.parametrize("others", [0, 2])
+async def test_wait_for_what_is_cancelled(wait: Callable[..., Any], others: int) -> None:
+    """A wait for something that somebody cancels raises, and not as if the waiting task had been cancelled."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    things = [anyio.sleep_forever] * others
+    task = asyncio.create_task(wait(StopSignal(), [future, *things]))
+    await settle()
+    future.cancel()
+    with pytest.raises(
+        anyio.TaskCancelled, match="awaited something that was cancelled"
+    ) as raised:
+        await task
+    assert isinstance(raised.value.__cause__, asyncio.CancelledError)
+
+
+@pytest.mark.parametrize("cancelled_before", [True, False])
+async def test_task_that_awaits_a_cancelled_future(cancelled_before: bool) -> None:
+    """A task that ends because what it awaited was cancelled, though nobody cancelled the task, has failed."""
     unit = Unit("a", [])
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def work() -> None:
         await future
 
-    await unit.life.start()
-    task = unit.run.spawn(Task(work(), "work"))
+    if cancelled_before:
+        future.cancel()
+    with pytest.raises(anyio.TaskCancelled, match=r"^work awaited something"):
+        async with unit.life.block():
+            task = unit.run.spawn(Task(work(), "work"))
+            await settle()
+            future.cancel()
+            await anyio.sleep_forever()
+    assert task.done()
+    assert not task.cancelled()
+    assert task.exception() is unit.run.crash_reason
+
+
+async def test_hook_that_awaits_a_cancelled_future() -> None:
+    """A hook whose future somebody cancels has failed, and the start with it."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def hook(unit: Unit) -> None:
+        await future
+
+    log: list[str] = []
+    units = family(log, d={"set_up": hook})
+    task = asyncio.create_task(units["a"].life.start())
     await settle()
     future.cancel()
-    await settle()
-    assert task.done()
-    assert unit.state == "stopped" or unit.run.failures
-    await unit.life.stop()
+    with pytest.raises(anyio.TaskCancelled, match=r"^on_start awaited something"):
+        await task
+    assert units["a"].state == "stopped"
+    assert log.count("a.farewell") == 1
 
 
 async def test_count_of_cancellations_is_balanced() -> None:

@@ -1,0 +1,60 @@
+"""What went wrong in one run, and in those it has stopped.
+
+Theory: a tree may be thousands deep, and everything in it may fail at once. If each run kept a copy of what went wrong
+below it, the copies would grow with the square of the depth. So a failure is kept once, where it happened; a run that
+has stopped a child only takes up the child's record into its own. Who asks for all of it walks the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class Failures:
+    """The failures of a run, in the order in which they came to it; iterating walks those below it too, each once."""
+
+    __slots__ = ("_known", "_records", "first")
+
+    def __init__(self) -> None:
+        #: The one that leaves.
+        self.first: BaseException | None = None
+        self._records: list[BaseException | Failures] = []
+        self._known: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return self.first is not None
+
+    def __iter__(self) -> Iterator[BaseException]:
+        seen: set[int] = set()
+        walks = [iter(self._records)]
+        while walks:
+            record = next(walks[-1], None)
+            if record is None:
+                walks.pop()
+            elif id(record) not in seen:
+                seen.add(id(record))
+                if isinstance(record, Failures):
+                    walks.append(iter(record._records))
+                else:
+                    yield record
+
+    def holds(self, exc: BaseException) -> bool:
+        """Whether it is kept as a failure of the run itself."""
+        return id(exc) in self._known
+
+    def add(self, exc: BaseException) -> bool:
+        """Keep a failure of the run itself; returns False if it is kept already."""
+        if id(exc) in self._known:
+            return False
+        self._known.add(id(exc))
+        self._records.append(exc)
+        self.first = self.first or exc
+        return True
+
+    def take_up(self, below: Failures) -> None:
+        """Take up the record of a run below this one; what is added to it later counts too."""
+        if id(below) in self._known:
+            return
+        self._known.add(id(below))
+        self._records.append(below)
+        self.first = self.first or below.first
