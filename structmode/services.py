@@ -368,13 +368,13 @@ class Service(ServiceBase, ServiceCallbacks):
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
         block, self._block = self._block, None
         if block is None:
             raise LifecycleError(
                 f"{self.label} is not in an `async with` block", "Write: async with service: ..."
             )
-        return await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself, and is bounded
+        await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself, and is bounded
 
     async def start(self) -> None:
         """Start the service; returns when `on_started` has returned.
@@ -752,6 +752,7 @@ class Service(ServiceBase, ServiceCallbacks):
             ``(result, stopped)``. After a timeout, ``stopped`` is False and ``.timed_out`` is True.
 
         Raises:
+            anyio.TaskCancelled: If somebody cancels what is awaited, such as an asyncio future.
             BaseException: What leaves one of the awaited things.
         """
         if not coros:
@@ -835,7 +836,8 @@ class Service(ServiceBase, ServiceCallbacks):
             What entering it gave.
 
         Raises:
-            TypeError: If it is not a context manager for plain ``with``.
+            TypeError: If it is not a context manager for plain ``with``; or if it is a cancel scope, which belongs to the
+                task that enters it.
         """
         return self._life.upcoming.contexts.sync.enter_context(context)
 

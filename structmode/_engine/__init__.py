@@ -1,8 +1,9 @@
 """The engine: structured lifecycles on the standard library and anyio.
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
-the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`, `_waiting`,
-`_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`. What faces may use of it is exactly what stands here.
+the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
+`_waiting`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`. What faces may use of it is exactly
+what stands here.
 """
 
 from __future__ import annotations

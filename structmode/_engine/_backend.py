@@ -1,6 +1,6 @@
 """The one file that names asyncio and trio.
 
-Theory: anyio is the same on every event loop, and nearly all of structmode is written on anyio alone. Four things it
+Theory: anyio is the same on every event loop, and nearly all of structmode is written on anyio alone. A few things it
 does not offer, because they have no common form, are here and nowhere else:
 
 - a task that belongs to the event loop run itself, for a start that nobody owns (`spawn_in_loop`);

@@ -9,6 +9,7 @@ before it passes either of them on.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, cast
 
@@ -101,11 +102,16 @@ async def insist(
     wait: Callable[[], Awaitable[object]],
     done: Callable[[], bool],
     when_cancelled: Callable[[], object],
+    *,
+    seconds: float = math.inf,
 ) -> None:
-    """Wait, under a shield, until `done`; take back each foreign cancellation, and tell of it."""
-    while not done():
-        try:
-            await wait()
-        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
-            absorb_cancellation()
-            when_cancelled()
+    """Wait, under a shield, until `done` or so many seconds; take back each foreign cancellation, and tell of it."""
+    with anyio.move_on_after(seconds, shield=True) as scope:
+        while not done():
+            try:
+                await wait()
+            except anyio.get_cancelled_exc_class():
+                if scope.cancel_called:  # time is up
+                    raise
+                absorb_cancellation()  # kept, and passed on when the duty is done
+                when_cancelled()

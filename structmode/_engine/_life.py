@@ -89,7 +89,7 @@ class OwnedBlock:
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> None:
         await self._scopes.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself, and is bounded
         leaving = self._leaving
         if leaving is not None and leaving is not exc:
@@ -100,7 +100,6 @@ class OwnedBlock:
                 leaving.__context__ = (
                     context  # as it was raised: not in the course of the body's cancellation
                 )
-        return leaving is None
 
     @asynccontextmanager
     async def _hold(self) -> AsyncGenerator[None]:

@@ -560,7 +560,7 @@ class Run:
 
     def _mark_subtree_crashed(self, exc: BaseException) -> None:
         """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash."""
-        spreading = [self]
+        spreading: list[Run] = [self]
         for run in spreading:  # grows while it is walked
             if not run._crash_spread:
                 run._crash_spread = True
@@ -613,7 +613,7 @@ class Run:
         """At the first failure of the run: from now on nobody goes on working in it or below."""
         if self._turn.is_set():
             self.stop_error = first
-        alarmed = [self]
+        alarmed: list[Run] = [self]
         for run in alarmed:  # grows while it is walked
             if run.alarm is None:
                 run.alarm = first
@@ -622,9 +622,12 @@ class Run:
 
     def _pass_on_foreign_stop(self) -> None:
         """A cancellation from outside reached a task of the tree: that is a stop of the tree, from its top."""
-        *_, root = self.lineage()
-        root.stopped_from_outside = True
-        root.request_stop()
+        for run in self.lineage():
+            if run.stopped_from_outside:  # then all above it have been told
+                return
+            run.stopped_from_outside = True
+            if run.parent is None:
+                run.request_stop()
 
     # -- Its tasks and contexts
 

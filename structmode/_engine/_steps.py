@@ -156,8 +156,7 @@ class Steps:
         """
         while not done():
             if self.killed:
-                with anyio.move_on_after(GRACE, shield=True):
-                    await insist(wait, done, self._on_foreign_cancellation)
+                await insist(wait, done, self._on_foreign_cancellation, seconds=GRACE)
             else:
                 ending = await self.do("wait", wait, until=min(self.deadline, limit))
                 if ending is Ending.FAILED:  # waiting itself does not work: more of it won't help

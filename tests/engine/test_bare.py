@@ -60,7 +60,7 @@ def test_forgotten_with_much_to_do(fresh_loop: dict[str, Any], repeat: int) -> N
     log: list[str] = []
     units = family(log)
     for unit in units.values():
-        unit.tasks = dict.fromkeys("xyz", hanging)
+        unit.tasks.update(dict.fromkeys("xyz", hanging))
     with forgotten:
         anyio.run(units["a"].life.start, **fresh_loop)
     assert [line for line in log if ":" not in line] == [*START, *STOP]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import anyio
 import anyio.lowlevel
 import pytest
 
 from structmode.exceptions import LifecycleError, StartAborted
 
-from .unit import START, STOP, Unit, family, hanging, raising, settle, yielding
+from .unit import START, STOP, Unit, doing, family, hanging, raising, settle, yielding
 
 
 class Boom(Exception):
@@ -72,6 +75,7 @@ async def test_body_returns_early() -> None:
     async def function() -> int:
         async with unit.life.block():
             return 3
+        raise AssertionError("the return was swallowed")
 
     assert await function() == 3
     assert unit.state == "stopped"
@@ -278,9 +282,9 @@ async def test_cancelled_and_crashed() -> None:
         unit, error = Unit("a", []), Boom()
         with pytest.raises(Boom) as caught, anyio.CancelScope() as scope:
             async with unit.life.block():
-                calls = [
+                calls: list[Callable[[], object]] = [
                     scope.cancel,
-                    lambda unit=unit, error=error: unit.life.fail(error, "test"),
+                    partial(unit.life.fail, error, "test"),
                 ]
                 for call in calls[::order]:
                     call()
@@ -451,7 +455,7 @@ async def test_restart_while_it_is_left(step: str) -> None:
         if len(log) < 20:
             await unit.life.restart()
 
-    unit = Unit("a", log, **{step: again})
+    unit = Unit("a", log, **doing({step: again}))
     async with unit.life.block():
         pass
     assert unit.state == "stopped"

@@ -14,7 +14,7 @@ import pytest
 from structmode._engine import Task, current_run
 from structmode.exceptions import LifecycleError, ShutdownTimeout, StartAborted
 
-from .unit import Unit, hanging, raising, settle, stubborn
+from .unit import Unit, doing, hanging, raising, settle, stubborn
 
 
 @asynccontextmanager
@@ -424,6 +424,7 @@ class Slow(AbstractAsyncContextManager["Slow"]):
             self.log.append("given up")
             if self.on_cancel is not None:
                 raise self.on_cancel
+        return self
 
     async def __aexit__(
         self,
@@ -465,7 +466,7 @@ async def test_cancelled_in_the_instant_of_entering() -> None:
     with anyio.CancelScope() as scope:
 
         class Treacherous(Slow):
-            async def __aenter__(self) -> Slow:
+            async def __aenter__(self) -> Self:
                 scope.cancel()
                 self.log.append("entered")
                 return self
@@ -609,7 +610,7 @@ async def test_entered_while_stopping(step: str) -> None:
         with pytest.raises(LifecycleError, match="a is stopping"):
             await enter(unit, noted(log, "late"))
 
-    unit = Unit("a", log, **{step: add})
+    unit = Unit("a", log, **doing({step: add}))
     await unit.life.start()
     await unit.life.stop()
     assert "+late" not in log

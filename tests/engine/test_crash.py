@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from structmode._engine import Task
 
-from .unit import STOP, Unit, family, hanging, raising, settle
+from .unit import STOP, Act, Unit, doing, family, hanging, raising, settle
 
 
 async def crash_in(units: dict[str, Unit], act: Callable[[], Any]) -> BaseException:
@@ -30,6 +30,15 @@ async def crash_in(units: dict[str, Unit], act: Callable[[], Any]) -> BaseExcept
     raise AssertionError("it did not crash")
 
 
+def beginning(unit: Unit, act: Act, name: str = "task") -> Callable[[], None]:
+    """Make what begins a task that does `act`, and does not wait for it."""
+
+    def begin() -> None:
+        unit.begin(act, name)
+
+    return begin
+
+
 # --- Where it comes from --------------------------------------------------------------------------
 
 
@@ -38,7 +47,7 @@ async def test_failing_task(label: str) -> None:
     """A task that fails anywhere stops the tree in order from the top; the failure leaves the block as it was raised."""
     log: list[str] = []
     units, error = family(log), ValueError(label)
-    left = await crash_in(units, lambda: units[label].begin(raising(error)) and None)
+    left = await crash_in(units, beginning(units[label], raising(error)))
     assert left is error
     assert log == [f"{label}:task", *STOP]
     assert {unit.state for unit in units.values()} == {"stopped"}
@@ -60,7 +69,7 @@ async def test_report_from_outside(label: str) -> None:
 async def test_any_exception(error: BaseException) -> None:
     """Any exception that leaves a task is the crash reason, and leaves the block as it was raised."""
     units = family([])
-    left = await crash_in(units, lambda: units["c"].begin(raising(error)) and None)
+    left = await crash_in(units, beginning(units["c"], raising(error)))
     assert left is error
 
 
@@ -71,7 +80,7 @@ async def test_context_that_fails() -> None:
     event = anyio.Event()
 
     @asynccontextmanager
-    async def context() -> Any:
+    async def context() -> AsyncIterator[None]:
         async def fail() -> None:
             await event.wait()
             raise error
@@ -100,7 +109,7 @@ async def test_context_that_fails() -> None:
 async def test_who_is_marked(label: str, marked: str) -> None:
     """A crash marks what failed, all below it and all above it; siblings are stopped, but not marked."""
     units, error = family([]), ValueError(label)
-    await crash_in(units, lambda: units[label].begin(raising(error)) and None)
+    await crash_in(units, beginning(units[label], raising(error)))
     reasons = {name: unit.run.crash_reason for name, unit in units.items()}
     assert reasons == {name: error if name in marked else None for name in "abcd"}
 
@@ -127,7 +136,7 @@ async def test_all_are_signalled_at_once() -> None:
 async def test_told_to_the_unit() -> None:
     """The unit where it happened is told at once: the first failure as a crash, with its origin."""
     units, error = family([]), ValueError("boom")
-    await crash_in(units, lambda: units["c"].begin(raising(error), "worker") and None)
+    await crash_in(units, beginning(units["c"], raising(error), "worker"))
     assert units["c"].failed == [(error, "worker", "crash")]
     assert all(units[name].failed == [] for name in "abd")
 
@@ -265,7 +274,7 @@ async def test_report_while_stopping() -> None:
         unit.life.fail(error, "test")
 
     for step in ("tear_down", "hold", "farewell"):
-        unit = Unit("a", [], **{step: fail})
+        unit = Unit("a", [], **doing({step: fail}))
         await unit.life.start()
         with pytest.raises(ValueError, match="in a hook") as caught:
             await unit.life.stop()
@@ -288,7 +297,7 @@ async def test_report_in_a_hook_of_the_start(step: str, checkpoint: bool) -> Non
         if checkpoint:
             await anyio.lowlevel.checkpoint()
 
-    unit = Unit("a", log, **{step: fail})
+    unit = Unit("a", log, **doing({step: fail}))
     with pytest.raises(ValueError, match="reported") as caught:
         await unit.life.start()
     assert caught.value is error
@@ -396,7 +405,7 @@ async def test_traceback_of_the_reason() -> None:
         deeper()
 
     units = family([])
-    left = await crash_in(units, lambda: units["c"].begin(deep) and None)
+    left = await crash_in(units, beginning(units["c"], deep))
     names = []
     traceback = left.__traceback__
     while traceback is not None:

@@ -12,7 +12,6 @@ import pytest
 from structmode._engine import (
     Crashed,
     LifecycleEvent,
-    Listener,
     Restarting,
     Started,
     StartFailed,
@@ -152,7 +151,7 @@ def test_events_are_values() -> None:
     event = Starting("unit")
     with pytest.raises(dataclasses.FrozenInstanceError):
         event.subject = "other"  # type: ignore[misc]
-    assert event == Starting("unit") != Stopping("unit")
+    assert event == Starting("unit") != Stopping("unit")  # type: ignore[comparison-overlap]
 
 
 async def test_start_and_stop(told: list[LifecycleEvent]) -> None:
@@ -306,7 +305,7 @@ async def test_listener_that_fails_the_unit(kind: type[LifecycleEvent]) -> None:
         if isinstance(event, kind):
             unit.life.fail(error, "listener")
 
-    end: Listener | object = subscribe(critic)
+    end = subscribe(critic)
     with pytest.raises(ValueError, match="from a listener") as caught:
         async with unit.life.block():
             await unit.life.stop()

@@ -15,7 +15,7 @@ from structmode._engine import StopSignal, Task, all_of, first_of
 from structmode.exceptions import StartAborted
 
 from .oracle import EVERY_START_STEP, interrupted_start
-from .unit import START, STOP, Unit, family, hanging, raising, settle, stubborn, yielding
+from .unit import START, STOP, Unit, doing, family, hanging, raising, settle, stubborn, yielding
 
 KINDS = ["asyncio", "asyncio+uvloop"] + ["asyncio+eager"] * (sys.version_info >= (3, 12))
 
@@ -375,8 +375,8 @@ async def test_native_timeout_in_hooks() -> None:
             async with asyncio.timeout(0.002):
                 await anyio.sleep_forever()
 
-    steps = dict.fromkeys(("first", "set_up", "ready", "tear_down", "farewell"), hook)
-    unit = Unit("a", [], **steps)
+    names = ("first", "set_up", "ready", "tear_down", "farewell")
+    unit = Unit("a", [], **doing(dict.fromkeys(names, hook)))
     await unit.life.start()
     task_named("a").cancel()
     await unit.run.finished.wait()
@@ -397,7 +397,7 @@ async def test_cancelled_context() -> None:
 
     await unit.life.start()
     before = asyncio.all_tasks()
-    await unit.run.contexts.enter_async_context(Context())  # type: ignore[arg-type]
+    await unit.run.contexts.enter_async_context(Context())
     (keeper,) = asyncio.all_tasks() - before
     keeper.cancel()
     await settle()

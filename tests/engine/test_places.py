@@ -6,7 +6,7 @@ place and call, and each unit that may be meant.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from structmode._engine import Task
 from structmode.exceptions import LifecycleError, StartAborted
 
 from .laws import check
-from .unit import Unit, family, hanging, settle, yielding
+from .unit import Unit, doing, family, hanging, settle, yielding
 
 Call = Callable[[Unit], Awaitable[object]]
 Place = Callable[[dict[str, Unit], Call], object]
@@ -67,7 +67,7 @@ CALLS: dict[str, Call] = {"stop": stop, "restart": restart, "crash": crash, "kil
 # Each arranges that the call is made, once, on what it is given.
 
 
-def once(call: Call, target: Unit) -> Callable[[Unit], Awaitable[None]]:
+def once(call: Call, target: Unit) -> Callable[[Unit], Coroutine[Any, Any, None]]:
     """Make an act that does the call the first time only, and notes whether it met anything alive."""
     calls = iter([call])
 
@@ -154,7 +154,7 @@ def context(owner: str, *, leaving: bool) -> Callable[[dict[str, Unit], Call, Un
         act = once(call, target)
 
         @asynccontextmanager
-        async def calling() -> Any:
+        async def calling() -> AsyncIterator[None]:
             if not leaving:
                 await act(target)
             yield
@@ -293,7 +293,7 @@ async def test_own_hook_goes_on(call: str) -> None:
 
     for step in ("first", "set_up", "ready"):
         log.clear()
-        unit = Unit("a", log, **{step: act})
+        unit = Unit("a", log, **doing({step: act}))
         try:
             await unit.life.start()
         except StartAborted:

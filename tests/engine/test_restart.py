@@ -12,7 +12,7 @@ from structmode._engine import Run, Task
 from structmode.exceptions import LifecycleError, StartAborted
 
 from .laws import check
-from .unit import RESTART, START, STOP, Unit, family, hanging, raising, settle, yielding
+from .unit import RESTART, START, STOP, Unit, doing, family, hanging, raising, settle, yielding
 
 AGAIN = [line for line in RESTART if line != "a.renew"]
 
@@ -267,7 +267,7 @@ async def test_called_off_by_a_stop(when: str) -> None:
         if when == "stopping" or "a.renew" in log:
             await event.wait()
 
-    unit = Unit("a", log, **{"tear_down" if when == "stopping" else "set_up": wait})
+    unit = Unit("a", log, **doing({"tear_down" if when == "stopping" else "set_up": wait}))
     await unit.life.start()
     async with anyio.create_task_group() as group:
 

@@ -11,7 +11,7 @@ from structmode._engine import Life
 from structmode.exceptions import LifecycleError, StartAborted
 
 from .oracle import EVERY_START_STEP, interrupted_start
-from .unit import START, STOP, Act, Unit, family, hanging, raising, settle, yielding
+from .unit import START, STOP, Act, Unit, doing, family, hanging, raising, settle, yielding
 
 Start = Callable[[Life], Awaitable[None]]
 every_step = pytest.mark.parametrize(("label", "step"), EVERY_START_STEP)
@@ -91,7 +91,7 @@ async def test_states_on_the_way() -> None:
 
     names = ("first", "set_up", "ready", "tear_down", "hold", "farewell")
     child = Unit("b", [], ready=lambda _: look(unit), farewell=lambda _: look(unit))
-    unit = Unit("a", [], child, **dict.fromkeys(names, look))
+    unit = Unit("a", [], child, **doing(dict.fromkeys(names, look)))
     assert unit.state == "new"
     assert not unit.life.alive
     await unit.life.start()
@@ -111,7 +111,7 @@ async def test_one_task_runs_all_hooks() -> None:
         tasks.append(anyio.get_current_task())
 
     names = ("first", "set_up", "ready", "tear_down", "hold", "farewell")
-    unit = Unit("a", [], **dict.fromkeys(names, look))
+    unit = Unit("a", [], **doing(dict.fromkeys(names, look)))
     async with anyio.create_task_group() as group:
         group.start_soon(unit.life.start)
     async with anyio.create_task_group() as group:

@@ -17,7 +17,7 @@ import pytest
 from structmode.exceptions import LifecycleError, StartAborted
 
 from .laws import check
-from .unit import Unit, hanging, settle
+from .unit import Unit, doing, hanging, settle
 
 PARENTS = {
     "b": "a",
@@ -61,7 +61,9 @@ class Scenario:
         self.struck: tuple[str, str] | None = None
         self.units: dict[str, Unit] = {}
         for label in "abcdefghij":
-            self.units[label] = Unit(label, self.log, **{step: self._hook(step) for step in STEPS})
+            self.units[label] = Unit(
+                label, self.log, **doing({step: self._hook(step) for step in STEPS})
+            )
             if label in "adh":
                 self.units[label].tasks["work"] = hanging
         for child, parent in PARENTS.items():
@@ -252,7 +254,7 @@ async def checkpoints_of(own: Callable[[Scenario], Awaitable[Any]]) -> int:
 
 def check_outcome(scenario: Scenario, left: BaseException | None) -> None:
     """See that what came out is what went wrong."""
-    name = scenario.strike.__name__  # type: ignore[attr-defined]
+    name = scenario.strike.__name__
     where = f"{name} at {scenario.struck}: {left!r}"
     if name in ("fail", "crash"):
         assert scenario.struck is not None

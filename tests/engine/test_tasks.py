@@ -7,12 +7,11 @@ import inspect
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from structmode._engine import Task, current_run
 
-from .unit import Unit, hanging, raising, settle, stubborn, yielding
+from .unit import Unit, doing, hanging, raising, settle, stubborn, yielding
 
 
 async def answer(value: object = 42, after: anyio.Event | None = None) -> object:
@@ -67,6 +66,7 @@ async def test_error() -> None:
     error = ValueError("boom")
     unit = Unit("a", [])
     caught: list[BaseException] = []
+    task: Task[Any] | None = None
     with pytest.raises(ValueError, match="boom") as left:
         async with unit.life.block():
             task = unit.begin(raising(error), "bad")
@@ -77,6 +77,7 @@ async def test_error() -> None:
             await anyio.sleep_forever()
     assert left.value is error
     assert caught in ([], [error])  # the body may have been cancelled first
+    assert task is not None
     assert task.exception() is error
     with pytest.raises(ValueError, match="boom") as again:
         await task
@@ -253,7 +254,9 @@ async def test_callback_of_a_task_that_never_runs() -> None:
 @pytest.mark.parametrize("late", [False, True])
 async def test_callback_that_raises(late: bool, caplog: pytest.LogCaptureFixture) -> None:
     """A callback that raises keeps neither the other callbacks nor the stop from their way, and is not lost."""
-    unit, called, error = Unit("a", []), [], KeyError("callback")
+    unit, error = Unit("a", []), KeyError("callback")
+    called: list[object] = []
+    task: Task[Any] | None = None
 
     def bad(handle: object) -> None:
         raise error
@@ -267,6 +270,7 @@ async def test_callback_that_raises(late: bool, caplog: pytest.LogCaptureFixture
             await settle()
     except KeyError as exc:
         caught.append(exc)
+    assert task is not None
     assert called == [task]
     assert unit.state == "stopped"
     told: list[object] = [*caught, *unit.run.failures, *(failure for failure, _, _ in unit.failed)]
@@ -342,7 +346,7 @@ async def test_added_while_stopping(step: str) -> None:
     async def add(unit: Unit) -> None:
         made.append(unit.run.spawn(Task(coroutine, "late")))
 
-    unit = Unit("a", [], **{step: add})
+    unit = Unit("a", [], **doing({step: add}))
     await unit.life.start()
     await unit.life.stop()
     assert made[0].cancelled()

@@ -542,13 +542,13 @@ def nothing() -> None:
 def test_not_awaitable(thing: object) -> None:
     """A class, a plain object or None can't be waited for."""
     with pytest.raises(TypeError, match="can't wait for"):
-        as_coroutine(thing)
+        _ = as_coroutine(thing)
 
 
 def test_function_that_is_not_async() -> None:
     """Of a function that is not async, the error says what calling it gave."""
     with pytest.raises(TypeError, match=r"gave None, which is not awaitable; is it async\?"):
-        as_coroutine(nothing)
+        _ = as_coroutine(nothing)
 
 
 @both

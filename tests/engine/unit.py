@@ -107,6 +107,11 @@ class Unit:
         return self.run.state.value
 
 
+def doing(steps: Mapping[str, Act]) -> dict[str, Any]:
+    """Make the arguments of a `Unit` of what to do in steps whose names only the running test knows."""
+    return dict(steps)
+
+
 def raising(exc: BaseException) -> Act:
     """Make an act that raises `exc`."""
 
@@ -168,7 +173,7 @@ def family(log: list[str], **steps: Mapping[str, Act]) -> dict[str, Unit]:
     """Make a tree, a(b(c), d), with what to do in the steps of each; returns its units by name."""
 
     def make(label: str, *children: Unit) -> Unit:
-        return Unit(label, log, *children, **dict(steps.get(label, {})))
+        return Unit(label, log, *children, **doing(steps.get(label, {})))
 
     c, d = make("c"), make("d")
     b = make("b", c)

@@ -207,6 +207,12 @@ class Special(App):
 # --- Life -----------------------------------------------------------------------------------------
 
 
+async def return_from_the_block() -> int:
+    """A block swallows nothing, so that what follows a `return` in it is known not to be reached."""
+    async with App("one", port=8080) as app:
+        return len(app.label)
+
+
 async def use_blocks(special: Special) -> None:
     """`async with` gives the service as what it is."""
     async with App("one", port=8080) as app, special as same:
