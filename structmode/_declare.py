@@ -3,7 +3,7 @@
 A declaration is a descriptor. It knows its place in the class by its name alone, so it is inherited, overridden and
 switched off as any attribute is: the order is that of the definitions, base classes first, and what a subclass
 overrides keeps its place. Everything that can be wrong about a declaration - a plain function, a signature that does not
-fit, an interval or a cron line that can't be read - is said while the class is made, with file and line.
+fit, an interval or a cron line that can't be read - is said while the class is made.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class ServiceUnit:
         try:
             self._service._log_mundane("Stopping...")
         finally:  # a log that fails is no reason to skip the hook
-            await self._hook("on_stop")  # noqa: ASYNC102 - the wait shields itself, and is bounded
+            await self._hook("on_stop")  # noqa: ASYNC102 - the wait shields itself
 
     async def hold(self) -> None:
         service = self._service
@@ -118,7 +118,7 @@ class ServiceUnit:
             service._log_mundane("-Stopped!")
         finally:
             if service.wait_for_shutdown:
-                await service._life.current.permission.wait()  # noqa: ASYNC102 - the wait shields itself, and is bounded
+                await service._life.current.permission.wait()  # noqa: ASYNC102 - the wait shields itself
 
     async def farewell(self) -> None:
         await self._hook("on_shutdown")

@@ -225,7 +225,7 @@ class Service(ServiceBase, ServiceCallbacks):
     #: The log level for what is mundane, such as starting and stopping.
     mundane_level: str = "info"
 
-    #: The supervisor that looks after this service, if there is one.
+    #: For supervisors, which are not there yet: the one that looks after this service.
     supervisor: Any = None
 
     #: What the service is doing at the moment.
@@ -332,15 +332,16 @@ class Service(ServiceBase, ServiceCallbacks):
 
         What is added here is closed together with async contexts, last-in first-out, when the service stops.
         """
-        return self._life.upcoming.contexts.sync
+        return self._contexts("exit_stack").sync
 
     @property
     def async_exit_stack(self) -> AsyncExitStack:
         """The stack of its contexts, for code that knows an `AsyncExitStack`; closed when the service stops.
 
-        ``enter_async_context`` enters and leaves the context in a task of its own, as `add_async_context` does.
+        ``enter_async_context`` enters and leaves the context in a task of its own, as `add_async_context` does. That task
+        is one of the service's, so what ``pop_all`` takes over must be closed before the service has stopped.
         """
-        return self._life.upcoming.contexts
+        return self._contexts("async_exit_stack")
 
     def __repr__(self) -> str:
         if "_life" not in vars(self):
@@ -374,7 +375,7 @@ class Service(ServiceBase, ServiceCallbacks):
             raise LifecycleError(
                 f"{self.label} is not in an `async with` block", "Write: async with service: ..."
             )
-        await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself, and is bounded
+        await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself
 
     async def start(self) -> None:
         """Start the service; returns when `on_started` has returned.
@@ -481,6 +482,8 @@ class Service(ServiceBase, ServiceCallbacks):
         """
         child = _want_service(service, "add_dependency")
         self._life.add_child(child._life)
+        if child._life.parent is not self._life:  # added by what is left of a former run
+            return service
         if child.beacon.parent is not self.beacon:
             child.beacon.reattach(self.beacon)
         self._unit.note_child(child)
@@ -502,7 +505,8 @@ class Service(ServiceBase, ServiceCallbacks):
             await anyio.lowlevel.checkpoint()
             return service
         try:
-            await child._life.start_as_child()
+            if child._life.parent is self._life:  # not if what is left of a former run calls
+                await child._life.start_as_child()
         except BaseException:
             if not child._life.alive:
                 self._life.drop_child(child._life)
@@ -839,7 +843,7 @@ class Service(ServiceBase, ServiceCallbacks):
             TypeError: If it is not a context manager for plain ``with``; or if it is a cancel scope, which belongs to the
                 task that enters it.
         """
-        return self._life.upcoming.contexts.sync.enter_context(context)
+        return self._contexts("add_context()").sync.enter_context(context)
 
     async def add_async_context(self, context: AbstractAsyncContextManager[T, bool | None]) -> T:
         """Enter an async context now, and leave it when the service stops; last in, first out, together with sync ones.
@@ -855,7 +859,16 @@ class Service(ServiceBase, ServiceCallbacks):
             LifecycleError: If the service does not run, or is stopping.
             BaseException: What entering it raised.
         """
-        return await self._life.upcoming.contexts.enter_async_context(context)
+        return await self._contexts("add_async_context()").enter_async_context(context)
+
+    def _contexts(self, call: str) -> engine.Contexts:
+        run = self._life.addressed_or_upcoming()
+        if run is None:
+            raise LifecycleError(
+                f"{call} of {self.label} was called by what is left of a former run, and a context belongs to one run",
+                "Have tasks end when should_stop is true, or hold the context yourself",
+            )
+        return run.contexts
 
     # -- Diagnosis
 

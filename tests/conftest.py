@@ -25,6 +25,7 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
+import croniter  # noqa: F401 - structmode imports it with the first cron line, which may be in a test's event loop
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 

@@ -15,6 +15,7 @@ from ._backend import (
     running_asyncio_loop,
     signal_safe_caller,
 )
+from ._contexts import Contexts
 from ._events import (
     Crashed,
     LifecycleEvent,
@@ -32,6 +33,7 @@ from ._events import (
     emit,
     subscribe,
 )
+from ._failures import note
 from ._life import Life, OwnedBlock
 from ._protocols import Fate, Unit
 from ._run import Run, current_run
@@ -55,6 +57,7 @@ __all__ = (
     "BACKENDS",
     "TRANSITIONS",
     "BackendName",
+    "Contexts",
     "Crashed",
     "Fate",
     "Life",
@@ -88,6 +91,7 @@ __all__ = (
     "current_run",
     "emit",
     "first_of",
+    "note",
     "run_arguments",
     "running_asyncio_loop",
     "signal_safe_caller",

@@ -73,16 +73,17 @@ class Keeper(Generic[T]):
         except BaseException:
             cancel()
             self._release.set()
-            await through(self.ended)  # noqa: ASYNC102 - the wait shields itself, and is bounded
+            await through(self.ended)  # noqa: ASYNC102 - the wait shields itself
             failure = self._failure()
             if failure is not None:
                 raise failure from None  # noqa: ASYNC104 - it passes on what entering raised instead
             raise
         if self._error is None and not self._never_entered:
             return self._value
-        raise self._failure() or anyio.TaskCancelled(
-            f"{self.name} was cancelled while it was being entered"
-        )
+        failure = self._failure()
+        if failure is not None:
+            raise failure
+        raise anyio.TaskCancelled(f"{self.name} was cancelled while it was being entered")
 
     def _failure(self) -> BaseException | None:
         return without_cancellation(self._error) if self._error is not None else None

@@ -8,6 +8,17 @@ has stopped a child only takes up the child's record into its own. Who asks for 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+
+
+def note(first: BaseException, where: str, later: BaseException) -> None:
+    """Note a later failure on the first one, if that takes notes: not every exception can be changed, or shown."""
+    try:
+        shown = repr(later)
+    except Exception:
+        shown = f"{type(later).__name__}, which can't be shown"
+    with suppress(Exception):
+        first.add_note(f"{where}: {shown}")
 
 
 class Failures:
@@ -20,9 +31,6 @@ class Failures:
         self.first: BaseException | None = None
         self._records: list[BaseException | Failures] = []
         self._known: set[int] = set()
-
-    def __bool__(self) -> bool:
-        return self.first is not None
 
     def __iter__(self) -> Iterator[BaseException]:
         seen: set[int] = set()
@@ -48,7 +56,7 @@ class Failures:
             return False
         self._known.add(id(exc))
         self._records.append(exc)
-        self.first = self.first or exc
+        self._come_first(exc)
         return True
 
     def take_up(self, below: Failures) -> None:
@@ -57,4 +65,8 @@ class Failures:
             return
         self._known.add(id(below))
         self._records.append(below)
-        self.first = self.first or below.first
+        self._come_first(below.first)
+
+    def _come_first(self, exc: BaseException | None) -> None:
+        if self.first is None:  # an exception may be false in a test for truth
+            self.first = exc

@@ -23,7 +23,7 @@ import anyio.abc
 from ._backend import spawn_in_loop
 from ._cancellation import has_begun, through
 from ._flag import Flag
-from ._protocols import Unit
+from ._protocols import Unit, tell
 from ._run import Run
 
 
@@ -124,12 +124,12 @@ class Loop:
             try:
                 await over.wait()
             except anyio.get_cancelled_exc_class():
+                if not await has_begun(begun.is_set):  # noqa: ASYNC102 - the wait shields itself
+                    close_unbegun(task)
+                    raise
                 self._ended = True
                 forgotten = self._on_loop_end()
-                if await has_begun(begun.is_set):  # noqa: ASYNC102 - the wait shields itself, and is bounded
-                    await through(over)  # noqa: ASYNC102 - the wait shields itself, and is bounded
-                else:
-                    close_unbegun(task)
+                await through(over)  # noqa: ASYNC102 - the wait shields itself
                 if forgotten:
                     self._warn(name)
                 raise
@@ -138,10 +138,10 @@ class Loop:
         message = f"{name} was started and never stopped; it has been stopped now, as the event loop ends"
         try:
             warnings.warn(message, ResourceWarning, stacklevel=2)
-        except ResourceWarning as warning:
-            # Warnings may be errors, but here nobody could catch one.
-            self._unit.on_failure(warning, name, "unreceived")
+        except Exception as warning:
+            # Warnings may be errors, and whoever shows them may fail, but here nobody could catch that.
+            tell(self._unit, warning, name, "unreceived")
 
     def crashed(self, run: Run, exc: BaseException) -> None:
         """Nobody will receive the failure: have it logged whole."""
-        run.unit.on_failure(exc, run.unit.label, "unreceived")
+        run.tell(exc, run.unit.label, "unreceived")

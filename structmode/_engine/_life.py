@@ -12,20 +12,21 @@ will be started next.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 
 import anyio
 import anyio.lowlevel
 
-from structmode.exceptions import LifecycleError, StartAborted
+from structmode.exceptions import LifecycleError, ShutdownTimeout, StartAborted
 
 from ._cancellation import first_step, has_begun, through, without_cancellation
 from ._events import Restarting, emit
+from ._failures import note
 from ._flag import Flag
 from ._hosting import Block, Loop, Parent, close_unbegun
 from ._protocols import Host, Unit
-from ._run import Run, current_run, until_finished
+from ._run import Run, current_run, until_finished, until_settled
 from ._state import State
 from ._waiting import StopSignal
 
@@ -53,7 +54,7 @@ class _Succession:
         try:
             await self.made.wait()
             if self.run is not None:
-                await self.run.settled.wait()
+                self.run = await until_settled(self.run)
         except BaseException:
             self.waiting -= 1
             raise
@@ -78,7 +79,7 @@ class OwnedBlock:
         self._leaving: BaseException | None = None
 
     async def __aenter__(self) -> None:
-        self._life.refuse_second_run("entered with `async with`")
+        self._life.refuse_second_block()
         await self._scopes.__aenter__()
         if self._leaving is not None:
             await self._scopes.__aexit__(None, None, None)
@@ -90,16 +91,16 @@ class OwnedBlock:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._scopes.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself, and is bounded
+        await self._scopes.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself
         leaving = self._leaving
         if leaving is not None and leaving is not exc:
             context = leaving.__context__
             try:
                 raise leaving
             finally:
-                leaving.__context__ = (
-                    context  # as it was raised: not in the course of the body's cancellation
-                )
+                # As it was raised: not in the course of the body's cancellation. Some exceptions can't be changed.
+                with suppress(Exception):
+                    leaving.__context__ = context
 
     @asynccontextmanager
     async def _hold(self) -> AsyncGenerator[None]:
@@ -179,12 +180,13 @@ class Life:
 
     def addressed(self) -> Run | None:
         """The run that a message of the caller is meant for; None if the caller belongs to a former one."""
-        caller = current_run()
-        if caller is not None and self.run is not None and caller is not self.run:
-            for run in caller.lineage():
-                if run.unit is self.unit and run is not self.run:
-                    return None
-        return self.run
+        return None if self.is_former(current_run()) else self.run
+
+    def is_former(self, caller: Run | None) -> bool:
+        """Whether a run belongs to a former run of this unit."""
+        if caller is None or self.run is None or caller is self.run:
+            return False
+        return any(run.unit is self.unit and run is not self.run for run in caller.lineage())
 
     def addressed_or_upcoming(self) -> Run | None:
         """The run that takes new work of the caller; None if the caller belongs to a former run."""
@@ -216,13 +218,13 @@ class Life:
         """Make `child` start and stop with this unit.
 
         What the unit's own code adds while it runs belongs to that run, since that code will run again; what others
-        add, or the unit adds before it runs, stays.
+        add, or the unit adds before it runs, stays. What is left of a former run adds nothing.
 
         Raises:
             LifecycleError: If it is the unit itself or one above it, or if it runs elsewhere.
         """
         self._check_adoptable(child)
-        if child.parent is self:
+        if child.parent is self or self.is_former(current_run()):
             return
         if child.parent is not None:
             child.parent.drop_child(child)
@@ -277,8 +279,8 @@ class Life:
         child._removed = False
         if child in self.children:
             self.children.remove(child)
-        if self.run is not None and child in self.run.children:
-            self.run.children.remove(child)
+        if self.run is not None:
+            self.run.drop_child(child)
         child.parent = None
         self.unit.on_child_released(child.unit)
 
@@ -316,7 +318,7 @@ class Life:
             and not run.called_from_hook()
             and not run.contains_caller()
         ):
-            await run.settled.wait()
+            run = await until_settled(run)
             if run.start_error is not None:
                 raise run.start_error
             return False
@@ -355,6 +357,14 @@ class Life:
             await self.start_under(parent)
         else:
             await self.start_in(Parent(parent))
+
+    def refuse_second_block(self) -> None:
+        self.refuse_second_run("entered with `async with`")
+        if self.owner is not None:
+            raise LifecycleError(
+                f"{self.unit.label} can't be entered with `async with`: it is in such a block already",
+                "Call start() for another run in that block, or leave it first",
+            )
 
     def refuse_second_run(self, what: str) -> None:
         run = self.run
@@ -404,27 +414,21 @@ class Life:
         self._settle_in(run, host)
         task = host.spawn(self._live, self.unit.label)
         try:
-            if not await first_step(lambda: run.begun):
+            if await first_step(lambda: run.begun):
+                run = await until_settled(run)
+            else:
                 self._bury(run, task)
-            await run.settled.wait()
-            while (successor := self._in_place_of(run)) is not None:
-                run = successor
-                await run.settled.wait()
         except BaseException:
-            if not await has_begun(lambda: run.begun):  # noqa: ASYNC102 - the wait shields itself, and is bounded
+            if not await has_begun(lambda: run.begun):  # noqa: ASYNC102 - the wait shields itself
                 self._bury(run, task)
+            while run.successor is not None:
+                run = run.successor
             if undo:
-                run.receivers += 1
                 run.request_stop()
-                await through(run.finished)  # noqa: ASYNC102 - the wait shields itself, and is bounded
+                await through(run.finished)  # noqa: ASYNC102 - the wait shields itself
             raise
         if run.start_error is not None:
             raise run.start_error
-
-    def _in_place_of(self, run: Run) -> Run | None:
-        """Return the run that a restart put in the place of one whose start it had called off."""
-        called_off = isinstance(run.start_error, StartAborted)
-        return self.run if called_off and self.run is not run else None
 
     def _bury(self, run: Run, task: anyio.TaskHandle[None] | None) -> None:
         """Give up a run whose task was cancelled before its first step, as asyncio does when its run ends."""
@@ -443,11 +447,12 @@ class Life:
 
     def _make_run(self, *, restarting: bool) -> Run:
         self._release_adopted()
-        run, self._next = self._next or Run(self.unit, first=False), None
+        run = self._next or Run(self.unit, first=False)
+        run.check_unit()
+        self._next = None
         run.first = not self._started_once
         run.restarting = restarting
         run.children[:0] = self.children
-        run.check_unit()
         return run
 
     def _settle_in(self, run: Run, host: Host[Run]) -> None:
@@ -476,9 +481,12 @@ class Life:
             self._call_off_restart(error)
         if succession is not None and run.start_error is not None:
             error, receivers = run.start_error, succession.waiting
-        if error is None or receivers or isinstance(error, StartAborted) or run.host is None:
-            return
-        run.host.crashed(run, error)
+        if error is not None:
+            self._tell_owner(run, error, receivers)
+
+    def _tell_owner(self, run: Run, error: BaseException, receivers: int) -> None:
+        if not receivers and not isinstance(error, StartAborted) and run.host is not None:
+            run.host.crashed(run, error)
 
     def _succeed(self, run: Run) -> tuple[Run | None, _Succession | None]:
         """Put a new run in the place of one that has ended, if a restart was asked for; else leave the place."""
@@ -490,10 +498,11 @@ class Life:
         emit(Restarting, self.unit.subject)
         try:
             successor = self._make_run(restarting=True)
-        except Exception as exc:
+        except BaseException as exc:  # noqa: ASYNC103 - kept for who waits for the restart
             self._call_off_restart(exc)
             self._leave_place(run)
             return None, None
+        run.successor = successor
         self._settle_in(successor, host)
         self._succession = None
         succession.lead_to(successor)
@@ -528,8 +537,14 @@ class Life:
         run.receivers += 1
         try:
             await until_finished(run)
+        except ShutdownTimeout:  # received, if not in full
+            raise
         except BaseException:
             run.receivers -= 1
+            if (
+                run.finished.is_set() and run.stop_error is not None
+            ):  # cancelled in the instant of the end
+                self._tell_owner(run, run.stop_error, run.receivers)
             raise
         if run.stop_error is not None:
             raise run.stop_error
@@ -582,7 +597,7 @@ class Life:
     def _call_off_restart(self, error: BaseException | None = None) -> None:
         succession, self._succession = self._succession, None
         if succession is not None:
-            succession.call_off(error or StartAborted(self.unit.label))
+            succession.call_off(error if error is not None else StartAborted(self.unit.label))
 
     # -- Owners
 
@@ -607,8 +622,10 @@ class Life:
         ]
         for later in failures[1:]:
             if later is not failures[0]:
-                failures[0].add_note(f"later, in the block of {self.unit.label}: {later!r}")
-        return failures[0] if failures else leaving or came_through
+                note(failures[0], f"later, in the block of {self.unit.label}", later)
+        if failures:
+            return failures[0]
+        return leaving if leaving is not None else came_through
 
     def request_stop(self) -> None:
         """Ask the run to stop, and do not wait; a restart that was asked for is called off."""

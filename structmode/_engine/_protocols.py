@@ -6,12 +6,15 @@ belongs to a `Host` and may have to start a `Child`, and knows neither's kind.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import anyio
 
 from ._tasks import Task
+
+_logger = logging.getLogger("structmode.engine")
 
 Fate: TypeAlias = Literal["crash", "stop", "later", "unreceived"]
 RunT = TypeVar("RunT")
@@ -75,6 +78,16 @@ class Unit(Protocol):
 
     def on_child_released(self, child: Unit) -> None:
         """A child has been let go: it no longer starts and stops with this unit."""
+
+
+def tell(unit: Unit, exc: BaseException, origin: str, fate: Fate) -> None:
+    """Tell a unit of a failure; one that fails over it must not harm who tells."""
+    try:
+        unit.on_failure(exc, origin, fate)
+    except Exception:
+        _logger.exception(
+            "A %s could not be told of what failed in %s", type(unit).__name__, origin
+        )
 
 
 class Child(Protocol[RunT_contra]):

@@ -61,9 +61,9 @@ from ._events import (
     TaskEnded,
     emit,
 )
-from ._failures import Failures
+from ._failures import Failures, note
 from ._flag import Flag
-from ._protocols import Child, Fate, Host, Unit
+from ._protocols import Child, Fate, Host, Unit, tell
 from ._state import State, Trigger, advance
 from ._steps import GRACE, Ending, Steps
 from ._tasks import Task, TaskSet
@@ -92,6 +92,8 @@ class Run:
         self.first = first
         #: Whether it takes the place of a former run.
         self.restarting = False
+        #: The run that a restart has put in its place.
+        self.successor: Run | None = None
         self.state = State.NEW
         self.host: Host[Run] | None = None
         self.signal = StopSignal()
@@ -139,6 +141,8 @@ class Run:
         self._awaited_child: Run | None = None
         self._closing_contexts = False
         self._crash_spread = False
+        # How many of the children have been started, or are being started.
+        self._reached = 0
 
     def __repr__(self) -> str:
         return f"<Run of {self.unit.label} {self.state.value}>"
@@ -248,10 +252,7 @@ class Run:
 
     def tell(self, exc: BaseException, origin: str, fate: Fate) -> None:
         """Tell the unit of a failure; one that fails over it must not harm the run."""
-        try:
-            self.unit.on_failure(exc, origin, fate)
-        except Exception:
-            _logger.exception("%s could not be told of %r in %s", self.unit.label, exc, origin)
+        tell(self.unit, exc, origin, fate)
 
     def kill(self) -> None:
         """Cancel it and all that it owns without mercy, from the leaves up; its steps still come, cut short."""
@@ -299,6 +300,15 @@ class Run:
             return "not running yet"
         return "stopping" if self.signal.is_set() and self.state.alive else self.state.value
 
+    def drop_child(self, child: Child[Run]) -> None:
+        """Forget a child, which must not be running."""
+        if child not in self.children:
+            return
+        place = self.children.index(child)
+        del self.children[place]
+        if place < self._reached:
+            self._reached -= 1
+
     async def work_done(self) -> None:
         """Wait until no finite task is left in it or below; timers and the like do not count."""
         await anyio.lowlevel.checkpoint()
@@ -321,6 +331,7 @@ class Run:
         Raises:
             BaseException: What the unit raises.
         """
+        _ = self.unit.label
         self.stop_timeout = max(0.0, self.unit.stop_timeout)
         self._drain_timeout = self.unit.drain_timeout
 
@@ -357,12 +368,13 @@ class Run:
 
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
-        if not self._turn.is_set() and not self._failures:
+        if not self._turn.is_set() and self._failures.first is None:
             ending = await self._steps.do("start", self._start_steps)
         if ending is Ending.OVERDUE:
             self._force(self._steps.last_hook)
         if ending is not Ending.COMPLETED:
-            self.start_error = self._failures.first or StartAborted(self.unit.label)
+            first = self._failures.first
+            self.start_error = first if first is not None else StartAborted(self.unit.label)
             return
         self.state = advance(self.state, Trigger.READY)
         self.was_up = True
@@ -381,9 +393,10 @@ class Run:
         self._set_up_done = True
         self._check_wanted()
         await self._begin_work()
-        for child in self.children:  # may grow meanwhile
+        while self._reached < len(self.children):  # may grow and shrink meanwhile
             self._check_wanted()
-            await child.start_under(self)
+            self._reached += 1
+            await self.children[self._reached - 1].start_under(self)
         self._check_wanted()
         await hook("on_started", unit.ready)
         self._check_well()
@@ -591,7 +604,7 @@ class Run:
         """Note a failure on the one that will leave, if that is another."""
         first = self.alarm
         if first is not None and first is not exc and not self._failures.holds(exc):
-            first.add_note(f"later, in {origin} of {self.unit.label}: {exc!r}")
+            note(first, f"later, in {origin} of {self.unit.label}", exc)
 
     def _record(self, exc: BaseException) -> None:
         """Keep a failure: the first as the one that will leave."""
@@ -641,8 +654,11 @@ class Run:
     def _keeper_ended(self, task: Task[Any], failure: BaseException | None) -> None:
         if failure is not None:
             self.fail(failure, task.name)
+        elif task.cancelled_from_outside():
+            self._pass_on_foreign_stop()
 
     def _keep(self, keeper: Keeper[Any]) -> Callable[[], object]:
+        self.check_loop("add_async_context()")
         group = self._open_group("enter an async context")
         task = Task(self._steps.marked(keeper.name, keeper.hold), keeper.name)
         task.add_done_callback(lambda _: keeper.gone())
@@ -655,6 +671,15 @@ def _token_here() -> anyio.lowlevel.EventLoopToken | None:
         return anyio.lowlevel.current_token()
     except anyio.NoEventLoopError:
         return None
+
+
+async def until_settled(run: Run) -> Run:
+    """Wait until a start is over; returns the run that was started: a restart may have put another in its place."""
+    await run.settled.wait()
+    while isinstance(run.start_error, StartAborted) and run.successor is not None:
+        run = run.successor
+        await run.settled.wait()
+    return run
 
 
 async def until_finished(run: Run) -> None:

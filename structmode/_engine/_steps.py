@@ -21,7 +21,7 @@ import anyio
 
 from ._backend import absorb_cancellation
 from ._callers import in_hook
-from ._cancellation import insist, result_of, without_cancellation
+from ._cancellation import as_failure, insist, result_of, without_cancellation
 from ._stacks import stack_of, stack_of_exception
 
 # How long a stop waits, after the hard cancel, for what ignores even that. In seconds.
@@ -101,7 +101,9 @@ class Steps:
                 await step()
                 ending = Ending.COMPLETED
             except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
-                failure = without_cancellation(exc)
+                failure = (
+                    without_cancellation(exc) if scope.cancel_called else as_failure(exc, name)
+                )
                 if failure is not None:
                     ending = Ending.FAILED
                     self._on_failure(failure, name)

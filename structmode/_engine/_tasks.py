@@ -19,7 +19,7 @@ import anyio.abc
 import anyio.lowlevel
 
 from ._backend import absorb_cancellation
-from ._cancellation import as_failure, has_begun
+from ._cancellation import as_failure, first_step
 from ._flag import Flag
 from ._stacks import stack_of
 from ._waiting import close_all
@@ -148,8 +148,8 @@ class Task(Generic[T_co]):
         return before - len(self._callbacks)
 
     async def has_begun(self) -> None:
-        """Wait until the work has made its first step, or it is clear that it never will; not interrupted."""
-        if await has_begun(lambda: self.arrived or self.done()):
+        """Wait until the work has made its first step, or it is clear that it never will."""
+        if await first_step(lambda: self.arrived or self.done()):
             while not (self.begun or self.done()):
                 await anyio.lowlevel.cancel_shielded_checkpoint()
 
@@ -157,11 +157,14 @@ class Task(Generic[T_co]):
         """Return where the task stands, as text."""
         return "" if callable(self._work) else stack_of(self._work)
 
-    def discard(self) -> None:
-        """End a task that will never run: its coroutine is closed and it counts as cancelled."""
+    def discard(self) -> BaseException | None:
+        """End a task that will never run: its coroutine is closed and it counts as cancelled.
+
+        Returns what a done-callback raised that is no `Exception`.
+        """
         close_all([self._work])
         self._was_cancelled = True
-        self._end(None)
+        return self._end(None)
 
     async def run(self) -> BaseException | None:
         """Do the work; returns what it raised. Never raises, and takes back foreign cancellation.
@@ -170,8 +173,7 @@ class Task(Generic[T_co]):
         """
         self.begun = True
         if self._cancel_requested:
-            self.discard()
-            return None
+            return self.discard()
         failure: BaseException | None = None
         with anyio.CancelScope() as scope:
             self._scope = scope
@@ -183,14 +185,13 @@ class Task(Generic[T_co]):
                 self._was_cancelled = failure is None
         if self.cancelled_from_outside():
             absorb_cancellation()
-        self._end(failure)
-        return failure
+        return self._end(failure)
 
     def cancelled_from_outside(self) -> bool:
         """Whether it was cancelled though nobody called `cancel` (asyncio lets anyone do so)."""
         return self._was_cancelled and not self._cancel_requested
 
-    def _end(self, failure: BaseException | None) -> None:
+    def _end(self, failure: BaseException | None) -> BaseException | None:
         self._error = failure
         self._scope = None
         self.ended.set()
@@ -199,7 +200,10 @@ class Task(Generic[T_co]):
             try:
                 callback(self)
             except Exception:
-                _logger.exception("A done-callback of %r failed", self)
+                _logger.exception("A done-callback of the task %r failed", self.name)
+            except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+                failure = exc if failure is None else failure
+        return failure
 
 
 class TaskSet:
@@ -249,14 +253,20 @@ class TaskSet:
     async def _look_after(self, task: Task[Any], previous: Task[Any] | None) -> None:
         self._on_begin()
         task.arrived = True
-        if previous is not None:
-            await self.settle(previous)
-        del previous
-        failure = await task.run()
+        try:
+            if previous is not None:
+                await self.settle(previous)
+            del previous
+            failure = await task.run()
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            absorb_cancellation()
+            failure = task.discard()
         del self._alive[task]
-        self._on_end(task, failure)
-        if not self._alive:
-            self._idle.set()
+        try:
+            self._on_end(task, failure)
+        finally:
+            if not self._alive:
+                self._idle.set()
 
     async def cancel_all(self) -> None:
         """Cancel every task, youngest first, each woken in its turn.
@@ -276,7 +286,7 @@ class TaskSet:
             task.cancel()
 
     async def settle(self, task: Task[Any]) -> None:
-        """Wait until a task has made its first step, or give it up as one that never will; not interrupted."""
+        """Wait until a task has made its first step, or give it up as one that never will."""
         await task.has_begun()
         if not task.arrived and task in self._alive:
             self._bury(task)
@@ -286,8 +296,7 @@ class TaskSet:
         handle = self._alive.pop(task)
         if handle is not None:
             handle.coro.close()
-        task.discard()
-        self._on_end(task, None)
+        self._on_end(task, task.discard())
 
     async def join(self) -> None:
         """Wait until no task is left."""

@@ -24,6 +24,7 @@ import anyio.lowlevel
 
 from ._callers import calling_run
 from ._cancellation import as_failure, result_of
+from ._failures import note
 from ._flag import Flag
 
 T = TypeVar("T")
@@ -193,8 +194,10 @@ async def _run_side_by_side(
     if errors:
         first, *later = errors
         for exc in later:
-            first.add_note(f"also raised while this wait was being given up: {exc!r}")
+            note(first, "also raised while this wait was being given up", exc)
         raise first
+    if len(outcome.done) < enough:  # asyncio lets anybody cancel one of these tasks
+        raise anyio.TaskCancelled("a part of this wait was cancelled")
 
 
 def as_coroutines(things: Sequence[object]) -> list[Coroutine[Any, Any, Any]]:

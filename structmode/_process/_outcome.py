@@ -41,7 +41,7 @@ class Outcome:
         if self.failure is None:
             self.failure = exc
         else:
-            self.failure.add_note(f"later, when all had stopped: {exc!r}")
+            engine.note(self.failure, "later, when all had stopped", exc)
 
     def take_from_run(self, exc: BaseException, run: engine.Run) -> None:
         """Learn what left a run; if a stop has called its start off, only what went wrong in that stop counts."""

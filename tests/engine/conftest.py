@@ -30,4 +30,5 @@ def fresh_loop(anyio_backend: Backend) -> dict[str, Any]:
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let callers of stop() give up soon after the hard cancel."""
-    monkeypatch.setattr("structmode._engine._run.GRACE", 0.03)
+    for module in ("_run", "_steps"):
+        monkeypatch.setattr(f"structmode._engine.{module}.GRACE", 0.03)

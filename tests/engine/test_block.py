@@ -498,3 +498,18 @@ async def test_child_in_a_block_of_its_own() -> None:
         async with child.life.block():
             raise AssertionError
     await parent.life.stop()
+
+
+async def test_second_block_in_the_first() -> None:
+    """Once its run has been stopped, a unit is still in its block: a second one is refused, and harms nothing."""
+    unit = Unit("a", [])
+    async with unit.life.block():
+        await unit.life.stop()
+        with pytest.raises(LifecycleError, match="it is in such a block already"):
+            async with unit.life.block():
+                pytest.fail("entered")
+        await unit.life.start()
+        assert unit.state == "running"
+    assert unit.state == "stopped"
+    async with unit.life.block():
+        assert unit.state == "running"

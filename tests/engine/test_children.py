@@ -341,3 +341,39 @@ async def test_late_addition_of_a_former_run() -> None:
         await settle()
         assert seen == [None]
     assert unit.life.addressed_or_upcoming() is not unit.run
+
+
+@pytest.mark.parametrize("place", range(3))
+async def test_removed_while_the_next_one_starts(place: int) -> None:
+    """When a child is removed in the middle of the start, no other is left out or started twice."""
+    log: list[str] = []
+    children = [Unit(label, log) for label in "bcdefg"]
+    parent = Unit("a", log, *children)
+
+    async def remove(unit: Unit) -> None:
+        await parent.life.remove_child(children[place].life)
+
+    children[2].steps["set_up"] = remove  # c or b by now running; itself: its stop follows
+    children[2].steps.pop("set_up") if place == 2 else None
+    children[3].steps["ready"] = remove
+    async with parent.life.block():
+        up = [unit.label for unit in children if unit.state == "running"]
+    assert up == [label for label in "bcdefg" if label != children[place].label]
+    assert [line for line in log if line.endswith("set_up")] == [
+        f"{one}.set_up" for one in "abcdefg"
+    ]
+
+
+async def test_removed_before_its_turn() -> None:
+    """A child that is removed before its turn in a start is not started."""
+    log: list[str] = []
+    last = Unit("d", log)
+
+    async def remove(unit: Unit) -> None:
+        await parent.life.remove_child(last.life)
+
+    parent = Unit("a", log, Unit("b", log, set_up=remove), Unit("c", log), last)
+    async with parent.life.block():
+        assert last.state == "new"
+    assert "c.set_up" in log
+    assert "d.set_up" not in log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -427,3 +428,60 @@ async def test_crash_of_a_child_started_at_run_time() -> None:
     assert await crash_in(units, act) is error
     assert units["d"].run.crash_reason is error
     assert units["b"].run.crash_reason is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Takes no notes, and no context."""
+
+
+class Shy(Exception):
+    """Can't be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class Empty(Exception):
+    """Is false."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def name_of_type(value: object) -> str:
+    """Return a name for a test's parameter."""
+    return type(value).__name__
+
+
+@pytest.mark.parametrize("first", [Frozen(), Shy(), Empty(), ValueError()], ids=name_of_type)
+@pytest.mark.parametrize("second", [Frozen(), Shy(), Empty(), KeyError()], ids=name_of_type)
+async def test_strange_exceptions(first: Exception, second: Exception) -> None:
+    """Exceptions that can't be changed, shown or tested for truth leave as they were raised; all are kept."""
+
+    async def fail_too(unit: Unit) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise second
+
+    unit = Unit("a", [])
+    with pytest.raises(type(first)) as caught:
+        async with unit.life.block():
+            unit.begin(fail_too)
+            await settle()
+            unit.begin(raising(first))
+            await anyio.sleep_forever()
+    assert caught.value is first
+    assert unit.run.failures == [first, second]
+    if not isinstance(first, Frozen):
+        (note,) = first.__notes__
+        assert type(second).__name__ in note
+        del first.__notes__
+
+
+async def test_start_that_fails_with_what_is_false() -> None:
+    """An exception that is false leaves start() all the same."""
+    unit = Unit("a", [], set_up=raising(Empty()))
+    with pytest.raises(Empty):
+        await unit.life.start()

@@ -510,3 +510,26 @@ async def test_limit_is_read_when_asked() -> None:
     unit.stop_timeout = SHORT
     error = await too_long(unit)
     assert error.timeout == SHORT
+
+
+@pytest.mark.usefixtures("short_grace")
+async def test_stuck_child_of_a_running_parent() -> None:
+    """A child that ignores even its kill is named, goes on with its stop, and leaves its parent alone."""
+    event = anyio.Event()
+    log: list[str] = []
+    units = family(log)
+    async with units["a"].life.block():
+        c = units["c"]
+        c.stop_timeout = SHORT
+        c.begin(lambda _: stubborn(event), "stubborn")
+        await settle()
+        with pytest.raises(ShutdownTimeout) as caught:
+            await c.life.stop()
+        assert [stuck.task for stuck in caught.value.stuck] == ["stubborn"]
+        while "c.farewell" not in log:
+            await anyio.sleep(0.01)
+        assert c.state == "stopping"
+        assert units["b"].state == "running"
+        event.set()
+        await c.run.finished.wait()
+    assert units["a"].run.crash_reason is None

@@ -233,10 +233,7 @@ async def test_cancelled_run_before_its_first_step(owner: str) -> None:
     while not (found := [t for t in asyncio.all_tasks() if t.get_name() == "a"]):
         await asyncio.sleep(0)
     found[0].cancel()
-    # anyio cancels the whole group of a block for one task in it that asyncio has cancelled.
-    with pytest.raises(
-        (StartAborted, asyncio.CancelledError) if owner == "block" else StartAborted
-    ):
+    with pytest.raises(StartAborted):
         await task
     assert unit.state == "stopped"
     await unit.life.start()
@@ -582,3 +579,64 @@ async def test_count_of_cancellations_is_balanced() -> None:
     task_named("a").cancel()
     await unit.run.finished.wait()
     assert counts == [0, 0]
+
+
+@pytest.mark.parametrize("ticks", range(1, 25))
+async def test_cancelled_run_at_every_distance(ticks: int) -> None:
+    """At whatever moment of its start or life a run's task is cancelled, the tree stops, and nothing swallows that."""
+    log: list[str] = []
+    units = family(log, a={"set_up": yielding})
+    units["a"].tasks.update(one=hanging, two=hanging)
+    victims: list[str] = []
+
+    async def cancel() -> None:
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        victims.extend(
+            task.get_name()
+            for task in asyncio.all_tasks()
+            if task.get_name() == "a" and task.cancel()
+        )
+
+    killer = asyncio.create_task(cancel())
+    with anyio.fail_after(5):
+        try:
+            await units["a"].life.start()
+        except (StartAborted, asyncio.CancelledError):
+            assert victims
+        await killer
+        assert victims == ["a"]
+        await units["a"].run.finished.wait()
+    for label in "abcd":
+        assert log.count(f"{label}.tear_down") == log.count(f"{label}.farewell")
+
+
+async def test_exit_callback_that_awaits_a_cancelled_future() -> None:
+    """What fails so while contexts are closed is a failure of the stop, and no stop of the tree."""
+
+    async def exit_callback() -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    log: list[str] = []
+    units = family(log)
+    async with units["a"].life.block():
+        units["d"].run.contexts.push_async_callback(exit_callback)
+        with pytest.raises(anyio.TaskCancelled, match="awaited something"):
+            await units["d"].life.stop()
+        assert units["a"].state == "running"
+
+
+@pytest.mark.parametrize("wait", [all_of, first_of])
+async def test_part_of_a_wait_cancelled(wait: Callable[..., Any]) -> None:
+    """When somebody cancels one of the tasks of a wait, the wait says so."""
+
+    async def cancel_itself() -> None:
+        this = asyncio.current_task()
+        assert this is not None
+        this.cancel()
+        await anyio.sleep_forever()
+
+    with pytest.raises(anyio.TaskCancelled, match="part of this wait"):
+        await wait(StopSignal(), [cancel_itself, anyio.sleep_forever])

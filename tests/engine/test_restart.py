@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -731,4 +732,54 @@ async def test_children_of_the_old_run() -> None:
     assert sorted(ready) == sorted(["given", "first", "outside", "own", "a"])
     assert len(ready) == 5
     assert [child.label for child in unit.released if isinstance(child, Unit)] == ["own"]
+    await unit.life.stop()
+
+
+async def test_overlapping_restarts() -> None:
+    """A restart that comes while another starts its run takes its place; both callers see the service come up."""
+    release = anyio.Event()
+    log: list[str] = []
+
+    async def wait(unit: Unit) -> None:
+        if log.count("a.set_up") == 2:
+            await release.wait()
+
+    unit = Unit("a", log, set_up=wait)
+    done: list[str] = []
+
+    async def call(name: str, act: Callable[[], Awaitable[object]]) -> None:
+        await act()
+        done.append(f"{name} {unit.state}")
+
+    async with unit.life.block(), anyio.create_task_group() as group:
+        group.start_soon(call, "first", unit.life.restart)
+        await settle()
+        group.start_soon(call, "maybe", unit.life.maybe_start)
+        await settle()
+        group.start_soon(call, "second", unit.life.restart)
+        await settle()
+        release.set()
+    assert sorted(done) == ["first running", "maybe running", "second running"]
+    assert log.count("a.set_up") == 3
+
+
+@pytest.mark.parametrize("time", range(10))
+async def test_start_after_a_start_that_was_called_off(time: int) -> None:
+    """Who called a start that was stopped does not take another's start for its own."""
+    unit = Unit("a", [], set_up=hanging)
+    outcomes: list[str] = []
+
+    async def start() -> None:
+        with pytest.raises(StartAborted):
+            await unit.life.start()
+        outcomes.append("aborted")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(start)
+        await settle()
+        unit.steps.clear()
+        await unit.life.stop()
+        await unit.life.start()
+    assert outcomes == ["aborted"]
+    assert unit.state == "running"
     await unit.life.stop()

@@ -539,3 +539,29 @@ async def test_start_aborted_says_who() -> None:
         group.start_soon(start)
         await settle()
         await unit.life.stop()
+
+
+async def test_timeout_that_can_not_be_read() -> None:
+    """A start that fails before its first step loses nothing of what was added for it."""
+    entered: list[str] = []
+
+    class Unreadable(Unit):
+        readable = False
+
+        @property
+        def stop_timeout(self) -> float:  # type: ignore[override]
+            if not self.readable:
+                raise ValueError("unreadable")
+            return 5.0
+
+    unit = Unreadable("a", [])
+    unit.run.contexts.callback(entered.append, "left")
+    task = unit.begin(yielding)
+    with pytest.raises(ValueError, match="unreadable"):
+        await unit.life.start()
+    unit.readable = True
+    await unit.life.start()
+    await task
+    assert entered == []
+    await unit.life.stop()
+    assert entered == ["left"]

@@ -9,7 +9,15 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from structmode._engine import Life, Task, all_of, sleep as engine_sleep
+from structmode._engine import (
+    Life,
+    LifecycleEvent,
+    Stopped,
+    Task,
+    all_of,
+    sleep as engine_sleep,
+    subscribe,
+)
 from structmode.exceptions import LifecycleError, StartAborted
 
 from .oracle import EVERY_START_STEP, interrupted_start
@@ -745,3 +753,27 @@ async def test_new_work_is_refused() -> None:
     assert unit.run.failures == []
     assert "late.set_up" not in log
     assert task.cancelled()
+
+
+async def test_receiver_cancelled_in_the_instant_of_the_end() -> None:
+    """A stop's failure is not lost with a caller who is cancelled just then: it is a crash of the owner."""
+    failure = RuntimeError("in stop")
+    child = Unit("b", [], farewell=raising(failure))
+    parent = Unit("a", [], child)
+    with pytest.raises(RuntimeError) as caught:
+        async with parent.life.block():
+            with anyio.CancelScope() as scope:
+
+                def cancel(event: LifecycleEvent) -> None:
+                    if isinstance(event, Stopped) and event.subject is child:
+                        scope.cancel()
+
+                unsubscribe = subscribe(cancel)
+                try:
+                    await child.life.stop()
+                finally:
+                    unsubscribe()
+            assert scope.cancelled_caught
+            await anyio.sleep_forever()
+    assert caught.value is failure
+    assert parent.run.crash_reason is failure

@@ -507,3 +507,28 @@ async def test_work_done() -> None:
         await unit.run.work_done()
     assert scope.cancelled_caught
     await unit.life.stop()
+
+
+class Weird(BaseException):
+    """No `Exception`."""
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_callback_that_raises_what_is_no_exception(cancelled: bool) -> None:
+    """What a done-callback raises beyond exceptions is a crash of the run, and its stop is not held up."""
+    weird = Weird()
+    unit = Unit("a", [])
+
+    def callback(task: object) -> None:
+        raise weird
+
+    with pytest.raises(Weird) as caught:
+        async with unit.life.block():
+            task = unit.begin(hanging if cancelled else yielding)
+            task.add_done_callback(callback)
+            if cancelled:
+                task.cancel()
+            await anyio.sleep_forever()
+    assert caught.value is weird
+    assert unit.run.crash_reason is weird
+    assert unit.run.failures == [weird]

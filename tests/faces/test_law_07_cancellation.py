@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -432,6 +432,15 @@ def test_the_end_of_asyncio_run() -> None:
     assert service.state == "shutdown"
 
 
+@pytest.fixture
+def ctrl_c_raises() -> Iterator[None]:
+    """Have SIGINT raise KeyboardInterrupt, as in a shell, also where the tests run in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_ctrl_c_on_asyncio() -> None:
     """Ctrl-C in asyncio.run() stops the service in order before KeyboardInterrupt leaves."""
     service = Orderly()
@@ -446,6 +455,7 @@ def test_ctrl_c_on_asyncio() -> None:
     assert service.journal == FULL
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_ctrl_c_on_trio() -> None:
     """Ctrl-C in trio.run() stops the service in order before KeyboardInterrupt leaves."""
     service = Orderly()

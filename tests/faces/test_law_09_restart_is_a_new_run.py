@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
 import anyio.abc
 import pytest
 
-from structmode import Service, StartAborted
+from structmode import LifecycleError, Service, StartAborted
 
 
 class Plain(Service):
@@ -120,6 +121,48 @@ async def test_a_late_set_shutdown_does_not_count() -> None:
         state = service.state
         service.set_shutdown()
     assert state == "stopping"
+
+
+async def test_late_children_are_not_added() -> None:
+    """A child that is added by what is left of a former run belongs to no run, and does not start."""
+    first, second = Plain(), Plain()
+
+    async def act(service: Leaky) -> tuple[object, object]:
+        return service.add_dependency(first), await service.add_runtime_dependency(second)
+
+    def check(service: Leaky) -> None:
+        assert not service.beacon.children
+        assert (first.state, second.state) == ("init", "init")
+
+    assert await act_late(act, check) == (first, second)
+    async with first:  # nobody owns it
+        assert first.state == "running"
+
+
+LATE_CONTEXTS: dict[str, Callable[[Leaky], Awaitable[Any]]] = {
+    "add_context()": lambda s: returned(lambda: s.add_context(nullcontext())),
+    "add_async_context()": lambda s: s.add_async_context(nullcontext()),
+    "exit_stack": lambda s: returned(lambda: s.exit_stack),
+    "async_exit_stack": lambda s: returned(lambda: s.async_exit_stack),
+}
+
+
+async def returned(call: Callable[[], object]) -> object:
+    """Make an async function of a plain one."""
+    return call()
+
+
+@pytest.mark.parametrize("name", LATE_CONTEXTS)
+async def test_late_contexts_are_refused(name: str) -> None:
+    """What is left of a former run can't have the new run hold its contexts: that is said, and what to do."""
+
+    async def act(service: Leaky) -> str:
+        with pytest.raises(LifecycleError) as raised:
+            await LATE_CONTEXTS[name](service)
+        return str(raised.value)
+
+    said = await act_late(act, unconcerned)
+    assert f"{name} of Leaky was called by what is left of a former run" in said
 
 
 async def test_what_is_left_is_told_to_stop() -> None:

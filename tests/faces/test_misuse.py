@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
@@ -862,6 +863,8 @@ OTHER_LOOP_CALLS: dict[str, Callable[[Service], Awaitable[Any]]] = {
     "crash": lambda s: s.crash(ValueError("boom")),
     "async with": lambda s: s.__aenter__(),
     "add_runtime_dependency": lambda s: s.add_runtime_dependency(Plain()),
+    "add_async_context": lambda s: s.add_async_context(nullcontext()),
+    "enter_async_context": lambda s: s.async_exit_stack.enter_async_context(nullcontext()),
     "sleep": lambda s: s.sleep(0.01),
     "wait": lambda s: s.wait(anyio.Event(), timeout=0.01),
     "wait_first": lambda s: s.wait_first(anyio.Event(), timeout=0.01),
