@@ -25,7 +25,6 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
-import croniter  # noqa: F401 - structmode imports it with the first cron line, which may be in a test's event loop
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
@@ -186,6 +185,8 @@ def _whereabouts(task: anyio.TaskInfo) -> str:
 @pytest.fixture(scope="session", autouse=True)
 def frozen_heap() -> Iterator[None]:
     """Set aside what exists before the first test: so a collection after each takes no time."""
+    # structmode imports it with the first cron line, which may be in the event loop of a test.
+    importlib.import_module("croniter")
     gc.collect()
     gc.freeze()
     yield
