@@ -54,7 +54,7 @@ async def result_of(coroutine: Coroutine[Any, Any, T], where: str) -> T:
         failure = as_failure(exc, where)
         if failure is None:
             raise
-        raise failure from exc
+        raise failure from exc  # noqa: ASYNC104 - nobody asked this task to end
 
 
 async def through(event: Flag) -> BaseException | None:
@@ -110,8 +110,8 @@ async def insist(
         while not done():
             try:
                 await wait()
-            except anyio.get_cancelled_exc_class():
+            except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - passed on when the duty is done
                 if scope.cancel_called:  # time is up
                     raise
-                absorb_cancellation()  # kept, and passed on when the duty is done
+                absorb_cancellation()
                 when_cancelled()

@@ -501,7 +501,7 @@ class Life:
         except BaseException as exc:  # noqa: ASYNC103 - kept for who waits for the restart
             self._call_off_restart(exc)
             self._leave_place(run)
-            return None, None
+            return None, None  # noqa: ASYNC104 - nothing here waits
         run.successor = successor
         self._settle_in(successor, host)
         self._succession = None

@@ -552,7 +552,7 @@ async def test_pop_all_takes_contexts_over(contexts: Contexts) -> None:
     assert contexts.journal == ["+a", "-a"]
 
 
-@pytest.mark.parametrize("make", [anyio.CancelScope, lambda: anyio.move_on_after(60.0)])
+@pytest.mark.parametrize("make", [anyio.CancelScope, lambda: anyio.move_on_after(60.0)])  # noqa: ASYNC122 - it is refused in any case
 async def test_a_cancel_scope_is_no_context(make: Callable[[], anyio.CancelScope]) -> None:
     """A cancel scope is refused: it belongs to the task that enters it, and can't be held by a service."""
     service = Plain()
