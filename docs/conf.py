@@ -48,7 +48,7 @@ OTHER_PROJECTS = {
     "trio": "https://trio.readthedocs.io/en/stable/",
 }
 # Type variables and private bases are shown, and lead nowhere.
-nitpick_ignore_regex = [(r"py:(class|obj)", r"(.+\.)?([A-Z]|_\w+|\w+TX|T_co)")]
+nitpick_ignore_regex = [(r"py:(class|obj)", r"(.+\.)?([A-Z]|_\w+|\w+TX|T_co|EventT|Waitable)")]
 if os.environ.get("STRUCTMODE_DOCS_LINKS"):
     intersphinx_mapping = {name: (url, None) for name, url in OTHER_PROJECTS.items()}
 else:

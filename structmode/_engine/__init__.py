@@ -11,6 +11,7 @@ from __future__ import annotations
 from ._backend import (
     BACKENDS,
     BackendName,
+    on_trio,
     run_arguments,
     running_asyncio_loop,
     signal_safe_caller,
@@ -37,7 +38,7 @@ from ._failures import note
 from ._life import Life, OwnedBlock
 from ._protocols import Fate, Unit
 from ._run import Run, current_run
-from ._stacks import stack_of
+from ._stacks import frames_of, stack_of
 from ._state import TRANSITIONS, State, Trigger, advance
 from ._tasks import Task
 from ._waiting import (
@@ -91,7 +92,9 @@ __all__ = (
     "current_run",
     "emit",
     "first_of",
+    "frames_of",
     "note",
+    "on_trio",
     "run_arguments",
     "running_asyncio_loop",
     "signal_safe_caller",

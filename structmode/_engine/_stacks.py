@@ -39,6 +39,11 @@ def stack_of(awaited: Any, *, limit: int = _LIMIT) -> str:
     return _as_text(traceback.StackSummary.extract((f, f.f_lineno) for f in frames))
 
 
+def frames_of(awaited: Any) -> list[FrameType]:
+    """Return the frames of a coroutine that waits, outermost call first."""
+    return _waiting_frames(awaited, _LIMIT)
+
+
 def stack_of_exception(exc: BaseException) -> str:
     """Return where `exc` came from, outermost call first, without the exception itself."""
     return _as_text(traceback.extract_tb(exc.__traceback__, _LIMIT))

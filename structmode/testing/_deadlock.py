@@ -1,0 +1,68 @@
+"""Nothing can ever happen again: how that is known, and how it is told.
+
+Theory: when every task is blocked, four things can still wake one: a deadline, a thread that works for a task, input or
+output, and another thread that calls into the event loop. If none of them is there, waiting longer is of no use. A
+program that runs in real time would hang then; here it can be known, and the stack of every task says why.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import anyio
+
+from structmode import _engine as engine
+from structmode.exceptions import StructmodeError
+
+__all__ = (
+    "WORKERS",
+    "Deadlock",
+    "a_task_waits_for_a_thread",
+    "describe_tasks",
+    "somebody_may_call",
+)
+
+# How threads are called that wait for work: idle, they wake nobody.
+WORKERS = ("Trio thread", "AnyIO worker thread", "asyncio_", "ThreadPoolExecutor")
+
+
+class Deadlock(StructmodeError):
+    """Every task waits, and nothing is left that could wake one; the text has the stack of each."""
+
+
+def a_task_waits_for_a_thread() -> bool:
+    """Whether a thread works for a task of the running event loop.
+
+    One that has called back into the loop, and waits for what it asked for there, does not work.
+    """
+    if threading.active_count() == 1:  # the usual case, and no task needs to be looked at
+        return False
+    return sum(_threads_at_work_for(task) for task in anyio.get_running_tasks()) > 0
+
+
+def _threads_at_work_for(task: anyio.TaskInfo) -> int:
+    """Return 1 if a task waits for a thread, and -1 if it does what a thread waits for, by where it stands."""
+    calls = [frame.f_code.co_name for frame in engine.frames_of(task.coro)]
+    if "to_thread_run_sync" in calls:  # trio: the same task does what its thread asks for
+        return calls[calls.index("to_thread_run_sync") + 1] == "wait_task_rescheduled"
+    if calls[-1:] == ["run_sync_in_worker_thread"]:  # asyncio: another task does
+        return 1
+    return -1 if calls[:1] == ["task_wrapper"] else 0
+
+
+def somebody_may_call() -> bool:
+    """Whether there is a thread that may call into the event loop, as far as can be told."""
+    here = threading.current_thread()
+    return any(
+        thread is not here
+        and not isinstance(thread, threading.Timer)
+        and not thread.name.startswith(WORKERS)
+        for thread in threading.enumerate()
+    )
+
+
+def describe_tasks() -> str:
+    """Return the name and the stack of every task."""
+    return "\n".join(
+        f"{task.name}\n{engine.stack_of(task.coro)}" for task in anyio.get_running_tasks()
+    )

@@ -1,0 +1,309 @@
+"""The virtual clock: time moves when every task is blocked, and only then; what takes real time gets it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import threading
+import time
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from structmode import Service, StructmodeError
+from structmode.testing import Deadlock, VirtualClock, virtual_backend
+
+DAY = 86400.0
+
+
+async def test_sleep_takes_no_time() -> None:
+    """A day of sleep is over at once, and is a day on the loop's clock."""
+    real, before = time.monotonic(), anyio.current_time()
+    with VirtualClock() as clock:
+        await anyio.sleep(DAY)
+        assert clock.elapsed == pytest.approx(DAY, abs=1e-6)
+    assert anyio.current_time() - before >= DAY
+    assert time.monotonic() - real < DAY / 1000
+
+
+async def test_deadlines_come_in_order() -> None:
+    """Tasks wake in the order of their deadlines, each at its time."""
+    woken: list[tuple[float, float]] = []
+
+    async def sleeper(seconds: float) -> None:
+        await anyio.sleep(seconds)
+        woken.append((seconds, round(clock.elapsed, 6)))
+
+    with VirtualClock() as clock:
+        async with anyio.create_task_group() as group:
+            for seconds in (3600.0, 0.5, 7.25, 60.0):
+                group.start_soon(sleeper, seconds)
+    assert woken == [(n, n) for n in (0.5, 7.25, 60.0, 3600.0)]
+
+
+async def test_time_stands_still_while_a_task_works() -> None:
+    """As long as one task has something to do, no deadline passes."""
+    with VirtualClock() as clock, anyio.move_on_after(0.001) as scope:
+        for _ in range(1000):
+            await anyio.lowlevel.checkpoint()
+        assert clock.elapsed == 0.0
+        assert not scope.cancel_called
+        await anyio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+async def test_timeouts() -> None:
+    """A timeout strikes when its time has come, and not one that comes later."""
+    with VirtualClock() as clock:
+        with pytest.raises(TimeoutError):
+            with anyio.fail_after(10.0):
+                await anyio.sleep_forever()
+        assert clock.elapsed == pytest.approx(10.0)
+        with anyio.fail_after(10.0):
+            await anyio.sleep(9.0)
+
+
+async def test_timer_of_a_service() -> None:
+    """A timer of a service ticks each second of a virtual hour, without drift."""
+    ticks: list[float] = []
+
+    class Ticking(Service):
+        @Service.timer(1.0)
+        async def tick(self) -> None:
+            ticks.append(clock.elapsed)
+
+    with VirtualClock() as clock:
+        async with Ticking():
+            await anyio.sleep(3600.5)
+    assert len(ticks) == 3600
+    assert ticks[-1] == pytest.approx(3600.0, abs=1e-3)
+
+
+async def test_real_time_before_and_after() -> None:
+    """Outside the block time is real, and it never goes back."""
+    before = anyio.current_time()
+    with VirtualClock():
+        await anyio.sleep(100.0)
+    after = anyio.current_time()
+    assert after >= before + 100.0
+    real = time.monotonic()
+    await anyio.sleep(0.02)
+    assert time.monotonic() - real >= 0.015
+    with VirtualClock() as clock:
+        await anyio.sleep(100.0)
+        assert clock.elapsed == pytest.approx(100.0)
+    assert anyio.current_time() >= after + 100.0
+
+
+# --- What takes real time -------------------------------------------------------------------------
+
+
+async def test_a_thread_is_waited_for() -> None:
+    """While a thread works for a task, the clock stands still, whatever deadlines there are."""
+    with VirtualClock() as clock, anyio.move_on_after(0.001) as scope:
+        await anyio.to_thread.run_sync(time.sleep, 0.1)
+        assert clock.elapsed == 0.0
+        assert not scope.cancel_called
+
+
+async def test_idle_threads_are_not_waited_for() -> None:
+    """A worker thread that has nothing to do any more does not hold the clock."""
+    with VirtualClock() as clock:
+        await anyio.to_thread.run_sync(time.sleep, 0.0)
+        await anyio.sleep(DAY)
+        assert clock.elapsed == pytest.approx(DAY)
+
+
+async def test_a_thread_that_calls_back() -> None:
+    """What a thread has the event loop do counts as what any task does: a sleep there takes no real time."""
+
+    def work() -> None:
+        time.sleep(0.02)
+        anyio.from_thread.run(anyio.sleep, DAY)
+        time.sleep(0.02)
+
+    with VirtualClock() as clock:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, DAY / 2)
+            await anyio.to_thread.run_sync(work)
+        assert clock.elapsed == pytest.approx(DAY)
+
+
+def test_executor_of_asyncio() -> None:
+    """What asyncio runs in its executor is waited for, too."""
+
+    async def main() -> None:
+        with VirtualClock() as clock, anyio.move_on_after(0.001) as scope:
+            assert await asyncio.to_thread(round, 1.2) == 1
+            await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.05)
+            assert clock.elapsed == 0.0
+            assert not scope.cancel_called
+            await anyio.sleep(DAY)
+        assert scope.cancel_called
+
+    anyio.run(main, **virtual_backend("asyncio"))
+
+
+async def test_io_is_waited_for() -> None:
+    """The clock stands still for what comes over a socket, if it comes within the patience."""
+    here, there = socket.socketpair()
+    here.setblocking(False)
+
+    def send() -> None:
+        time.sleep(0.05)
+        there.send(b"x")
+
+    sender = threading.Thread(target=send)
+    with here, there, VirtualClock(io_patience=5.0) as clock, anyio.move_on_after(1.0) as scope:
+        sender.start()
+        await anyio.wait_readable(here)
+        assert here.recv(1) == b"x"
+        assert clock.elapsed == 0.0
+        sender.join()
+    assert not scope.cancel_called
+
+
+async def test_io_that_does_not_come() -> None:
+    """When nothing comes within the patience, the clock goes on."""
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    with here, there, VirtualClock(io_patience=0.01) as clock:
+        with anyio.move_on_after(DAY) as scope:
+            await anyio.wait_readable(here)
+        assert scope.cancelled_caught
+        assert clock.elapsed == pytest.approx(DAY)
+
+
+async def test_io_without_any_deadline() -> None:
+    """A wait for input alone is no deadlock: something may come at any time."""
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    sender = threading.Timer(0.1, there.send, (b"x",))
+    with here, there, VirtualClock(io_patience=0.0):
+        sender.start()
+        await anyio.wait_readable(here)
+        sender.join()
+
+
+async def test_another_thread_may_call() -> None:
+    """While there is a thread that may call into the loop, waiting for ever is no deadlock."""
+    event = anyio.Event()
+    token = anyio.lowlevel.current_token()
+
+    def call() -> None:
+        time.sleep(0.1)
+        anyio.from_thread.run_sync(event.set, token=token)
+
+    caller = threading.Thread(target=call)
+    with VirtualClock():
+        caller.start()
+        await event.wait()
+    caller.join()
+
+
+# --- Deadlocks ------------------------------------------------------------------------------------
+
+
+async def test_deadlock() -> None:
+    """When nothing can happen any more, the block is cancelled, and the error has the stack of every task."""
+
+    async def waits_for_ever() -> None:
+        await anyio.Event().wait()
+
+    async def waits_for_a_lock() -> None:
+        async with lock:
+            await anyio.sleep_forever()
+
+    lock = anyio.Lock()
+    with pytest.raises(Deadlock, match="Every task waits for ever") as caught:
+        with VirtualClock():
+            async with anyio.create_task_group() as group:
+                group.start_soon(waits_for_ever, name="the first")
+                group.start_soon(waits_for_a_lock, name="the second")
+                group.start_soon(waits_for_a_lock, name="the third")
+    said = str(caught.value)
+    for name in ("the first", "the second", "the third"):
+        assert re.search(f"^{name}$", said, re.MULTILINE)
+    assert "in waits_for_ever" in said
+    assert "in waits_for_a_lock" in said
+
+
+async def test_deadlock_after_some_time() -> None:
+    """A deadlock is found when the last deadline has passed."""
+    with pytest.raises(Deadlock):
+        with VirtualClock() as clock:
+            await anyio.sleep(DAY)
+            assert clock.elapsed == pytest.approx(DAY)
+            await anyio.sleep_forever()
+
+
+async def test_deadlock_whose_cancellation_fails() -> None:
+    """What fails as the block is cancelled does not hide the deadlock; it is what the deadlock came with."""
+    with pytest.raises(Deadlock) as caught:
+        with VirtualClock():
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError("on the way out")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+async def test_no_deadlock_when_the_block_fails() -> None:
+    """An error leaves the block as it was raised."""
+    with pytest.raises(ValueError, match=r"^mine$"):
+        with VirtualClock():
+            await anyio.sleep(DAY)
+            raise ValueError("mine")
+
+
+async def test_cancelled_from_outside() -> None:
+    """A cancellation goes through the block, and the clock is given back."""
+    with anyio.CancelScope() as scope:
+        with VirtualClock():
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    real = time.monotonic()
+    await anyio.sleep(0.02)
+    assert time.monotonic() - real >= 0.015
+
+
+# --- Wrong use ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_loop_without_virtual_time(backend: str) -> None:
+    """A loop whose time can't be virtual is refused, and the error shows how to get one that can."""
+
+    async def main() -> None:
+        with pytest.raises(StructmodeError, match=re.escape(f"**virtual_backend({backend!r})")):
+            with VirtualClock():
+                pytest.fail("entered")
+        await anyio.sleep(0)
+
+    anyio.run(main, backend=backend)
+
+
+async def test_two_clocks() -> None:
+    """There is one clock to a loop, and a clock is for one block at a time."""
+    with VirtualClock() as clock:
+        with pytest.raises(StructmodeError, match="or is so already"):
+            with VirtualClock():
+                pytest.fail("entered")
+        with pytest.raises(StructmodeError, match="in use"):
+            with clock:
+                pytest.fail("entered")
+        await anyio.sleep(1.0)
+        assert clock.elapsed == pytest.approx(1.0)
+
+
+def test_unknown_backend() -> None:
+    """uvloop's time can't be virtual."""
+    name: Any = "uvloop"
+    with pytest.raises(ValueError, match="not on 'uvloop'"):
+        virtual_backend(name)
