@@ -248,11 +248,11 @@ class Calls:
 async def test_growth(shape: Shape, deed: Callable[[Unit], Awaitable[None]]) -> None:
     """A tree four times as large costs four times the work, and some; not sixteen times."""
     counts: list[int] = []
-    for size in (50, 150, 600):  # the first is for what happens once only
+    for size in (30, 100, 400):  # the first is for what happens once only
         unit = shape(size, [])
         with Calls() as calls:
             await deed(unit)
         counts.append(calls.count)
         await settle()
     _, small, large = counts
-    assert large < 6 * small, f"{small} calls for 150 units, {large} for 600"
+    assert large < 6 * small, f"{small} calls for 100 units, {large} for 400"

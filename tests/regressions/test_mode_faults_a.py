@@ -509,7 +509,8 @@ async def test_a07_stop_does_not_hang_on_a_task_that_ignores_it() -> None:
     assert caught.value.label == "stubborn"
     service.let_go.set()
     await settle()
-    assert events[-2:] == ["stubborn task ends", "stubborn on_shutdown"]
+    # What is left behind ends when it may; the hook has not waited for it.
+    assert sorted(events[-2:]) == ["stubborn on_shutdown", "stubborn task ends"]
 
 
 async def test_a07_stop_has_a_deadline() -> None:

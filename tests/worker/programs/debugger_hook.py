@@ -5,4 +5,4 @@ from __future__ import annotations
 
 def opened() -> None:
     """Tell that a debugger would be open now."""
-    print("debugger opened")  # noqa: T201
+    print("debugger opened", flush=True)  # noqa: T201
