@@ -102,8 +102,8 @@ class VirtualClock:
             driver.start()
             try:
                 yield
-            except BaseException as exc:
-                if deadlocks and isinstance(exc, Exception):
+            except Exception as exc:
+                if deadlocks:
                     raise deadlocks[0] from exc
                 raise
             finally:
