@@ -20,6 +20,8 @@ import logging
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
 from typing import Any, TypeAlias
 
 import anyio
@@ -101,6 +103,27 @@ def shallow_debug_stacks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asyncio.constants.DEBUG_STACK_DEPTH", 1)
         yield
+
+
+@pytest.fixture
+def count_calls() -> Callable[[], AbstractContextManager[list[int]]]:
+    """Count the function calls made in a `with` block: work, on whatever machine; the count is the one item."""
+    return _counting
+
+
+@contextmanager
+def _counting() -> Generator[list[int]]:
+    calls = [0]
+
+    def called(frame: FrameType, event: str, argument: object) -> None:
+        if event in ("call", "c_call"):
+            calls[0] += 1
+
+    sys.setprofile(called)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
 
 
 # --- Guards ---------------------------------------------------------------------------------------

@@ -5,10 +5,9 @@ Work is counted, not timed: each function call counts one. A tree four times as 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
-from types import FrameType
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from typing import Any
 
 import anyio
 import pytest
@@ -19,6 +18,7 @@ from .unit import Unit, hanging, raising, settle
 
 MANY = 3000
 Shape = Callable[[int, list[str]], Unit]
+CountCalls = Callable[[], AbstractContextManager[list[int]]]
 
 
 @pytest.fixture(scope="module")
@@ -223,36 +223,20 @@ async def test_thousands(shape: Shape, deed: Callable[[Unit], Awaitable[None]]) 
     assert unit.state == "stopped"
 
 
-class Calls:
-    """Counts the function calls made under it."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __enter__(self) -> Self:
-        sys.setprofile(self._called)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        sys.setprofile(None)
-
-    def _called(self, frame: FrameType, event: str, argument: object) -> None:
-        if event in ("call", "c_call"):
-            self.count += 1
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("deed", DEEDS)
 @pytest.mark.parametrize("shape", [deep, wide, bushy])
-async def test_growth(shape: Shape, deed: Callable[[Unit], Awaitable[None]]) -> None:
+async def test_growth(
+    shape: Shape, deed: Callable[[Unit], Awaitable[None]], count_calls: CountCalls
+) -> None:
     """A tree four times as large costs four times the work, and some; not sixteen times."""
     counts: list[int] = []
     for size in (30, 100, 400):  # the first is for what happens once only
         unit = shape(size, [])
-        with Calls() as calls:
+        with count_calls() as calls:
             await deed(unit)
-        counts.append(calls.count)
+        counts.append(calls[0])
         await settle()
     _, small, large = counts
     assert large < 6 * small, f"{small} calls for 100 units, {large} for 400"

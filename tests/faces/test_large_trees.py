@@ -5,10 +5,9 @@ Work is counted, not timed: each function call counts one. A tree four times as 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Iterable
-from types import FrameType
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from typing import Any
 
 import anyio
 import pytest
@@ -61,6 +60,7 @@ class Growing(Counted):
 
 
 Shape = Callable[[int, list[str]], Service]
+CountCalls = Callable[[], AbstractContextManager[list[int]]]
 
 
 def deep(size: int, journal: list[str]) -> Service:
@@ -127,36 +127,20 @@ async def test_thousands_of_services(
     assert journal == ["start"] * MANY + ["stop"] * MANY
 
 
-class Calls:
-    """Counts the function calls made under it."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __enter__(self) -> Self:
-        sys.setprofile(self._called)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        sys.setprofile(None)
-
-    def _called(self, frame: FrameType, event: str, argument: object) -> None:
-        if event in ("call", "c_call"):
-            self.count += 1
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("deed", DEEDS)
 @pytest.mark.parametrize("shape", [deep, wide, growing])
-async def test_growth(shape: Shape, deed: Callable[[Service], Awaitable[None]]) -> None:
+async def test_growth(
+    shape: Shape, deed: Callable[[Service], Awaitable[None]], count_calls: CountCalls
+) -> None:
     """A tree four times as large costs some four times the work, and not sixteen times."""
     counts: list[int] = []
     for size in (25, 100, 400):  # the first is for what happens once only
         service = shape(size, [])
-        with Calls() as calls:
+        with count_calls() as calls:
             await deed(service)
-        counts.append(calls.count)
+        counts.append(calls[0])
         await anyio.wait_all_tasks_blocked()
     _, small, large = counts
     assert large < 6 * small, f"{small} calls for 100 services, {large} for 400"
