@@ -142,11 +142,11 @@ class ServiceUnit:
                 log.error("Failed while stopping, in %s: %s", origin, what)
             case "later":
                 log.error("One more failure, in %s: %s", origin, what, exc_info=exc)
-            case "unreceived":
+            case "unreceived":  # pragma: no branch - there is no other
                 log.error("A failure that nobody receives, in %s: %s", origin, what, exc_info=exc)
 
     def on_child_released(self, child: engine.Unit) -> None:
-        if isinstance(child, ServiceUnit):
+        if isinstance(child, ServiceUnit):  # pragma: no branch - a service has no other children
             child.subject.beacon.detach(self._service.beacon)
 
     def noting_children(self) -> AbstractContextManager[None]:

@@ -459,9 +459,14 @@ class Service(ServiceBase, ServiceCallbacks):
         self._life.forget()
 
     def set_shutdown(self) -> None:
-        """Allow a stop to be completed, where `wait_for_shutdown` asks for that; counts for the current run."""
+        """Allow a stop to be completed, where `wait_for_shutdown` asks for that; counts for the current run.
+
+        Raises:
+            EventLoopMismatch: If it is called outside of the event loop that the service was started on.
+        """
         run = self._life.addressed_or_current()
         if run is not None:
+            run.check_loop("set_shutdown()")
             run.permission.set()
 
     # -- Other services
@@ -500,6 +505,7 @@ class Service(ServiceBase, ServiceCallbacks):
             BaseException: What made the start fail, as it was raised; the service has been removed again then.
         """
         child = _want_service(service, "add_runtime_dependency")
+        self._life.current.check_loop("add_runtime_dependency()")
         self.add_dependency(service)
         if not self._life.alive:
             await anyio.lowlevel.checkpoint()
@@ -645,7 +651,11 @@ class Service(ServiceBase, ServiceCallbacks):
         """
         run = self._life.addressed_or_upcoming()
         if run is not None:
-            run.check_loop("add_future()")
+            try:
+                run.check_loop("add_future()")
+            except LifecycleError:
+                engine.close_all([coro])
+                raise
         _claim(coro)
         handle: Task[T] = Task(engine.as_work(coro), name or _name_of(coro))
         if run is None:
@@ -868,6 +878,7 @@ class Service(ServiceBase, ServiceCallbacks):
                 f"{call} of {self.label} was called by what is left of a former run, and a context belongs to one run",
                 "Have tasks end when should_stop is true, or hold the context yourself",
             )
+        run.check_loop(call)
         return run.contexts
 
     # -- Diagnosis

@@ -18,13 +18,22 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, Literal, cast
 
-from anyio.lowlevel import current_token
+import anyio
+from anyio.lowlevel import EventLoopToken, current_token
 
 BackendName = Literal["asyncio", "asyncio+uvloop", "trio"]
 BACKENDS: tuple[BackendName, ...] = ("asyncio", "asyncio+uvloop", "trio")
 
 # The event loop holds its tasks weakly; what nobody else owns must be held here until it ends.
 _held: set[Any] = set()
+
+
+def token_here() -> EventLoopToken | None:
+    """Return what identifies the running event loop; None where there is none."""
+    try:
+        return current_token()
+    except anyio.NoEventLoopError:
+        return None
 
 
 def on_trio() -> bool:

@@ -6,13 +6,16 @@ one scope and left under another, it corrupts the scopes of the task. So each as
 *keeper*, that enters it, waits, and leaves it; whoever asked for it only waits for the value. That makes it safe to add
 a context from a hook, a background task or anywhere else.
 
+A stack that is closed in a hurry is closed in the same order: each keeper is cancelled when its turn has come, and waited
+for before the next one's.
+
 What a keeper's context does by itself while it is held (a task group inside it fails, a timeout inside it expires) ends
 the keeper, and what it raises reaches the run like the failure of any task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -27,6 +30,7 @@ from structmode.exceptions import LifecycleError
 
 from ._cancellation import through, without_cancellation
 from ._flag import Flag
+from ._tasks import Task
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +48,8 @@ class Keeper(Generic[T]):
         self._value: T
         self._error: BaseException | None = None
         self._never_entered = False
+        #: Set when the keeper's task is begun.
+        self.task: Task[None]
 
     async def hold(self) -> None:
         """The keeper's task: enter, wait to be released, leave."""
@@ -62,17 +68,16 @@ class Keeper(Generic[T]):
         self._entered.set()
         self.ended.set()
 
-    async def entered(self, cancel: Callable[[], object]) -> T:
+    async def entered(self) -> T:
         """Wait until the context has been entered; return its value, or raise what entering raised.
 
-        Args:
-            cancel: Cancels the keeper's task; called if the caller is cancelled while it waits.
+        If the caller is cancelled while it waits, so is the keeper.
         """
         try:
             await self._entered.wait()
         except BaseException:
-            cancel()
-            self._release.set()
+            self.task.cancel()
+            self.release()
             await through(self.ended)  # noqa: ASYNC102 - the wait shields itself
             failure = self._failure()
             if failure is not None:
@@ -88,10 +93,9 @@ class Keeper(Generic[T]):
     def _failure(self) -> BaseException | None:
         return without_cancellation(self._error) if self._error is not None else None
 
-    async def close(self) -> None:
-        """Have the context left, and wait until it has been."""
+    def release(self) -> None:
+        """Have the context left."""
         self._release.set()
-        await self.ended.wait()
 
 
 def _name_of(context: object) -> str:
@@ -104,16 +108,26 @@ class Contexts(AsyncExitStack):
     """An exit stack whose async contexts are each entered and left in a task of their own.
 
     Args:
-        keep: Begins a keeper's task, and returns what cancels it. Without it, this is a plain exit stack, such as
-            `pop_all` makes to move what was entered.
+        keep: Begins a keeper's task, and returns it. Without it, this is a plain exit stack, such as `pop_all` makes to
+            move what was entered.
+        until_left: Waits until a keeper that has been released has ended, or is given up.
     """
 
-    def __init__(self, keep: Callable[[Keeper[Any]], Callable[[], object]] | None = None) -> None:
+    def __init__(
+        self,
+        keep: Callable[[Keeper[Any]], Task[None]] | None = None,
+        until_left: Callable[[Keeper[Any]], Awaitable[None]] | None = None,
+    ) -> None:
         super().__init__()
         self._keep = keep
+        self._until_left = until_left
         self.sync = SyncContexts(self)
-        self._entering: set[Callable[[], object]] = set()
+        self._entering: set[Keeper[Any]] = set()
+        self._leaving: list[Keeper[Any]] = []
         self._closed = False
+        self._killed = False
+        # The task that closes the stack.
+        self._closer: int | None = None
 
     async def enter_async_context(self, cm: AbstractAsyncContextManager[T, bool | None]) -> T:
         """Enter `cm` in a task of its own and have it left when the stack is closed; returns its value."""
@@ -124,18 +138,41 @@ class Contexts(AsyncExitStack):
         if self._keep is None:
             return await super().enter_async_context(cm)
         keeper = Keeper(cm)
-        cancel = self._keep(keeper)
-        self._entering.add(cancel)
+        keeper.task = self._keep(keeper)
+        self._entering.add(keeper)
         try:
-            value = await keeper.entered(cancel)
+            value = await keeper.entered()
         finally:
-            self._entering.discard(cancel)
+            self._entering.discard(keeper)
         if self._closed:
             raise anyio.TaskCancelled(
                 f"{keeper.name} was left at once, as the stack has been closed meanwhile"
             )
-        self.push_async_callback(keeper.close)
+        self.push_async_callback(self._leave, keeper)
         return value
+
+    async def _leave(self, keeper: Keeper[Any]) -> None:
+        """Have a context left, and wait until it has been; only then is it the turn of the one below."""
+        keeper.release()
+        if self._until_left is None or self._closer != anyio.get_current_task().id:
+            await keeper.ended.wait()  # closed by somebody else, who has taken it with `pop_all`
+            return
+        self._leaving.append(keeper)
+        if self._killed:
+            keeper.task.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._until_left(keeper)
+
+    @property
+    def leaving(self) -> list[Keeper[Any]]:
+        """Those that are being left; all but the last have ignored even the hard cancel, and are given up."""
+        return [keeper for keeper in self._leaving if not keeper.ended.is_set()]
+
+    def kill(self) -> None:
+        """Cut short what is being entered and what is being left, now and from now on; the order stays."""
+        self._killed = True
+        for keeper in (*self._entering, *self.leaving):
+            keeper.task.cancel()
 
     def open(self) -> Contexts:
         """Return the stack itself, if it takes more.
@@ -153,8 +190,9 @@ class Contexts(AsyncExitStack):
     async def close_all(self) -> None:
         """Leave what was entered, last-in first-out; what is still being entered is given up."""
         self._closed = True
-        for cancel in tuple(self._entering):
-            cancel()
+        self._closer = anyio.get_current_task().id
+        for keeper in tuple(self._entering):
+            keeper.task.cancel()
         await self.aclose()
 
 

@@ -5,7 +5,8 @@ business. So the engine says what happened, once, as a typed value, and knows no
 an event is not even made: `emit` is given the type and the parts.
 
 Listeners are called at once, in the order they subscribed, in the task where it happened. They must not wait. One
-that raises is reported through `logging` and harms neither the engine nor the other listeners.
+that raises is reported through `logging` and harms neither the engine nor the other listeners. Event loops in several
+threads tell the same listeners, each in its own thread.
 """
 
 from __future__ import annotations
@@ -101,26 +102,25 @@ class TickFailed(LifecycleEvent):
 
 Listener: TypeAlias = Callable[[LifecycleEvent], None]
 
-# A tuple that is replaced, never changed: a listener may unsubscribe while events are being told.
-_listeners: tuple[Listener, ...] = ()
+# A dict, in order of subscription: each change is one step, which no other thread can fall into, with the GIL or without.
+_listeners: dict[_Subscription, None] = {}
 
 
 def subscribe(listener: Listener) -> Callable[[], None]:
     """Tell `listener` of every event from now on.
 
     Args:
-        listener: Called with each event, in the task where it happened; it must neither wait nor raise.
+        listener: Called with each event, in the task where it happened, and so in several threads at once if event loops
+            run in several; it must neither wait nor raise.
 
     Returns:
         A function that ends the subscription; calling it again does nothing.
     """
-    global _listeners
     subscription = _Subscription(listener)
-    _listeners = (*_listeners, subscription)
+    _listeners[subscription] = None
 
     def unsubscribe() -> None:
-        global _listeners
-        _listeners = tuple(one for one in _listeners if one is not subscription)
+        _listeners.pop(subscription, None)
 
     return unsubscribe
 
@@ -142,7 +142,7 @@ def emit(kind: Callable[..., LifecycleEvent], subject: object, *parts: object) -
     if not _listeners:
         return
     event = kind(subject, *parts)
-    for listener in _listeners:
+    for listener in list(_listeners):  # they may change while an event is being told
         try:
             listener(event)
         except Exception:

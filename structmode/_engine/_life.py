@@ -105,19 +105,21 @@ class OwnedBlock:
     @asynccontextmanager
     async def _hold(self) -> AsyncGenerator[None]:
         life = self._life
-        async with anyio.create_task_group() as group:
-            block = life.owner = Block(group)
-            try:
-                await life.start_in(block)
-            except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
-                self._leaving = exc
-            try:
-                with block.body:
-                    yield
-            except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
-                self._leaving = exc
-            self._leaving = await life.leave(block, self._leaving)
-        life.owner = None
+        try:
+            async with anyio.create_task_group() as group:
+                block = life.owner = Block(group)
+                try:
+                    await life.start_in(block)
+                except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+                    self._leaving = exc
+                try:
+                    with block.body:
+                        yield
+                except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+                    self._leaving = exc
+                self._leaving = await life.leave(block, self._leaving)
+        finally:  # asyncio may cancel the task once more, as it leaves the group
+            life.owner = None
 
 
 class Life:
@@ -223,6 +225,7 @@ class Life:
         Raises:
             LifecycleError: If it is the unit itself or one above it, or if it runs elsewhere.
         """
+        self.current.check_loop("add_dependency()")
         self._check_adoptable(child)
         if child.parent is self or self.is_former(current_run()):
             return

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -47,6 +47,7 @@ from structmode.exceptions import (
     StuckTask,
 )
 
+from ._backend import token_here
 from ._callers import calling_hook, calling_run, enter_run
 from ._cancellation import insist, without_cancellation
 from ._contexts import Contexts, Keeper
@@ -65,7 +66,7 @@ from ._failures import Failures, note
 from ._flag import Flag
 from ._protocols import Child, Fate, Host, Unit, tell
 from ._state import State, Trigger, advance
-from ._steps import GRACE, Ending, Steps
+from ._steps import GRACE, PATIENCE, Ending, Steps
 from ._tasks import Task, TaskSet
 from ._waiting import StopSignal
 
@@ -101,6 +102,8 @@ class Run:
         self.settled = Flag()
         #: Set when nothing of the run is left.
         self.finished = Flag()
+        #: Set when its steps are over: nothing of it is left, or only what ignores even the hard cancel.
+        self.unwound = Flag()
         #: Set by whoever may allow a stop to be completed; `Unit.hold` may wait for it.
         self.permission = Flag()
         #: The children to start, and those that this run adopted on its way.
@@ -109,7 +112,7 @@ class Run:
         self.child_runs: dict[object, Run] = {}
         self.tasks = TaskSet(partial(enter_run, self), self._task_ended)
         self.keepers = TaskSet(partial(enter_run, self), self._keeper_ended)
-        self.contexts = Contexts(self._keep)
+        self.contexts = Contexts(self._keep, self._until_left)
         self._failures = Failures()
         #: The first failure of the run or of one above it. From then on nobody in it goes on working.
         self.alarm: BaseException | None = None
@@ -139,8 +142,10 @@ class Run:
         # Children whose stop has been waited for; those that are still there ignore their cancellation.
         self._left_behind: set[Run] = set()
         self._awaited_child: Run | None = None
-        self._closing_contexts = False
         self._crash_spread = False
+        self._told_from_outside = False
+        # Whether it has told what kept it from stopping in time.
+        self._forced = False
         # How many of the children have been started, or are being started.
         self._reached = 0
 
@@ -194,7 +199,7 @@ class Run:
         Raises:
             EventLoopMismatch: If the caller runs on another loop, or on none.
         """
-        if self._token is not None and self._token != _token_here():
+        if self.state.alive and self._token != token_here():
             raise EventLoopMismatch(
                 f"{call} of {self.unit.label} was called outside the event loop that it was started on",
                 "A service lives on one loop: call it there, for example through anyio.from_thread.run(..., token=...)",
@@ -260,7 +265,7 @@ class Run:
             run.request_stop()
             run._steps.kill()
             run.tasks.cancel_now()
-            run.keepers.cancel_now()
+            run.contexts.kill()
 
     @property
     def accepts(self) -> bool:
@@ -273,13 +278,18 @@ class Run:
 
         A run that has been asked to stop takes no new work: the task is discarded, and counts as cancelled.
         """
-        if self.state is State.NEW:
+        if self.state is State.NEW or self._about_to_start:
             self._pending.append(task)
         elif self.accepts:
             _ = self.tasks.spawn(self._open_group("begin a task"), task)
         else:
             task.discard()
         return task
+
+    @property
+    def _about_to_start(self) -> bool:
+        """Whether it has been begun, and its task has not made its first step."""
+        return self.state is State.STARTING and not self.begun and not self.signal.is_set()
 
     def spawn_child(
         self, function: Callable[[], Coroutine[Any, Any, None]], name: str
@@ -320,8 +330,9 @@ class Run:
     # -- Its own task: from the first step to the last
 
     def settle_in(self, host: Host[Run]) -> None:
-        """Belong to `host`, which will begin the run's task; from now on the run is starting."""
+        """Belong to `host`, which will begin the run's task; from now on the run is starting, on the caller's loop."""
         self.host = host
+        self._token = anyio.lowlevel.current_token()
         self.state = advance(self.state, Trigger.START)
         emit(Starting, self.unit.subject)
 
@@ -345,17 +356,18 @@ class Run:
         """The run's task. Never raises, and leaves nothing behind."""
         enter_run(self)
         self.begun = True
-        self._token = anyio.lowlevel.current_token()
         try:
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as self._group:
                     # anyio cancels a whole group for one task in it that asyncio has cancelled.
                     with anyio.CancelScope(shield=True):
                         await self._start_to_stop()
+                        if self.tasks or self.keepers or self.child_runs:
+                            self.unwound.set()
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             # asyncio may cancel even the last checkpoint; anything else is a fault of ours.
             failure = without_cancellation(exc)
-            if failure is not None:
+            if failure is not None:  # pragma: no cover - no such fault is known
                 self._fail_in_stop(failure, "run")
         finally:
             self._finish()
@@ -428,6 +440,7 @@ class Run:
         if self._steps.deadline == math.inf:  # a start that failed by itself
             self._steps.deadline = anyio.current_time() + self._time_to_stop()
         self._turn.set()
+        self._put_children_in_order()
         emit(Stopping, self.unit.subject)
         # A child that has not come up yet was the last thing begun, and is the first to be undone.
         await self._stop_children(lambda child: not child.was_up)
@@ -445,7 +458,10 @@ class Run:
         async def step() -> None:
             await self._steps.hook(name, hook)
 
-        if await self._steps.do(name, step) is Ending.OVERDUE:
+        ending = await self._steps.do(name, step)
+        if (
+            ending is Ending.OVERDUE or self._steps.overdue
+        ):  # it may have ignored that it was cut short
             self._force(name)
 
     async def _stop_children(self, which: Callable[[Run], bool]) -> None:
@@ -454,17 +470,34 @@ class Run:
             child.request_stop()
             self._awaited_child = child
             await self._steps.until(
-                child.finished.wait,
-                child.finished.is_set,
+                child.unwound.wait,
+                child.unwound.is_set,
                 self._force,
-                limit=child.deadline + GRACE,
+                limit=child.deadline + PATIENCE,
+                patience=PATIENCE,
                 stuck=child._is_stuck,
             )
             self._awaited_child = None
             self._left_behind.add(child)
-            if not (child.finished.is_set() or child._steps.killed):
-                child.kill()
+            if not child.finished.is_set():
+                child._be_left_behind()
             self._take_up(child)
+
+    def _be_left_behind(self) -> None:
+        """Have its owner go on without it: it is told what keeps it, unless it has told so itself."""
+        if not self._forced:
+            self._force()
+
+    def _put_children_in_order(self) -> None:
+        """Have children stop in the reverse of the order in which they were added, whenever each has been started."""
+        places = {id(child): place for place, child in enumerate(self.children)}
+
+        def place_of(child: object) -> int:
+            return places.get(id(child), len(places))
+
+        self.child_runs = {
+            child: self.child_runs[child] for child in sorted(self.child_runs, key=place_of)
+        }
 
     def _is_stuck(self) -> bool:
         """Whether it is itself what does not end; one that waits for a child of its own is not."""
@@ -487,10 +520,14 @@ class Run:
         await self._steps.until(self.tasks.join, self.tasks.empty, self._force)
 
     async def _close_contexts(self) -> None:
-        self._closing_contexts = True
         if await self._steps.do("close contexts", self._leave_contexts) is Ending.OVERDUE:
-            self._force(None if self.keepers else "close contexts")
-        await self._steps.until(self.keepers.join, self.keepers.empty, self._force)
+            self._force("close contexts")
+        await self._steps.until(
+            self.keepers.join, lambda: len(self.keepers) <= len(self.contexts.leaving), self._force
+        )
+
+    async def _until_left(self, keeper: Keeper[Any]) -> None:
+        await self._steps.until(keeper.ended.wait, keeper.ended.is_set, self._force)
 
     async def _leave_contexts(self) -> None:
         await self._steps.marked("close contexts", self.contexts.close_all)
@@ -507,12 +544,14 @@ class Run:
         else:
             emit(Stopped, self.unit.subject)
         self.settled.set()
+        self.unwound.set()
         self.finished.set()
 
     # -- Force: when a stop takes too long
 
     def _force(self, hook: str | None = None) -> None:
         """Begin the hard cancel: note who is stuck, then kill what is left."""
+        self._forced = True
         stuck = self.stuck() or self._named_by_children()
         if hook is not None:
             stuck.insert(0, StuckTask(self.unit.label, hook, self._steps.where))
@@ -531,21 +570,21 @@ class Run:
             StuckTask(run.unit.label, name, stack)
             for run in self.subtree()
             if run._turn.is_set()
-            for name, stack in run._stacks(
-                lambda task: task.cancelling, keepers=run._closing_contexts
-            )
+            for name, stack in run._stacks_of(run._asked_to_end())
         ]
 
     def stacks(self) -> list[tuple[str, str]]:
         """Return name and stack of each task of the run, and of its hook, if one is running."""
-        return self._stacks(lambda _: True, keepers=True)
+        return self._stacks_of([*self.tasks.alive(), *self.keepers.alive()])
 
-    def _stacks(
-        self, wanted: Callable[[Task[Any]], bool], *, keepers: bool
-    ) -> list[tuple[str, str]]:
-        tasks = [task for task in self.tasks.alive() if wanted(task)]
-        if keepers:
-            tasks += self.keepers.alive()
+    def _asked_to_end(self) -> list[Task[Any]]:
+        tasks = [task for task in self.tasks.alive() if task.cancelling]
+        leaving = {keeper.task for keeper in self.contexts.leaving}
+        return tasks + [
+            task for task in self.keepers.alive() if task.cancelling or task in leaving
+        ]
+
+    def _stacks_of(self, tasks: Iterable[Task[Any]]) -> list[tuple[str, str]]:
         return self._steps.stack() + [(task.name, task.stack()) for task in tasks]
 
     # -- Failures
@@ -600,11 +639,11 @@ class Run:
             self._note(exc, origin)
             self._record(exc)
 
-    def _note(self, exc: BaseException, origin: str) -> None:
+    def _note(self, exc: BaseException, origin: str, below: Run | None = None) -> None:
         """Note a failure on the one that will leave, if that is another."""
         first = self.alarm
         if first is not None and first is not exc and not self._failures.holds(exc):
-            note(first, f"later, in {origin} of {self.unit.label}", exc)
+            note(first, f"later, in {origin} of {(below or self).unit.label}", exc)
 
     def _record(self, exc: BaseException) -> None:
         """Keep a failure: the first as the one that will leave."""
@@ -617,7 +656,7 @@ class Run:
         if first is None:
             return
         if child.alarm is first:  # nothing above it had failed by then, so nobody has noted it
-            self._note(first, f"stop of {child.unit.label}")
+            self._note(first, "stop", child)
         self._failures.take_up(child._failures)
         if before is None:
             self._sound_alarm(first)
@@ -636,9 +675,10 @@ class Run:
     def _pass_on_foreign_stop(self) -> None:
         """A cancellation from outside reached a task of the tree: that is a stop of the tree, from its top."""
         for run in self.lineage():
-            if run.stopped_from_outside:  # then all above it have been told
+            if run._told_from_outside:  # then all above it have been told
                 return
-            run.stopped_from_outside = True
+            run._told_from_outside = True
+            run.stopped_from_outside = not run.stop_requested
             if run.parent is None:
                 run.request_stop()
 
@@ -657,20 +697,12 @@ class Run:
         elif task.cancelled_from_outside():
             self._pass_on_foreign_stop()
 
-    def _keep(self, keeper: Keeper[Any]) -> Callable[[], object]:
+    def _keep(self, keeper: Keeper[Any]) -> Task[None]:
         self.check_loop("add_async_context()")
         group = self._open_group("enter an async context")
         task = Task(self._steps.marked(keeper.name, keeper.hold), keeper.name)
         task.add_done_callback(lambda _: keeper.gone())
-        _ = self.keepers.spawn(group, task)
-        return task.cancel
-
-
-def _token_here() -> anyio.lowlevel.EventLoopToken | None:
-    try:
-        return anyio.lowlevel.current_token()
-    except anyio.NoEventLoopError:
-        return None
+        return self.keepers.spawn(group, task)
 
 
 async def until_settled(run: Run) -> Run:

@@ -74,12 +74,13 @@ def _frame_of(awaited: Any) -> FrameType | None:
 
 
 def _awaited_by(awaited: Any) -> Any:
-    if inspect.iscoroutine(awaited):
-        return awaited.cr_await
-    if inspect.isasyncgen(awaited):
-        return awaited.ag_await
-    if hasattr(awaited, "gi_yieldfrom"):
-        return awaited.gi_yieldfrom
+    for attribute in (
+        "cr_await",
+        "ag_await",
+        "gi_yieldfrom",
+    ):  # or what looks like one, and is around it
+        if hasattr(awaited, attribute):
+            return getattr(awaited, attribute)
     return _hidden_in(awaited)
 
 

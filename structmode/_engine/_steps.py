@@ -26,6 +26,10 @@ from ._stacks import stack_of, stack_of_exception
 
 # How long a stop waits, after the hard cancel, for what ignores even that. In seconds.
 GRACE = 1.0
+# How long a run waits, after that, for one below it: longer, so that the one below has given up its own wait before.
+PATIENCE = 1.5 * GRACE
+# How long a task is at one step, after that, before it is taken for stuck: between the two, so that no two waits tie.
+_STUCK_AFTER = 1.25 * GRACE
 
 Step = Callable[[], Awaitable[object]]
 
@@ -57,7 +61,8 @@ class Steps:
         self._run = run
         self._on_failure = on_failure
         self._on_foreign_cancellation = on_foreign_cancellation
-        self._scope: anyio.CancelScope | None = None
+        # Of the present step, and of those that it is part of.
+        self._scopes: list[anyio.CancelScope] = []
         self._hook: tuple[str, Coroutine[Any, Any, None]] | None = None
         #: When the stop must be over, on the event loop's clock.
         self.deadline = math.inf
@@ -70,13 +75,13 @@ class Steps:
 
     def interrupt(self) -> None:
         """Cut the present step short."""
-        if self._scope is not None:
-            self._scope.cancel()
+        for scope in self._scopes:
+            scope.cancel()
 
     def bound(self) -> None:
         """Have the present step end by the deadline of the stop."""
-        if self._scope is not None:
-            self._scope.deadline = min(self._scope.deadline, self.deadline)
+        for scope in self._scopes:
+            scope.deadline = min(scope.deadline, self.deadline)
 
     def kill(self) -> None:
         """Cut the present step short, and all that follow."""
@@ -94,12 +99,13 @@ class Steps:
         ending = Ending.CUT_SHORT
         self._began_at = anyio.current_time()
         with anyio.CancelScope(deadline=self.deadline if until is None else until) as scope:
-            self._scope = scope
+            self._scopes.append(scope)
             if self.killed:
                 scope.cancel()
             try:
                 await step()
                 ending = Ending.COMPLETED
+                self.where = "  (it has ended since)\n"
             except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
                 failure = (
                     without_cancellation(exc) if scope.cancel_called else as_failure(exc, name)
@@ -109,7 +115,7 @@ class Steps:
                     self._on_failure(failure, name)
                 else:
                     self.where = stack_of_exception(exc)
-        self._scope = None
+        self._scopes.remove(scope)
         if ending is not Ending.CUT_SHORT:
             return ending
         if not scope.cancel_called:
@@ -142,6 +148,7 @@ class Steps:
         on_overdue: Callable[[], object],
         *,
         limit: float = math.inf,
+        patience: float | None = None,
         stuck: Callable[[], bool] = lambda: True,
     ) -> None:
         """Wait for what must come; when the deadline of the stop passes, tell, and wait a little more.
@@ -154,11 +161,14 @@ class Steps:
             done: Whether it has come.
             on_overdue: Begins the hard cancel.
             limit: When to ask whether it is stuck, on the event loop's clock, if that is before the deadline.
+            patience: How long to wait after that, each time before asking again, in seconds; by default the grace.
             stuck: Whether waiting longer is of no use.
         """
+        patience = GRACE if patience is None else patience
         while not done():
             if self.killed:
-                await insist(wait, done, self._on_foreign_cancellation, seconds=GRACE)
+                self._began_at = anyio.current_time()
+                await insist(wait, done, self._on_foreign_cancellation, seconds=patience)
             else:
                 ending = await self.do("wait", wait, until=min(self.deadline, limit))
                 if ending is Ending.FAILED:  # waiting itself does not work: more of it won't help
@@ -168,14 +178,19 @@ class Steps:
                 if anyio.current_time() >= self.deadline:
                     on_overdue()
                     continue
-                limit = anyio.current_time() + GRACE
+                limit = anyio.current_time() + patience
             if not done() and stuck():
                 return
 
     @property
+    def overdue(self) -> bool:
+        """Whether the stop should be over, and nobody has seen to that yet."""
+        return not self.killed and anyio.current_time() >= self.deadline
+
+    @property
     def stuck(self) -> bool:
         """Whether the task has been at its present step, which is its own, for so long that it won't end it."""
-        return anyio.current_time() >= self._began_at + GRACE
+        return anyio.current_time() >= self._began_at + _STUCK_AFTER
 
     def stack(self) -> list[tuple[str, str]]:
         """Return the name and the stack of the hook that is running, if one is."""

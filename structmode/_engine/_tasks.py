@@ -18,7 +18,9 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from ._backend import absorb_cancellation
+from structmode.exceptions import EventLoopMismatch
+
+from ._backend import absorb_cancellation, token_here
 from ._cancellation import as_failure, first_step
 from ._flag import Flag
 from ._stacks import stack_of
@@ -47,8 +49,8 @@ class Task(Generic[T_co]):
         ended: Set when the task has ended.
     """
 
-    __slots__ = ("_callbacks", "_cancel_requested", "_error", "_result", "_scope", "_was_cancelled", "_work",
-                 "arrived", "begun", "ended", "finite", "name")  # fmt: skip
+    __slots__ = ("_callbacks", "_cancel_requested", "_error", "_result", "_scope", "_token", "_was_cancelled",
+                 "_work", "arrived", "begun", "ended", "finite", "name")  # fmt: skip
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Task(Generic[T_co]):
         self.finite: bool = finite
         self._work = work
         self._scope: anyio.CancelScope | None = None
+        self._token: anyio.lowlevel.EventLoopToken | None = None
         self.ended: Flag = Flag()
         self._result: T_co
         self._error: BaseException | None = None
@@ -100,10 +103,18 @@ class Task(Generic[T_co]):
     def cancel(self) -> bool:
         """Ask the task to end; returns False if it has ended already.
 
-        One that has not begun will not begin. Must be called from the event loop the task runs on.
+        One that has not begun will not begin.
+
+        Raises:
+            EventLoopMismatch: If the task runs on another event loop than the caller's.
         """
         if self.done():
             return False
+        if self._token is not None and self._token != token_here():
+            raise EventLoopMismatch(
+                f"cancel() of the task {self.name} was called outside the event loop that it runs on",
+                "Call it there, for example through anyio.from_thread.run_sync(..., token=...)",
+            )
         self._cancel_requested = True
         if self._scope is not None:
             self._scope.cancel()
@@ -175,6 +186,7 @@ class Task(Generic[T_co]):
         if self._cancel_requested:
             return self.discard()
         failure: BaseException | None = None
+        self._token = token_here()
         with anyio.CancelScope() as scope:
             self._scope = scope
             try:
@@ -246,7 +258,8 @@ class TaskSet:
         self._idle = self._idle if not self._idle.is_set() else Flag()
         previous, self._youngest = self._youngest, task
         handle = group.start_soon(self._look_after, task, previous, name=task.name)
-        if task in self._alive:  # an eager event loop may have run it to its end already
+        # An eager event loop may have run it to its end already; anyio takes care that the known ones don't.
+        if task in self._alive:  # pragma: no branch - see above
             self._alive[task] = handle
         return task
 
@@ -294,7 +307,7 @@ class TaskSet:
     def _bury(self, task: Task[Any]) -> None:
         """Give up a task that was cancelled before its first step, as asyncio does when its run ends."""
         handle = self._alive.pop(task)
-        if handle is not None:
+        if handle is not None:  # pragma: no branch - as in spawn()
             handle.coro.close()
         self._on_end(task, task.discard())
 

@@ -13,6 +13,7 @@ import anyio.to_thread
 import pytest
 
 from structmode._engine import BACKENDS, run_arguments, running_asyncio_loop, signal_safe_caller
+from structmode._engine._backend import absorb_cancellation
 
 from .unit import Unit
 
@@ -108,3 +109,20 @@ async def test_context_variables() -> None:
     finally:
         variable.reset(token)
     assert seen == ["caller"] * 6
+
+
+async def test_no_cancellation_to_take_back() -> None:
+    """To take back a cancellation where none came, or outside of any task, changes nothing: the next one comes through."""
+    called = anyio.Event()
+
+    def call() -> None:  # on asyncio in no task, on trio in one of the loop's own
+        absorb_cancellation()
+        called.set()
+
+    signal_safe_caller()(call)
+    await called.wait()
+    absorb_cancellation()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await anyio.sleep_forever()
+    assert scope.cancelled_caught
