@@ -57,7 +57,7 @@ async def nothing_left_behind() -> AsyncGenerator[None]:
     finally:
         unsubscribe()
     left = [f"service {service!r}" for service in services.values()]
-    left += await _tasks_left(tasks)
+    left += await tasks_left(tasks)
     left += [
         f"thread {thread.name}" for thread in threading.enumerate() if _is_left(thread, threads)
     ]
@@ -66,7 +66,7 @@ async def nothing_left_behind() -> AsyncGenerator[None]:
         raise LeftBehind("left behind: " + ", ".join(left))
 
 
-async def _tasks_left(before: set[int]) -> list[str]:
+async def tasks_left(before: set[int]) -> list[str]:
     left: list[str] = []
     for _ in range(_PASSES):
         left = [f"task {task.name}" for task in anyio.get_running_tasks() if task.id not in before]

@@ -101,7 +101,7 @@ class AsyncioTime:
     Args:
         loop: The loop.
         io_patience: The real seconds to wait for input and output before the clock is moved, if there is any to wait for.
-        on_deadlock: Called, by the loop, when nothing can happen any more.
+        on_deadlock: Called when nothing can happen any more; what it raises leaves the event loop run.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class AsyncioTime:
             return []
         if self._waits_for_io() or somebody_may_call():
             return wait(_PAUSE)
-        self._loop.call_soon(self._on_deadlock)
+        self._on_deadlock()  # raises, out of the whole loop, if whoever is stuck does not listen to being cancelled
         return []
 
     def _waits_for_io(self) -> bool:

@@ -63,7 +63,7 @@ def test_exports_have_docstrings(module: ModuleType) -> None:
     silent: list[str] = []
     for path, value in own_exports(module):
         if not value.__doc__:
-            silent.append(path)
+            silent.append(path)  # pragma: no cover - only if the test fails
         if inspect.isclass(value):
             members = own_members(value)
             silent += [
@@ -92,5 +92,10 @@ def test_exports_are_known_by_a_public_path(module: ModuleType) -> None:
             or attrgetter(name)(importlib.import_module(home))
             != value  # bound methods are made anew
         ):
-            wrong.append(f"{path} is {home}.{name}")
+            wrong.append(f"{path} is {home}.{name}")  # pragma: no cover - only if the test fails
     assert wrong == []
+
+
+def test_dir_has_all_public_names() -> None:
+    """`dir()` of the package lists what it exports, also what has not been imported yet."""
+    assert set(dir(structmode)) >= {*structmode.__all__, "__version__"}

@@ -50,7 +50,7 @@ EVERY_MODULE = """
 import importlib, structmode
 for module in pkgutil.walk_packages(structmode.__path__, "structmode."):
     # What makes time virtual does so inside an event loop, and is imported when one is asked for.
-    if "__main__" not in module.name and "._time_on_" not in module.name:
+    if not any(part in module.name for part in ("__main__", "._time_on_", "._taps_on_")):
         importlib.import_module(module.name)
 """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -307,3 +309,23 @@ def test_unknown_backend() -> None:
     name: Any = "uvloop"
     with pytest.raises(ValueError, match="not on 'uvloop'"):
         virtual_backend(name)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["asyncio", "trio"])
+def test_a_deadlock_that_does_not_listen(name: str) -> None:
+    """Even what is shielded from being cancelled does not make a deadlock hang or spin."""
+    program = f"""
+import anyio
+from structmode.testing import VirtualClock, virtual_backend
+
+async def main():
+    with VirtualClock(), anyio.CancelScope(shield=True):
+        await anyio.Event().wait()
+
+anyio.run(main, **virtual_backend({name!r}))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "Deadlock: Every task waits for ever" in done.stderr

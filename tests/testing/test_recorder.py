@@ -113,3 +113,16 @@ async def test_waits_that_are_given_up() -> None:
         with pytest.raises(TimeoutError, match="no Stopped of any service within 1 s"):
             await wait_for_event(Stopped, timeout=1.0)
         assert clock.elapsed == pytest.approx(66.0)
+
+
+async def test_left_without_being_entered() -> None:
+    """A recorder or a clock in an exit stack may be left though it was never entered, or once more: nothing happens."""
+    recorder, clock = Recorder(), VirtualClock()
+    for block in (recorder, clock):
+        block.__exit__(None, None, None)
+    with recorder:
+        pass
+    recorder.__exit__(None, None, None)
+    async with App():
+        pass
+    assert recorder.events == []

@@ -1,0 +1,211 @@
+"""What can go wrong with a program at one of its checkpoints.
+
+Theory: a program can only be disturbed where one of its tasks gives way to the event loop. A *moment* is such a place, in
+a run that goes on; a *fault* does one thing there. What comes from elsewhere (a stop, say) comes as a call from another
+task, and the task that was about to be resumed is held back until that call has made its first step: so it arrives in
+just that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+import anyio
+
+from structmode import _engine as engine
+from structmode.exceptions import LifecycleError, StartAborted
+from structmode.services import Service
+
+from ._taps import GO_ON, Answer, cancel_current_task
+from ._witness import SERVICE, Kind
+
+__all__ = ("FAULTS", "Fault", "InjectedError", "Moment", "Ownership", "Scenario")
+
+Ownership: TypeAlias = Literal["block", "bare"]
+
+# For how many passes of the event loop a task is held back, so that another one makes its first step before.
+_FIRST = 2
+# Frames of these are the operation that is awaited, not the program that awaits it.
+_LIBRARIES = ("anyio", "asyncio", "trio", "structmode")
+
+
+class InjectedError(Exception):
+    """An exception that was put into a program to see what becomes of it."""
+
+
+class Scenario:
+    """A program to disturb: services, and what is done with them.
+
+        class Shop(Scenario):
+            def make(self):
+                return App()
+
+            async def use(self, app):
+                await app.orders.restart()
+
+    Each run of it begins with `make`, and should do the same every time; time is virtual.
+
+    Attributes:
+        expected: Exceptions that may come out of a disturbed run besides those that were put in: of a call that came when
+            the service was stopping, for instance.
+        kinds: The kinds of services in it.
+        limit: The seconds of virtual time after which a run that has not ended is given up.
+    """
+
+    expected: ClassVar[tuple[type[BaseException], ...]] = (LifecycleError, StartAborted)
+    kinds: ClassVar[tuple[Kind, ...]] = (SERVICE,)
+    limit: ClassVar[float] = 3600.0
+
+    def make(self) -> Service:
+        """Make the service that the program is about, with all that belongs to it."""
+        raise NotImplementedError(f"{type(self).__qualname__}.make() is to return a new service")
+
+    async def use(self, service: Any) -> None:
+        """Do what its user does while it runs; by default, let ten seconds pass."""
+        await anyio.sleep(10.0)
+
+    def handles(self, error: InjectedError) -> bool:
+        """Whether the program itself deals with an exception, where it was put in; then it need not come out."""
+        return False
+
+
+class Disturbed(Protocol):
+    """What a moment asks of the run that it is in."""
+
+    root: Any
+    position: int
+    scope: anyio.CancelScope
+
+    def call(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Call something from another task."""
+
+    def put_in(self, error: InjectedError, *, taken: bool) -> None:
+        """Remember an exception that was put in, and whether something has taken it."""
+
+    def abandon(self) -> None:
+        """End the event loop run, and leave all as it is."""
+
+
+class Moment:
+    """A checkpoint at which something is about to go wrong.
+
+    Attributes:
+        root: The service that the scenario is about.
+        service: The service whose task is about to be resumed; None if it is the user's own.
+        error: What to put in.
+    """
+
+    def __init__(
+        self, trial: Disturbed, coroutine: Coroutine[Any, Any, Any], *, has_failed: bool
+    ) -> None:
+        self._trial = trial
+        self._coroutine = coroutine
+        self._has_failed = has_failed
+        self.root: Any = trial.root
+        self.service: Any = _whose()
+        self.error = InjectedError(f"put in at {trial.position}")
+
+    def call(self, function: Callable[[], Awaitable[object]]) -> Answer:
+        """Have something called from a task of its own; the present one is resumed when that has made its first step."""
+        self._trial.call(function)
+        return Answer(passes=_FIRST)
+
+    def cancel_owner(self) -> Answer:
+        """Cancel whoever owns the service, or called it."""
+        self._trial.scope.cancel()
+        return GO_ON
+
+    def end_loop(self) -> Answer:
+        """End the event loop run, without stopping anything."""
+        self._trial.abandon()
+        return GO_ON
+
+    def fail_operation(self) -> Answer | None:
+        """Have what is awaited raise; None where the program itself awaits nothing that may raise anything."""
+        if self._has_failed or not _may_raise(engine.frames_of(self._coroutine)):
+            return None
+        self._trial.put_in(self.error, taken=True)
+        return Answer(error=self.error)
+
+    def cancel_task(self) -> Answer | None:
+        """Cancel the task by force, as asyncio lets anybody do; None where no task can be, or it is no service's."""
+        if self.service is None or self._has_failed or not cancel_current_task():
+            return None
+        return Answer(passes=1)  # from now on it is cancelled; it learns of it when it is resumed
+
+    def crash(self, service: Any) -> Answer:
+        """Crash a service."""
+
+        async def crash() -> None:
+            self._trial.put_in(self.error, taken=False)
+            await service.crash(self.error)
+            # One that had ended by then has nobody to tell, and logs it.
+            self._trial.put_in(self.error, taken=self.error in service.failures)
+
+        return self.call(crash)
+
+
+def _whose() -> Any:
+    run = engine.current_run()
+    return run.unit.subject if run is not None else None
+
+
+def _may_raise(frames: Sequence[FrameType]) -> bool:
+    """Whether an exception may come from what a program awaits: not from what the lifecycle itself waits for."""
+    for frame in reversed(frames):
+        package, _, module = str(frame.f_globals.get("__name__")).partition(".")
+        if package not in _LIBRARIES or module.startswith("testing"):
+            return True
+        ends_block = frame.f_code.co_name in {"__aexit__", "_nested_child_finished"}
+        if ends_block or (module.startswith("_engine") and not module.endswith("_waiting")):
+            return False
+    return False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that can go wrong.
+
+    Args:
+        name: How it is called.
+        strike: Does it; returns what is to happen to the task that is about to be resumed, or None where this fault does
+            not apply.
+        ownership: How the service must be owned for it to apply; None for any.
+    """
+
+    name: str
+    strike: Callable[[Moment], Answer | None]
+    ownership: Ownership | None = None
+
+    def __repr__(self) -> str:
+        return f"<Fault {self.name!r}>"
+
+
+def _here(act: Callable[[Moment, Any], Answer]) -> Callable[[Moment], Answer | None]:
+    def strike(moment: Moment) -> Answer | None:
+        service = moment.service
+        return None if service is None or service is moment.root else act(moment, service)
+
+    return strike
+
+
+#: All that is known to go wrong.
+FAULTS: tuple[Fault, ...] = (
+    Fault("the owner is cancelled", lambda moment: moment.cancel_owner(), "block"),
+    Fault("the caller is cancelled", lambda moment: moment.cancel_owner(), "bare"),
+    Fault("the event loop ends", lambda moment: moment.end_loop(), "bare"),
+    Fault("the operation fails", lambda moment: moment.fail_operation()),
+    Fault("a stop", lambda moment: moment.call(moment.root.stop)),
+    Fault("a stop of this service", _here(lambda moment, service: moment.call(service.stop))),
+    Fault("a crash", lambda moment: moment.crash(moment.root)),
+    Fault("a crash of this service", _here(lambda moment, service: moment.crash(service))),
+    Fault("a restart", lambda moment: moment.call(moment.root.restart)),
+    Fault(
+        "a restart of this service", _here(lambda moment, service: moment.call(service.restart))
+    ),
+    Fault("the task is cancelled by force", lambda moment: moment.cancel_task()),
+    Fault("others come first", lambda moment: Answer(passes=5)),
+)

@@ -1,0 +1,266 @@
+"""One run of a scenario, with one thing that goes wrong, and what is to be said of it afterwards.
+
+What is asked of a run:
+
+- the laws (`_laws`), of all services that the witness has seen;
+- no task, thread or coroutine is left;
+- an exception that was put in comes out: as it was raised, or in the log if nobody was there to receive it; and no other
+  exception does, but those that the scenario expects;
+- it has come to an end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, Literal, cast
+
+import anyio
+import anyio.abc
+
+from structmode import _engine as engine
+
+from ._clock import VirtualClock, virtual_backend
+from ._deadlock import WORKERS, describe_tasks
+from ._faults import Fault, InjectedError, Moment, Ownership, Scenario
+from ._laws import breaches
+from ._leaks import tasks_left
+from ._taps import GO_ON, Answer, tapped_tasks
+from ._witness import Witness
+
+__all__ = ("Trial",)
+
+# Whether the code belongs to this kit, and not to the program that is disturbed.
+_ours: ContextVar[bool] = ContextVar("structmode_testing_ours", default=False)
+
+# The states of a service that has something to stop.
+_ALIVE = frozenset({"starting", "running", "stopping", "restarting"})
+
+
+class Trial:
+    """One run of a scenario, in which at most one thing goes wrong.
+
+    Args:
+        scenario: The program.
+        ownership: How its service is owned.
+        fault: What is to go wrong, if anything.
+        position: At which moment, counted from 1.
+
+    Attributes:
+        moments: How many moments there were.
+        struck: Whether the fault applied to its moment.
+        where: The stack of the task that was about to be resumed.
+        witness: What happened to the services.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        ownership: Ownership,
+        fault: Fault | None = None,
+        position: int = 0,
+    ) -> None:
+        self.scenario = scenario
+        self.ownership = ownership
+        self.fault = fault
+        self.position = position
+        self.moments = 0
+        self.struck = False
+        self.where = ""
+        self.witness = Witness(scenario.kinds)
+        self.root: Any = None
+        self.scope: anyio.CancelScope
+        self._over = False
+        self._abandoned = False
+        self._put: InjectedError | None = None
+        self._must_come_out = False
+        self._out: list[BaseException] = []
+        self._left: list[str] = []
+        self._outside: Context
+        self._calls: anyio.abc.TaskGroup
+        self._program: anyio.abc.TaskGroup
+
+    def run(self, backend: Literal["asyncio", "trio"], seed: int) -> list[str]:
+        """Run it in an event loop of its own; returns what was wrong with it, as text."""
+        threads = set(threading.enumerate())
+        with warnings.catch_warnings(record=True) as warned, _logging() as log:
+            warnings.simplefilter("always")
+            with self.witness.listening():
+                failure = self._run_loop(backend, seed)
+        return [
+            *([f"the program did not end well: {failure!r}"] if failure else []),
+            *self._left,
+            *breaches(self.witness),
+            *self._misdirected(log),
+            *self._dropped(warned),
+            *(f"left behind: thread {name}" for name in _threads_left(threads)),
+        ]
+
+    def _run_loop(self, backend: Literal["asyncio", "trio"], seed: int) -> Exception | None:
+        try:
+            anyio.run(self._main, seed, **virtual_backend(backend))
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is told of
+            return exc
+        return None
+
+    # -- In the event loop
+
+    async def _main(self, seed: int) -> None:
+        before = {task.id for task in anyio.get_running_tasks()}
+        self.scope = anyio.CancelScope()
+        _ours.set(True)
+        self._outside = copy_context()
+        with VirtualClock():
+            async with anyio.create_task_group() as self._calls:
+                limit = self._calls.start_soon(self._give_up)
+                with tapped_tasks(self._say, seed=seed):
+                    async with anyio.create_task_group() as self._program:
+                        self._program.start_soon(self._play)
+                self._over = True
+                limit.cancel()
+            while self.root.state in _ALIVE and not self._abandoned:  # a late restart
+                await self._noting_what_comes_out(self.root.stop)
+            self.witness.note("the program has ended")
+        if not self._abandoned:
+            self._left += [f"left behind: {left}" for left in await tasks_left(before)]
+
+    async def _play(self) -> None:
+        _ours.set(False)
+        self.root = self.scenario.make()
+        with self.scope:
+            await self._noting_what_comes_out(
+                self._in_block if self.ownership == "block" else self._bare
+            )
+        if self.ownership == "bare" and not self._abandoned:
+            await self._noting_what_comes_out(self.root.stop)
+
+    async def _give_up(self) -> None:
+        await anyio.sleep(self.scenario.limit)
+        tasks = describe_tasks()
+        self._left.append(f"has not ended after {self.scenario.limit:g} s:\n{tasks}")
+        self._program.cancel_scope.cancel()
+
+    async def _in_block(self) -> None:
+        async with self.root:
+            await self.scenario.use(self.root)
+
+    async def _bare(self) -> None:
+        await self.root.start()
+        await self.scenario.use(self.root)
+
+    async def _noting_what_comes_out(self, function: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await function()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, it is looked at
+            self.witness.note(f"comes out: {exc!r}")
+            self._out += _leaves_of(exc)
+
+    # -- What goes wrong
+
+    def _say(self, coroutine: Coroutine[Any, Any, Any], has_failed: bool) -> Answer:
+        if _ours.get() or self._over or _is_of_the_loop(coroutine):
+            return GO_ON
+        self.moments += 1
+        if self.fault is None or self.moments != self.position:
+            return GO_ON
+        self.where = engine.stack_of(coroutine)
+        answer = self.fault.strike(Moment(self, coroutine, has_failed=has_failed))
+        if answer is None:
+            return GO_ON
+        self.struck = True
+        self.witness.note(f"moment {self.position}: {self.fault.name}")
+        return answer
+
+    def call(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Call something from another task, which is nobody's in particular."""
+        self._outside.copy().run(self._begin, function)
+
+    def _begin(self, function: Callable[[], Awaitable[object]]) -> None:
+        _ = self._calls.start_soon(self._noting_what_comes_out, function)
+
+    def put_in(self, error: InjectedError, *, taken: bool) -> None:
+        """Remember an exception that was put in; if something has taken it, it must leave the block that owns that."""
+        self._put = error
+        self._must_come_out = taken and self.ownership == "block"
+
+    def abandon(self) -> None:
+        """End the event loop run, and leave all as it is."""
+        self._abandoned = True
+        self.scope.cancel()
+
+    # -- What is to be said of it
+
+    def _misdirected(self, log: _Log) -> Iterator[str]:
+        put = self._put
+        for exc in self._out:
+            if exc is not put and not isinstance(exc, self.scenario.expected):
+                yield f"came out, and nobody put it in: {exc!r}"
+        if put is None or put in self._out or self.scenario.handles(put):
+            return
+        if self._must_come_out and not self._out:  # else it came later than what came out
+            yield f"did not come out: {put!r}"
+        elif not log.tells_of(put):
+            yield f"neither came out nor was logged: {put!r}"
+
+    def _dropped(self, warned: list[warnings.WarningMessage]) -> Iterator[str]:
+        for warning in warned:
+            if not (self._abandoned and warning.category is ResourceWarning):
+                yield f"warning: {warning.message}"
+
+
+class _Log(logging.Handler):
+    """Keeps what is logged as a warning or worse."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
+
+    def tells_of(self, error: BaseException) -> bool:
+        """Whether an exception was logged, by itself or as text."""
+        return any(
+            str(error) in record.getMessage()
+            or (record.exc_info is not None and record.exc_info[1] is error)
+            for record in self._records
+        )
+
+
+@contextmanager
+def _logging() -> Generator[_Log]:
+    """Keep what is logged from all other handlers: a thousand runs would drown whoever reads it."""
+    root, log = logging.getLogger(), _Log()
+    others = root.handlers
+    root.handlers = [log]
+    try:
+        yield log
+    finally:
+        root.handlers = others
+
+
+def _leaves_of(exc: BaseException) -> list[BaseException]:
+    """Return what is in a group of exceptions: a task group of the program's own makes one."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return [exc]
+    group = cast("BaseExceptionGroup[BaseException]", exc)
+    return [leaf for one in group.exceptions for leaf in _leaves_of(one)]
+
+
+def _is_of_the_loop(coroutine: Coroutine[Any, Any, Any]) -> bool:
+    """Whether it is what a task of the event loop's own runs, or the clock's."""
+    code: Any = getattr(coroutine, "cr_code", None)
+    return code is not None and code.co_qualname.startswith(
+        ("TrioTime.", "Runner.", "EntryQueue.")
+    )
+
+
+def _threads_left(before: set[threading.Thread]) -> list[str]:
+    left = set(threading.enumerate()) - before
+    return [thread.name for thread in left if not thread.name.startswith(WORKERS)]

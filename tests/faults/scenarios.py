@@ -1,0 +1,263 @@
+"""The programs that are disturbed: each shows another side of a service, and all of them together some fifty services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from typing import ClassVar
+
+import anyio
+import anyio.lowlevel
+
+from structmode import Service
+from structmode.exceptions import LifecycleError, ShutdownTimeout, StartAborted
+from structmode.testing import Scenario
+
+
+class Plain(Service):
+    """A service of a name of its own, whose hooks give way to others once each.
+
+    Args:
+        name: How it is called.
+        *needs: What starts and stops with it.
+    """
+
+    def __init__(self, name: str, *needs: Service) -> None:
+        self._name = name
+        super().__init__()
+        for service in needs:
+            self.add_dependency(service)
+
+    @property
+    def label(self) -> str:
+        return self._name
+
+    async def on_start(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def on_started(self) -> None:
+        await anyio.sleep(0.001)
+
+    async def on_stop(self) -> None:
+        await anyio.sleep(0.001)
+
+    async def on_shutdown(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+
+class Working(Plain):
+    """One that has tasks of each kind, and contexts of both."""
+
+    async def on_start(self) -> None:
+        self.add_context(self._plain_context())
+        await self.add_async_context(self._context_with_tasks())
+
+    async def on_started(self) -> None:
+        self.add_future(self._wait_for_the_stop())
+
+    @contextmanager
+    def _plain_context(self) -> Iterator[None]:
+        yield
+
+    @asynccontextmanager
+    async def _context_with_tasks(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep_forever)
+            yield
+            group.cancel_scope.cancel()
+
+    @Service.task
+    async def rounds(self) -> None:
+        while not self.should_stop:
+            await self.sleep(3.0)
+
+    @Service.timer(4.0)
+    async def tick(self) -> None:
+        await anyio.sleep(0.01)
+
+    @Service.task
+    async def forever(self) -> None:
+        await anyio.sleep_forever()
+
+    async def _wait_for_the_stop(self) -> None:
+        await self.wait_for_stopped(anyio.sleep_forever)
+
+
+class Tree(Scenario):
+    """Thirty services, four levels deep, some of which work; they start, run for a while, and stop."""
+
+    def make(self) -> Service:
+        return Plain(
+            "root",
+            *(
+                Plain(
+                    f"branch{i}",
+                    Plain(f"twig{i}", Plain(f"leaf{i}a"), Plain(f"leaf{i}b")),
+                    Working(f"worker{i}"),
+                    Plain(f"bud{i}"),
+                )
+                for i in range(4)
+            ),
+            Plain("pool", Plain("driver")),
+            Plain("cache"),
+            Working("clock"),
+            Plain("log"),
+        )
+
+    async def use(self, service: Service) -> None:
+        await anyio.sleep(5.0)
+
+
+class Adaptive(Plain):
+    """One that gets and loses a child while it runs, and restarts another from one of its tasks."""
+
+    def __init__(self) -> None:
+        self.guest = Plain("guest", Working("companion"))
+        self.moody = Plain("moody", Plain("mate"))
+        super().__init__("adaptive", self.moody, Plain("steady"))
+
+    @Service.task
+    async def change(self) -> None:
+        await self.sleep(1.0)
+        await self.add_runtime_dependency(self.guest)
+        await self.sleep(1.0)
+        await self.remove_dependency(self.guest)
+
+    @Service.task
+    async def cheer_up(self) -> None:
+        await self.sleep(1.5)
+        await self.moody.restart()
+
+
+class Changing(Scenario):
+    """Children come, go and restart, at the wish of tasks and of the user, while all the rest goes on."""
+
+    def make(self) -> Service:
+        self.adaptive = Adaptive()
+        self.extra = Working("extra")
+        return Plain("root", Plain("first"), self.adaptive, Plain("last"))
+
+    async def use(self, service: Service) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._restart_root, service)
+            group.start_soon(self._lend)
+        await anyio.sleep(2.0)
+
+    async def _restart_root(self, service: Service) -> None:
+        await anyio.sleep(4.0)
+        await self._unless_it_stops(service)
+
+    async def _unless_it_stops(self, service: Service) -> None:
+        try:
+            await service.restart()
+        except StartAborted:
+            pass
+
+    async def _lend(self) -> None:
+        await anyio.sleep(1.25)
+        try:
+            await self.adaptive.add_runtime_dependency(self.extra)
+        except (LifecycleError, StartAborted):
+            return
+        await anyio.sleep(1.0)
+        await self.adaptive.remove_dependency(self.extra)
+
+
+class Stubborn(Plain):
+    """One that does not like to stop: its tasks take their time, and its last hook takes too much."""
+
+    shutdown_timeout = 2.0
+    drain_timeout = 0.5
+
+    async def on_start(self) -> None:
+        await self.add_async_context(self._slowly_left())
+        self.add_context(nullcontext())
+        await self.add_async_context(self._slowly_left())
+
+    async def on_shutdown(self) -> None:
+        await anyio.sleep(60.0)
+
+    @asynccontextmanager
+    async def _slowly_left(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.1)
+
+    @Service.task
+    async def put_away(self) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.2)
+
+    @Service.task
+    async def drained(self) -> None:
+        await self.wait_until_stopped()
+        await anyio.sleep(0.3)
+
+    @Service.task
+    async def never(self) -> None:
+        while True:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                await self.sleep(0.1)
+
+
+class Overdue(Scenario):
+    """A stop that takes too long, and is forced."""
+
+    expected: ClassVar[tuple[type[BaseException], ...]] = (*Scenario.expected, ShutdownTimeout)
+
+    def make(self) -> Service:
+        return Plain(
+            "root",
+            Plain("before"),
+            Plain("holder", Stubborn("stubborn", Plain("below"))),
+            Plain("after"),
+        )
+
+
+class Failing(Plain):
+    """One whose tear-down fails, each part of it."""
+
+    async def on_start(self) -> None:
+        await self.add_async_context(self._context())
+
+    async def on_stop(self) -> None:
+        await anyio.sleep(0.001)
+        raise OSError(f"{self.label}.on_stop")
+
+    async def on_shutdown(self) -> None:
+        await anyio.sleep(0.001)
+        raise OSError(f"{self.label}.on_shutdown")
+
+    @asynccontextmanager
+    async def _context(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await anyio.lowlevel.checkpoint()
+            raise OSError(f"context of {self.label}")
+
+    @Service.task
+    async def fail_when_cancelled(self) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise OSError(f"task of {self.label}")
+
+
+class FailingStops(Scenario):
+    """Every step of a stop fails by itself, and all of them are done all the same."""
+
+    expected: ClassVar[tuple[type[BaseException], ...]] = (*Scenario.expected, OSError)
+
+    def make(self) -> Service:
+        return Plain("root", Failing("left", Failing("below")), Plain("right"))
+
+
+SCENARIOS: tuple[Scenario, ...] = (Tree(), Changing(), Overdue(), FailingStops())

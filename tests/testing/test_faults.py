@@ -1,0 +1,437 @@
+"""Faults at each checkpoint: what a sweep tries, and that it notices each law that is broken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Literal
+
+import anyio
+import pytest
+
+from structmode import Service
+from structmode._engine._run import Run
+from structmode._unit import ServiceUnit
+from structmode.testing import (
+    FAULTS,
+    SERVICE,
+    Answer,
+    Fault,
+    InjectedError,
+    Kind,
+    LawBroken,
+    Moment,
+    Scenario,
+    inject_faults,
+)
+
+Backend = Literal["asyncio", "trio"]
+
+OPERATION_FAILS = [fault for fault in FAULTS if fault.name == "the operation fails"]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """What the sweeps of a test run on."""
+    name: Backend = request.param
+    return name
+
+
+class Child(Service):
+    """Holds a context, and works in a task."""
+
+    async def on_start(self) -> None:
+        await self.add_async_context(self._context())
+
+    @asynccontextmanager
+    async def _context(self) -> AsyncIterator[None]:
+        yield
+        await anyio.sleep(0.01)
+
+    @Service.task
+    async def work(self) -> None:
+        while not self.should_stop:
+            await self.sleep(1.0)
+
+
+class Parent(Service):
+    """Has one child, and hooks that take their time."""
+
+    def __post_init__(self) -> None:
+        self.child = self.add_dependency(Child())
+
+    async def on_start(self) -> None:
+        await anyio.sleep(0.01)
+
+    async def on_stop(self) -> None:
+        await anyio.sleep(0.01)
+
+
+class Pair(Scenario):
+    """A parent and a child, for two seconds."""
+
+    def make(self) -> Service:
+        return Parent()
+
+    async def use(self, service: Service) -> None:
+        await anyio.sleep(2.0)
+
+
+def test_a_program_that_keeps_the_laws(backend: Backend) -> None:
+    """Each fault is tried at each moment, in both ownerships; the result says so."""
+    sweep = inject_faults(Pair(), backend)
+    block, bare = sweep.moments["block"], sweep.moments["bare"]
+    assert block > 20
+    assert bare > 20
+    for fault in FAULTS:
+        tried = sweep.runs[fault.name] + sweep.skipped[fault.name]
+        assert tried == {"block": block, "bare": bare, None: block + bare}[fault.ownership]
+        by_force = fault.name == "the task is cancelled by force"
+        assert sweep.runs[fault.name] > (-1 if by_force and backend == "trio" else 10), fault
+    assert str(sweep) == (
+        f"Pair on {backend}: {sweep.runs.total():,} faults at {block} (block) and {bare} (bare) moments"
+    )
+
+
+def test_thinned_out(backend: Backend) -> None:
+    """Sweeps of each n-th moment, each with another offset, are a whole one together."""
+    stop = [fault for fault in FAULTS if fault.name == "a stop"]
+    whole = inject_faults(Pair(), backend, faults=stop, ownerships=["block"])
+    parts = [
+        inject_faults(Pair(), backend, faults=stop, ownerships=["block"], every=3, offset=offset)
+        for offset in range(3)
+    ]
+    assert sum(part.runs.total() for part in parts) == whole.runs.total() == whole.moments["block"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"every": 0}, "every is to be 1 or more; not 0"),
+        ({"every": 3, "offset": 3}, "offset is to be from 0 to 2; not 3"),
+        ({"only": ("block", "a stpo", 1)}, "there is no fault 'a stpo'"),
+        ({"only": ("block", "a stop", 10_000)}, "there is no moment 10000"),
+    ],
+)
+def test_arguments_that_make_no_sense(arguments: dict[str, Any], text: str) -> None:
+    """A sweep that would try nothing is an error, not a success."""
+    with pytest.raises(ValueError, match=text):
+        inject_faults(Pair(), "trio", **arguments)
+
+
+def test_another_backend() -> None:
+    """Time can be virtual on two event loops only."""
+    with pytest.raises(ValueError, match="uvloop"):
+        inject_faults(Pair(), "uvloop")  # type: ignore[arg-type]
+
+
+async def test_inside_an_event_loop() -> None:
+    """A sweep makes event loops of its own, so it can't be called in one."""
+    with pytest.raises(RuntimeError, match="plain function"):
+        inject_faults(Pair(), "asyncio")
+
+
+def test_a_scenario_without_services() -> None:
+    """`make` is to be defined."""
+    with pytest.raises(LawBroken, match=r"Scenario\.make\(\) is to return a new service"):
+        inject_faults(Scenario(), "trio")
+
+
+# --- What a sweep notices -------------------------------------------------------------------------
+
+
+class Leaking(Service):
+    """Leaves a task on asyncio, that belongs to nobody."""
+
+    async def on_start(self) -> None:
+        self.lost = asyncio.get_running_loop().create_task(asyncio.sleep(1e6))
+
+
+class Swallowing(Service):
+    """Does not let go of failures."""
+
+    @Service.task
+    async def work(self) -> None:
+        while not self.should_stop:
+            try:
+                await anyio.sleep(1.0)
+            except InjectedError:
+                pass
+
+
+class Raising(Service):
+    """Fails by itself, in its own way."""
+
+    @Service.task
+    async def work(self) -> None:
+        try:
+            await anyio.sleep(1.0)
+        except InjectedError:
+            raise KeyError("lost") from None
+
+
+class Forgetting(Service):
+    """Drops a coroutine."""
+
+    async def on_stop(self) -> None:
+        _ = self.sleep(1.0)
+
+
+def scenario_of(service: Callable[[], Service]) -> Scenario:
+    """Make a scenario of one service."""
+
+    class Single(Pair):
+        def make(self) -> Service:
+            return service()
+
+    return Single()
+
+
+def test_a_task_that_is_left() -> None:
+    """It is named."""
+    with pytest.raises(LawBroken, match="left behind: task"):
+        inject_faults(scenario_of(Leaking), "asyncio")
+
+
+@pytest.mark.parametrize(
+    ("service", "text"),
+    [
+        (Swallowing, "did not come out: InjectedError"),
+        (Raising, r"came out, and nobody put it in: KeyError\('lost'\)"),
+        (Forgetting, "was never awaited"),
+    ],
+)
+def test_what_becomes_of_a_failure(service: type[Service], text: str, backend: Backend) -> None:
+    """A failure that is lost or changed, and a coroutine that is dropped."""
+    with pytest.raises(LawBroken, match=text):
+        inject_faults(scenario_of(service), backend, faults=OPERATION_FAILS)
+
+
+class Endless(Pair):
+    """A program that waits for ever, while a task of it does not."""
+
+    limit: ClassVar[float] = 60.0
+
+    async def use(self, service: Service) -> None:
+        await anyio.Event().wait()
+
+
+def test_no_end(backend: Backend) -> None:
+    """What does not end is given up, and told of, with its stack."""
+    with pytest.raises(LawBroken, match=r"(?s)has not ended after 60 s.*in use"):
+        inject_faults(Endless(), backend)
+
+
+def test_a_failure_that_is_handled(backend: Backend) -> None:
+    """A scenario may say that it deals with a failure itself."""
+
+    class Handled(Pair):
+        def make(self) -> Service:
+            return Swallowing()
+
+        def handles(self, error: InjectedError) -> bool:
+            return True
+
+    inject_faults(Handled(), backend, faults=OPERATION_FAILS)
+
+
+def test_an_error_that_is_expected(backend: Backend) -> None:
+    """A scenario may say what its program raises by itself."""
+
+    class Expected(Pair):
+        expected: ClassVar[tuple[type[BaseException], ...]] = (*Scenario.expected, KeyError)
+
+        def make(self) -> Service:
+            return Raising()
+
+    with pytest.raises(LawBroken, match="neither came out nor was logged"):
+        inject_faults(Expected(), backend, faults=OPERATION_FAILS)
+
+
+Patch = Callable[[pytest.MonkeyPatch], object]
+
+
+def tear_down_twice(patch: pytest.MonkeyPatch) -> None:
+    """Call a hook twice."""
+    tear_down = ServiceUnit.tear_down
+
+    async def twice(unit: ServiceUnit) -> None:
+        await tear_down(unit)
+        await tear_down(unit)
+
+    patch.setattr(ServiceUnit, "tear_down", twice)
+
+
+def no_farewell(patch: pytest.MonkeyPatch) -> None:
+    """Leave a hook out."""
+
+    async def nothing(unit: ServiceUnit) -> None:
+        pass
+
+    patch.setattr(ServiceUnit, "farewell", nothing)
+
+
+def farewell_without_set_up(patch: pytest.MonkeyPatch) -> None:
+    """Tear down what was not set up."""
+    stop = Run._stop
+
+    async def as_if_set_up(run: Run) -> None:
+        run._set_up_done = True
+        await stop(run)
+
+    patch.setattr(Run, "_stop", as_if_set_up)
+
+
+def ready_before_set_up(patch: pytest.MonkeyPatch) -> None:
+    """Call hooks in the wrong order."""
+    first, second = ServiceUnit.set_up, ServiceUnit.ready
+    patch.setattr(ServiceUnit, "set_up", second)
+    patch.setattr(ServiceUnit, "ready", first)
+
+
+def contexts_after_farewell(patch: pytest.MonkeyPatch) -> None:
+    """Close contexts too late."""
+    close, farewell = Run._close_contexts, ServiceUnit.farewell
+    patch.setattr(Run, "_close_contexts", nothing_to_close)
+    patch.setattr(ServiceUnit, "farewell", and_then(farewell, close))
+
+
+async def nothing_to_close(run: Run) -> None:
+    """Close no contexts."""
+
+
+def and_then(
+    farewell: Callable[[ServiceUnit], Coroutine[Any, Any, None]],
+    close: Callable[[Run], Coroutine[Any, Any, None]],
+) -> Callable[[ServiceUnit], Coroutine[Any, Any, None]]:
+    """Return a farewell that closes the contexts afterwards."""
+
+    async def both(unit: ServiceUnit) -> None:
+        await farewell(unit)
+        run = unit.subject._life.run
+        assert run is not None
+        await close(run)
+
+    return both
+
+
+def children_first(patch: pytest.MonkeyPatch) -> None:
+    """Stop from the bottom up."""
+    stop = Run._stop
+
+    async def upside_down(run: Run) -> None:
+        for child in list(run.child_runs.values()):
+            child.request_stop()
+            await child.finished.wait()
+        await stop(run)
+
+    patch.setattr(Run, "_stop", upside_down)
+
+
+def children_last(patch: pytest.MonkeyPatch) -> None:
+    """Take the farewell before the children have stopped."""
+    stop_children = Run._stop_children
+
+    async def later(run: Run, which: Callable[[Run], bool]) -> None:
+        if run.child_runs and not which(run):
+            await stop_children(run, which)
+        elif run.child_runs:
+            await run.unit.farewell()
+            await stop_children(run, which)
+
+    patch.setattr(Run, "_stop_children", later)
+
+
+def no_deadline(patch: pytest.MonkeyPatch) -> None:
+    """Let a stop take as long as it likes."""
+    patch.setattr(Run, "_time_to_stop", lambda run: 1000.0)
+
+
+class Slow(Parent):
+    """A parent that takes a minute to stop, and may take one second."""
+
+    shutdown_timeout = 1.0
+
+    async def on_shutdown(self) -> None:
+        await anyio.sleep(60.0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (tear_down_twice, "Parent called more than once: on_stop"),
+        (no_farewell, "Parent.on_start returned, but on_shutdown was not called"),
+        (farewell_without_set_up, "on_start did not return, but on_stop was called"),
+        (ready_before_set_up, "Parent called in this order: on_first_start, on_started"),
+        (contexts_after_farewell, "Child left context 1 after on_shutdown had begun"),
+        (children_first, "Child began to stop before Parent, which owns it"),
+        (children_last, "Child ended after on_shutdown of Parent had begun, which owns it"),
+        (no_deadline, "Slow took 60.* s to stop, and may take 3 s"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_broken_laws(
+    spoil: Patch, text: str, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that breaks a law is found out, and told which one it was."""
+    spoil(monkeypatch)
+    with pytest.raises(LawBroken, match=text):
+        inject_faults(scenario_of(Slow if spoil is no_deadline else Parent), backend)
+
+
+class Fragile(Child):
+    """Has a method that fails."""
+
+    async def lose(self) -> None:
+        raise LookupError("lost")
+
+
+def lose_it(moment: Moment) -> Answer | None:
+    """Call the method that fails, where it is there."""
+    service = moment.service
+    return moment.call(service.lose) if isinstance(service, Fragile) else None
+
+
+def test_a_fault_of_ones_own(backend: Backend) -> None:
+    """A fault is a name and a function of the moment; one that breaks a law can be repeated from what is told of it."""
+    fault = Fault("a loss", lose_it)
+    sweep = inject_faults(Pair(), backend, faults=[fault])
+    assert sweep.runs["a loss"] == 0
+    assert sweep.skipped["a loss"] == sum(sweep.moments.values())
+    with pytest.raises(LawBroken, match=r"LookupError\('lost'\)") as caught:
+        inject_faults(scenario_of(Fragile), backend, faults=[fault])
+    told = str(caught.value)
+    assert told.count("repeat it with") == 5
+    line = next(line for line in told.splitlines() if "repeat it with only=" in line)
+    position = int(line.rpartition(" ")[2].rstrip(")"))
+    assert "about to be resumed was:\n  File " in told
+    with pytest.raises(LawBroken) as again:
+        inject_faults(
+            scenario_of(Fragile), backend, faults=[fault], only=("block", "a loss", position)
+        )
+    assert str(again.value).count("repeat it with") == 1
+
+
+def test_a_kind_of_ones_own(backend: Backend) -> None:
+    """A kind says what hooks there are and in what order they are legal; what is against it is told."""
+
+    class Strict(Scenario):
+        kinds: ClassVar[tuple[Kind, ...]] = (
+            Kind(
+                type=Child,
+                hooks=("on_start", "on_stop"),
+                legal="on_start ",
+                undone={},
+                leave="on_stop",
+                farewell="on_shutdown",
+                timeout=lambda service: 10.0,
+            ),
+            SERVICE,
+        )
+
+        def make(self) -> Service:
+            return Parent()
+
+    with pytest.raises(LawBroken, match="Child called in this order: on_start, on_stop"):
+        inject_faults(Strict(), backend)
