@@ -14,5 +14,6 @@ The tree, in the order in which it starts (and stops in reverse):
 
 The promise: a view that was answered with 200 is in the database when the program has ended, whether by SIGTERM,
 Ctrl-C or the crash of a service. If the database can't be written until the very end, the log names each view that
-was lost, and the exit code is 1. Only a killed process or a dead machine may take the last half second with it.
+was lost, and the exit code is 1. Only a killed process or a dead machine may take the last half second with it; who can't
+have even that sends `until=saved`, and is answered when the view is in the database.
 """

@@ -2,7 +2,7 @@
 
 A view is counted in memory at once. Twice a second a timer hands all that is new to the store, in one transaction.
 What is on its way there has left `_unsaved`, so that a view which arrives meanwhile is neither lost nor written twice;
-if the store fails, it comes back.
+if the store fails, it comes back. Views have numbers: whoever must be sure waits until those up to his own are stored.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ class NotCounted(Exception):
     """A view could not be counted."""
 
 
+class NotSaved(Exception):
+    """A view has been counted, and it is not known whether it will be saved."""
+
+
 class Counter(Service):
     """Counts views, and sees to it that they are saved.
 
@@ -39,6 +43,10 @@ class Counter(Service):
         self.views: collections.Counter[str] = collections.Counter()
         self._unsaved: collections.Counter[str] = collections.Counter()
         self._open = False
+        self._number = 0  # of the last view
+        self._saved = 0  # the views up to this number have been saved
+        self._progress = anyio.Event()  # set when more of them are, and replaced
+        self._turn = anyio.Lock()
 
     @property
     def total(self) -> int:
@@ -62,7 +70,19 @@ class Counter(Service):
             raise NotCounted(f"there are {MAX_PATHS} different paths already")
         self.views[path] += 1
         self._unsaved[path] += 1
+        self._number += 1
         return self.views[path]
+
+    async def wait_until_saved(self) -> None:
+        """Wait until all that has been counted by now is in the database.
+
+        Raises:
+            NotSaved: If the counter stops before that; it may be saved all the same, as the last thing done.
+        """
+        number = self._number
+        while self._saved < number:
+            if await self.wait_for_stopped(self._progress):
+                raise NotSaved("the counter stops")
 
     @Service.timer(0.5)
     async def save_regularly(self) -> None:
@@ -86,14 +106,19 @@ class Counter(Service):
                 await anyio.sleep(0.1)
 
     async def _save_once(self) -> None:
-        if not self._unsaved:
-            return
-        batch, self._unsaved = self._unsaved, collections.Counter()
-        try:
-            await self.store.add_views(batch)
-        except BaseException:  # cancelled before it began, too
-            self._unsaved.update(batch)
-            raise
+        async with self._turn:  # one after the other, or a view could be passed by those after it
+            if not self._unsaved:
+                return
+            batch, self._unsaved = self._unsaved, collections.Counter()
+            number = self._number
+            try:
+                await self.store.add_views(batch)
+            except BaseException:  # cancelled before it began, too
+                self._unsaved.update(batch)
+                raise
+            self._saved = number
+        progress, self._progress = self._progress, anyio.Event()
+        progress.set()
 
     async def on_shutdown(self) -> None:
         """Save the rest: all who count have stopped before us, and the timer has ended."""

@@ -4,6 +4,7 @@ A plain ASGI application, as small as the site is:
 
 - `GET /` is the live page;
 - `POST /view?path=/blog` counts a view; 200 means that it is counted, and will be saved;
+- `POST /view?path=/blog&until=saved` counts a view; 200 means that it is saved, and all that were counted before it;
 - `GET /counts` is everything as JSON;
 - `GET /events` is what the page shows, again and again, as server-sent events.
 """
@@ -24,7 +25,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from structmode import Service
 
-from .counter import Counter, NotCounted
+from .counter import Counter, NotCounted, NotSaved
 from .http import EVENTS, HTML, JSON, Refused, Request
 from .live import Live
 from .visitors import Visitors
@@ -112,10 +113,18 @@ class Site:
             raise Refused(HTTPStatus.BAD_REQUEST, "Say which path: POST /view?path=/blog")
         if len(path) > MAX_PATH:
             raise Refused(HTTPStatus.BAD_REQUEST, f"A path has at most {MAX_PATH} characters")
+        until = request.query("until")
+        if until not in ("", "saved"):
+            raise Refused(HTTPStatus.BAD_REQUEST, "What can be waited for is until=saved")
         try:
             views = self.counter.count(path)
+            if until == "saved":
+                await self.counter.wait_until_saved()
         except NotCounted as error:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"Not counted: {error}") from error
+        except NotSaved as error:
+            reason = f"Counted, but not yet saved: {error}"
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, reason) from error
         await request.answer(json.dumps({"path": path, "views": views}), JSON)
 
     async def counts(self, request: Request) -> None:

@@ -1,7 +1,8 @@
 """The page-view counter as a real process, over HTTP, on every backend.
 
 The promise it is held to: a view that was answered with 200 is in the database when the process has ended, however it was
-told to end; and one that could not be saved until the very end is named in the log.
+told to end; one that could not be saved until the very end is named in the log; and one that was answered with 200 when
+it was saved is there even if the process was killed.
 """
 
 from __future__ import annotations
@@ -93,10 +94,10 @@ class Program:
         found = [re.search(r"\[\^(-*\w+)\]: (.*)", line) for line in self.log]
         return [(match[1], match[2]) for match in found if match]
 
-    def post(self, path: str) -> int:
+    def post(self, path: str, until: str = "") -> int:
         """Send a view; return the status of the answer."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
-            return post(connection, path)
+            return post(connection, path, until)
 
     def get_json(self, path: str) -> object:
         """Get what is there."""
@@ -105,9 +106,9 @@ class Program:
             return json.load(connection.getresponse())
 
 
-def post(connection: http.client.HTTPConnection, path: str) -> int:
+def post(connection: http.client.HTTPConnection, path: str, until: str = "") -> int:
     """Send a view over a connection; return the status of the answer."""
-    connection.request("POST", f"/view?path={quote(path)}")
+    connection.request("POST", f"/view?path={quote(path)}&until={until}")
     answer = connection.getresponse()
     answer.read()
     return answer.status
@@ -225,6 +226,15 @@ def test_second_start_goes_on(launch: Launcher) -> None:
     second.tell(signal.SIGTERM)
     assert second.wait() == 0
     assert stored(launch.database) == {"/a": 3, "/b": 1}
+
+
+def test_saved_view_survives_a_kill(launch: Launcher) -> None:
+    """What was to be answered when it is saved, and was, is in the database after SIGKILL; so is what came before."""
+    program = launch()
+    assert [program.post("/a"), program.post("/b"), program.post("/a", until="saved")] == [200] * 3
+    program.tell(signal.SIGKILL)
+    assert program.wait() == -signal.SIGKILL
+    assert stored(launch.database) == {"/a": 2, "/b": 1}
 
 
 class Load:

@@ -27,7 +27,7 @@ from examples.pageviews import (
     visitors as visitors_module,
 )
 from examples.pageviews.app import PageViews
-from examples.pageviews.counter import Counter, NotCounted
+from examples.pageviews.counter import Counter, NotCounted, NotSaved
 from examples.pageviews.history import History
 from examples.pageviews.live import Live
 from examples.pageviews.site import Site
@@ -217,6 +217,52 @@ async def test_views_of_a_cancelled_save_are_kept(store: MoodyStore) -> None:
             await store.writing.wait()
             tasks.cancel_scope.cancel()
         store.go_on.set()
+    assert await store.counts() == {"/a": 1}
+
+
+async def test_who_waits_goes_on_when_it_is_stored(store: MoodyStore) -> None:
+    """Waiting until a view is saved ends when the view is in the database, and not when a save has failed."""
+    async with Counter(store) as counter:
+        await counter.wait_until_saved()  # there is nothing
+        store.bad_days = 1
+        for views in (1, 2):
+            counter.count("/a")
+            await counter.wait_until_saved()
+            assert await store.counts() == {"/a": views}
+        assert store.bad_days == 0
+
+
+async def test_view_that_came_during_a_save_waits_for_the_next(store: MoodyStore) -> None:
+    """A save that began before a view was counted does not end the wait for that view."""
+    waited: list[int] = []
+    async with Counter(store) as counter:
+
+        async def count_and_wait() -> None:
+            counter.count("/a")
+            await counter.wait_until_saved()
+            waited.append((await store.counts())["/a"])
+
+        store.go_on = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(count_and_wait)
+            await store.writing.wait()
+            tasks.start_soon(count_and_wait)
+            await anyio.wait_all_tasks_blocked()
+            store.go_on.set()
+    assert waited == [1, 2]
+
+
+async def test_who_waits_is_told_that_the_counter_stops(store: MoodyStore) -> None:
+    """If the counter stops before a view is saved, whoever waits for that is told so; here it is saved later."""
+    counter = Counter(store)
+    async with counter:
+        counter.count("/a")
+        store.go_on = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(counter.stop)
+            with pytest.raises(NotSaved, match="the counter stops"):
+                await counter.wait_until_saved()
+            store.go_on.set()
     assert await store.counts() == {"/a": 1}
 
 
@@ -414,6 +460,7 @@ async def test_view_is_counted(site: Site) -> None:
         ("POST /view?path=a", 400),
         ("POST /view?path=/%0AFAKE", 400),
         ("POST /view?path=/%FF", 400),
+        ("POST /view?path=/a&until=tomorrow", 400),
         ("POST /view?path=/" + "a" * site_module.MAX_PATH, 400),
     ],
     ids=lambda value: str(value)[:20],
@@ -436,6 +483,33 @@ async def test_what_is_not_counted_is_not_acknowledged(
     answer = await call(site, "POST /view?path=/a")
     assert answer.status == 503
     assert answer.text == "Not counted: there are 0 different paths already\n"
+
+
+async def test_view_may_be_answered_when_it_is_saved(site: Site, store: MoodyStore) -> None:
+    """With `until=saved`, 200 means that the view is in the database, and all that were counted before it."""
+    await call(site, "POST /view?path=/a")
+    answer = await call(site, "POST /view?path=/b&until=saved")
+    assert (answer.status, json.loads(answer.text)) == (200, {"path": "/b", "views": 1})
+    assert await store.counts() == {"/a": 1, "/b": 1}
+
+
+async def test_view_that_is_not_saved_is_not_acknowledged_as_saved(
+    site: Site, store: MoodyStore
+) -> None:
+    """With `until=saved`, a view is answered with 503 if the counter stops before it is saved."""
+    store.go_on = anyio.Event()
+    answers: list[Answer] = []
+
+    async def view() -> None:
+        answers.append(await call(site, "POST /view?path=/a&until=saved"))
+        store.go_on.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(view)
+        await store.writing.wait()
+        await site.counter.stop()
+    assert [answer.status for answer in answers] == [503]
+    assert answers[0].text == "Counted, but not yet saved: the counter stops\n"
 
 
 async def test_number_of_streams_is_limited(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
