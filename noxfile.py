@@ -117,6 +117,30 @@ def quick(session: nox.Session) -> None:
     )
 
 
+@nox.session(reuse_venv=True)
+def faults(session: nox.Session) -> None:
+    """Each fault at each checkpoint of each scenario; options after `--` go to tests/faults/sweep.py."""
+    session.install("--editable", ".", *_needs("test"))
+    session.run("python", "tests/faults/sweep.py", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def model(session: nox.Session) -> None:
+    """Random plans compared with the model of the laws, as many as the tests have, in another order each time."""
+    session.install("--editable", ".", *_needs("test"))
+    backends = ("--backend", "asyncio", "--backend", "trio")
+    session.run("python", "tests/model/soak.py", "--steps", "5000", *backends, *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def soak(session: nox.Session) -> None:
+    """The long runs: 100,000 steps of the model on each backend, then 200 violent ends of the main example."""
+    session.install("--editable", ".", *_needs("test"))
+    backends = ("--backend", "asyncio", "--backend", "trio")
+    session.run("python", "tests/model/soak.py", "--steps", "100000", *backends)
+    session.run("python", "-m", "tests.soak.soak", *session.posargs)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Put together what the tests on all interpreters covered."""

@@ -1,0 +1,235 @@
+"""The kinds of services that plans are made of: how each is made for real, and by which laws the model lets it live.
+
+To add a kind (a supervisor, a thread, another face):
+
+1. Write what makes the real thing of a script: a function like `make_service`. It must write the same lines as
+   `ScriptedService` does, by `Play.log`, and so is best made of the same parts (`Acting`).
+2. Where its life is other than a service's, write a subclass of `model.Unit` (or of `model.Run`) that says how; for a
+   supervisor, what it does about the fault of a child in place of `Run.suffer`.
+3. Put both in `KINDS` under a name. The machine then draws it too; `Kind.fits` says which scripts it can play.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+
+from structmode import Service
+
+from .model import Unit
+from .plan import SECOND, Call, Context, HookName, Script, Then, Work
+
+
+class Play(Protocol):
+    """A plan that is being played for real: what services need of it."""
+
+    def log(self, text: str) -> None:
+        """Write a line."""
+        ...
+
+    def fault(self, where: str) -> Exception:
+        """Make the next failure of a place."""
+        ...
+
+    async def perform(self, call: Call) -> None:
+        """Make a call."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of services.
+
+    Attributes:
+        make: Makes the real thing, without its children.
+        unit: Its life in the model.
+        fits: Whether it can play a script.
+    """
+
+    make: Callable[[Script, Play], Service]
+    unit: type[Unit]
+    fits: Callable[[Script], bool] = lambda _: True
+
+
+async def pause(time: int) -> None:
+    """Let some time pass; none is no wait at all."""
+    if time:
+        await anyio.sleep(time / SECOND)
+
+
+class Acting:
+    """Does what a script says, and writes the lines of the log."""
+
+    def __init__(self, script: Script, play: Play) -> None:
+        self.script = script
+        self.play = play
+
+    async def hook(self, service: Service, name: HookName) -> None:
+        """Do what a hook does."""
+        hook = self.script.hooks.get(name)
+        if hook is None:
+            return
+        where = f"{self.script.label}.{name}"
+        self.play.log(f"{where} begins")
+        try:
+            if name == "on_start":
+                await self._enter_contexts(service)
+            with anyio.CancelScope(shield=hook.deaf):
+                await pause(hook.takes)
+            if hook.call is not None:
+                await self.play.perform(hook.call)
+                await pause(hook.rest)
+        except anyio.get_cancelled_exc_class():
+            self.play.log(f"{where} cut")
+            raise
+        self._end(where, hook.then)
+
+    async def task(self, service: Service, number: int) -> None:
+        """Do what a task does."""
+        work, where = self.script.work[number], f"{self.script.label}.task {number}"
+        self.play.log(f"{where} begins")
+        told = False
+        try:
+            told = await self._work(service, work, where)
+        except anyio.get_cancelled_exc_class():
+            await self._clean_up(work, where)
+            raise
+        self._end(where, work.told_then if told else work.then)
+
+    async def _work(self, service: Service, work: Work, where: str) -> bool:
+        if not work.listens:
+            await pause(work.takes)
+        else:
+            await service.sleep(work.takes / SECOND)
+            if service.should_stop:
+                self.play.log(f"{where} is told")
+                await pause(work.winds_up)
+                return True
+        if work.call is not None:
+            await self.play.perform(work.call)
+            await pause(work.rest)
+        return False
+
+    async def _clean_up(self, work: Work, where: str) -> None:
+        self.play.log(f"{where} is cancelled")
+        if work.cleans_up:
+            with anyio.CancelScope(shield=True):
+                await pause(work.cleans_up)
+        self._end(where, work.cancelled_then)
+
+    async def _enter_contexts(self, service: Service) -> None:
+        for number, context in enumerate(self.script.contexts):
+            name = f"{self.script.label}.context {number}"
+            if context.is_async:
+                await service.add_async_context(self._async_context(name, context))
+            else:
+                service.add_context(self._sync_context(name))
+
+    def _async_context(
+        self, name: str, context: Context
+    ) -> AbstractAsyncContextManager[None, bool | None]:
+        @asynccontextmanager
+        async def held() -> AsyncIterator[None]:
+            await self._enter(name, context)
+            try:
+                yield
+            finally:
+                self.play.log(f"{name} leaving")
+                try:
+                    await pause(context.leaving)
+                except anyio.get_cancelled_exc_class():
+                    self.play.log(f"{name} cut")
+                    raise
+                self._end(name, context.then)
+
+        return held()
+
+    async def _enter(self, name: str, context: Context) -> None:
+        try:
+            await pause(context.entering)
+        except anyio.get_cancelled_exc_class():
+            self.play.log(f"{name} not entered")
+            raise
+        if context.entered_then == "raise":
+            self.play.log(f"{name} fails")
+            raise self.play.fault(name)
+        self.play.log(f"{name} entered")
+
+    @contextmanager
+    def _sync_context(self, name: str) -> Iterator[None]:
+        self.play.log(f"{name} entered")
+        try:
+            yield
+        finally:
+            self.play.log(f"{name} leaving")
+
+    def _end(self, where: str, then: Then) -> None:
+        if then == "return":
+            self.play.log(f"{where} returns")
+            return
+        fault = self.play.fault(where)
+        self.play.log(f"{where} raises")
+        raise fault
+
+
+class ScriptedService(Service):
+    """A plain service that plays a script."""
+
+    def __init__(self, script: Script, play: Play) -> None:
+        self.acting = Acting(script, play)
+        super().__init__()
+        self.shutdown_timeout = script.shutdown_timeout / SECOND
+        self.drain_timeout = script.drain_timeout / SECOND
+        self.wait_for_shutdown = script.asks
+
+    @property
+    def label(self) -> str:
+        return self.acting.script.label
+
+    async def on_first_start(self) -> None:
+        await self.acting.hook(self, "on_first_start")
+
+    async def on_start(self) -> None:
+        await self.acting.hook(self, "on_start")
+
+    async def on_started(self) -> None:
+        await self.acting.hook(self, "on_started")
+
+    async def on_stop(self) -> None:
+        await self.acting.hook(self, "on_stop")
+
+    async def on_shutdown(self) -> None:
+        await self.acting.hook(self, "on_shutdown")
+
+    async def on_restart(self) -> None:
+        await self.acting.hook(self, "on_restart")
+
+
+_classes: dict[int, type[ScriptedService]] = {0: ScriptedService}
+
+
+def _with_tasks(count: int) -> type[ScriptedService]:
+    """Return the class of services that have so many tasks: they are declared in the class body."""
+    if count not in _classes:
+
+        def task(number: int) -> Any:
+            async def work(self: ScriptedService) -> None:
+                await self.acting.task(self, number)
+
+            return Service.task(work)
+
+        body = {f"task_{number}": task(number) for number in range(count)}
+        _classes[count] = type(f"With{count}Tasks", (ScriptedService,), body)
+    return _classes[count]
+
+
+def make_service(script: Script, play: Play) -> Service:
+    """Make a plain service."""
+    return _with_tasks(len(script.work))(script, play)
+
+
+KINDS: dict[str, Kind] = {"service": Kind(make_service, Unit)}

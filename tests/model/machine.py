@@ -1,0 +1,362 @@
+"""A Hypothesis machine whose rules write a plan, step by step; when it is done, structmode has to do what the model says.
+
+The model has a say in the writing, too: a change after which two things would fall in the same instant is not made, and
+a call is put where it means something, most of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import ClassVar, Literal
+
+from hypothesis import HealthCheck, Phase, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from . import reality
+from .comparison import Difference, compare
+from .kinds import KINDS
+from .model import World
+from .plan import (
+    FOREVER,
+    HOOKS,
+    Call,
+    Context,
+    Hook,
+    HookName,
+    Op,
+    Plan,
+    Script,
+    Then,
+    Verb,
+    Work,
+    code,
+    span,
+)
+from .reduction import reduce
+from .simulation import Stuck, Tie
+from .story import Story
+
+MOST_SERVICES = 6
+MOST_OPS = 14
+MOST_TASKS = 3
+MOST_CONTEXTS = 3
+LABELS = "abcdefghij"
+
+UNITS = {name: kind.unit for name, kind in KINDS.items()}
+
+#: What a rule makes its choices with. Hypothesis likes small numbers, and the same ones again; this spreads them.
+choices = st.integers(0, 2**64 - 1).map(Random)
+
+VERBS: tuple[Verb, ...] = ("start", "stop", "stop", "restart", "restart", "crash", "add", "remove")
+OF_HOOKS: tuple[Verb, ...] = ("stop", "restart", "crash")
+
+
+@dataclass
+class Totals:
+    """How much has been compared."""
+
+    plans: int = 0
+    steps: int = 0
+
+
+def budget(plans: int, *, rules: int = 40, derandomize: bool = False) -> settings:
+    """Write so many plans, each with so many rules at most. Shrinking is left to `reduction`, which is quicker."""
+    return settings(
+        max_examples=plans,
+        stateful_step_count=rules,
+        derandomize=derandomize,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+class Machine(RuleBasedStateMachine):
+    """Writes one plan, and plays it on one backend."""
+
+    backend: ClassVar[reality.Backend] = "asyncio"
+    totals: ClassVar[Totals] = Totals()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plan = Plan(Script("a"))
+        self._items = 0
+
+    @initialize(choose=choices)
+    def begin(self, choose: Random) -> None:
+        """Choose who owns the root, and plant a tree."""
+        owner: Literal["block", "nobody"] = choose.choice(["block", "block", "nobody"])
+        root = self._draw_script(choose, "a", "service")
+        self.plan = Plan(root, owner=owner, body=self._span(200), end=self._span(300))
+        if owner == "nobody":
+            self._put_op("start", self._span(choose.randint(1, 9)), "a")
+        for _ in range(choose.randint(0, 4)):
+            self.add_service(choose)
+
+    # -- The tree and its scripts
+
+    @precondition(lambda self: len(self.plan.scripts()) < MOST_SERVICES)
+    @rule(choose=choices)
+    def add_service(self, choose: Random) -> None:
+        """Put one more service in the tree, or beside it, as one that calls may add."""
+        kind = choose.choice(sorted(KINDS))
+        script = self._draw_script(choose, LABELS[len(self.plan.scripts())], kind)
+        if not KINDS[kind].fits(script):
+            return
+        if choose.random() < 0.2:
+            self._accept(replace(self.plan, spares=(*self.plan.spares, script)))
+            return
+        above = self._label(choose)
+        self._change(above, lambda old: replace(old, children=(*old.children, script)))
+
+    @rule(choose=choices)
+    def script_hook(self, choose: Random) -> None:
+        """Say what a hook does; one that hangs, or ignores its cancellation, is rare."""
+        hook = Hook(FOREVER if choose.random() < 0.1 else self._tenths(choose), _then(choose))
+        if choose.random() < 0.15:
+            hook = Hook(self._span(choose.randint(1, 30)), hook.then, deaf=True)
+        self._set_hook(self._label(choose), choose.choice(HOOKS), hook)
+
+    @rule(choose=choices)
+    def call_in_hook(self, choose: Random) -> None:
+        """Have a hook make a call, most of the time on its own service or on one above."""
+        label = self._label(choose)
+        if choose.random() < 0.3:
+            call = self._draw_call(choose)
+        else:
+            call = Call(self._next(), choose.choice(OF_HOOKS), choose.choice(self._lineage(label)))
+        rest = FOREVER if choose.random() < 0.1 else self._tenths(choose)
+        hook = Hook(self._tenths(choose), _then(choose), call, rest)
+        self._set_hook(label, choose.choice(HOOKS), hook)
+
+    @rule(choose=choices)
+    def script_work(self, choose: Random) -> None:
+        """Give a service one more task."""
+        self._add_work(self._label(choose), self._draw_work(choose))
+
+    @rule(choose=choices)
+    def call_in_work(self, choose: Random) -> None:
+        """Give a service a task that makes a call."""
+        call = self._draw_call(choose)
+        work = Work(
+            takes=self._span(choose.randint(1, 60)),
+            call=call,
+            rest=self._tenths(choose),
+            cleans_up=self._tenths(choose),
+        )
+        self._add_work(self._label(choose), work)
+
+    @rule(choose=choices)
+    def add_context(self, choose: Random) -> None:
+        """Have a service enter one more context."""
+        label = self._label(choose)
+        script = self._script(label)
+        if len(script.contexts) >= MOST_CONTEXTS or "on_start" not in script.hooks:
+            return
+        takes = FOREVER if choose.random() < 0.1 else self._tenths(choose)
+        is_async = choose.random() < 0.6
+        entering = self._tenths(choose) if choose.random() < 0.3 else 0
+        context = Context(True, takes, _then(choose), entering, _then(choose))
+        context = context if is_async else Context(False)
+        self._change(label, lambda old: replace(old, contexts=(*old.contexts, context)))
+
+    @rule(choose=choices)
+    def set_timeouts(self, choose: Random) -> None:
+        """Give a service less time to stop, and its tasks some time to end."""
+        stop = self._span(choose.randint(2, 40))
+        drain = self._tenths(choose) if choose.random() < 0.5 else 0
+        self._change(
+            self._label(choose),
+            lambda old: replace(old, shutdown_timeout=stop, drain_timeout=drain),
+        )
+
+    @rule(choose=choices)
+    def ask_for_permission(self, choose: Random) -> None:
+        """Have the stop of a service wait for a permission, which somebody gives most of the time."""
+        label = self._label(choose)
+        self._change(label, lambda old: replace(old, asks=True))
+        if choose.random() < 0.8 and len(self.plan.ops) < MOST_OPS:
+            self._put_op("allow", self._span(choose.randint(1, 250)), label)
+
+    # -- What is done to it
+
+    @precondition(lambda self: len(self.plan.ops) < MOST_OPS)
+    @rule(choose=choices)
+    def call_from_outside(self, choose: Random) -> None:
+        """Put in a call; most of the time, one that means something then."""
+        time = self._span(choose.randint(1, 200))
+        call = self._draw_call(choose)
+        if choose.random() < 0.15 or self._means_something(call, time):
+            self._accept(replace(self.plan, ops=(*self.plan.ops, Op(time, call))))
+
+    @precondition(lambda self: 0 < len(self.plan.ops) < MOST_OPS)
+    @rule(choose=choices)
+    def cancel_a_call(self, choose: Random) -> None:
+        """Cancel the caller of a call, while it waits if it does."""
+        ops = [op for op in self.plan.ops if not op.call.verb.startswith("cancel")]
+        op = choose.choice(ops) if ops else None
+        if op is not None:
+            later = self._span(choose.choice([0, 0, 1, 2, 4, 8]))
+            self._put_op("cancel call", op.at + later, str(op.call.number))
+
+    @precondition(lambda self: self.plan.owner == "block" and not self._owner_is_cancelled())
+    @rule(choose=choices)
+    def cancel_the_owner(self, choose: Random) -> None:
+        """Cancel the task that owns the block."""
+        if choose.random() < 0.3:
+            self._put_op("cancel owner", self._span(choose.randint(1, 200)), "")
+
+    def teardown(self) -> None:
+        """Play the plan, and compare."""
+        story = self._story(self.plan)
+        assert story is not None
+        self.totals.plans += 1
+        self.totals.steps += story.steps
+        check(self.plan, self.backend)
+
+    # -- Helpers
+
+    def _next(self) -> int:
+        self._items += 1
+        return self._items
+
+    def _accept(self, plan: Plan) -> None:
+        if self._story(plan) is not None:
+            self.plan = plan
+
+    def _story(self, plan: Plan) -> Story | None:
+        return tell(plan)
+
+    def _span(self, tenths: int) -> int:
+        return span(tenths, self._next())
+
+    def _tenths(self, choose: Random) -> int:
+        return self._span(choose.randint(1, 9))
+
+    def _draw_script(self, choose: Random, label: str, kind: str) -> Script:
+        hooks: dict[HookName, Hook] = {
+            name: Hook(self._span(choose.randint(1, 4))) for name in HOOKS if choose.random() < 0.6
+        }
+        work = tuple(self._draw_work(choose) for _ in range(choose.randint(0, 2)))
+        return Script(label, kind, hooks=hooks, work=work)
+
+    def _draw_work(self, choose: Random) -> Work:
+        return Work(
+            takes=FOREVER if choose.random() < 0.7 else self._span(choose.randint(1, 100)),
+            listens=choose.random() < 0.5,
+            then=_then(choose),
+            told_then=_then(choose),
+            cancelled_then=_then(choose),
+            winds_up=self._tenths(choose),
+            cleans_up=self._span(choose.randint(1, 9 if choose.random() < 0.7 else 25)),
+        )
+
+    def _owner_is_cancelled(self) -> bool:
+        return any(op.call.verb == "cancel owner" for op in self.plan.ops)
+
+    def _label(self, choose: Random) -> str:
+        return choose.choice(self.plan.scripts()).label
+
+    def _script(self, label: str) -> Script:
+        return next(script for script in self.plan.scripts() if script.label == label)
+
+    def _lineage(self, label: str) -> list[str]:
+        """Return a label and those above it."""
+        for script in self.plan.scripts():
+            if any(child.label == label for child in script.children):
+                return [label, *self._lineage(script.label)]
+        return [label]
+
+    def _change(self, label: str, change: Callable[[Script], Script]) -> None:
+        root = _changed(self.plan.root, label, change)
+        spares = tuple(_changed(spare, label, change) for spare in self.plan.spares)
+        self._accept(replace(self.plan, root=root, spares=spares))
+
+    def _set_hook(self, label: str, name: HookName, hook: Hook) -> None:
+        self._change(label, lambda old: replace(old, hooks={**old.hooks, name: hook}))
+
+    def _add_work(self, label: str, work: Work) -> None:
+        if len(self._script(label).work) < MOST_TASKS:
+            self._change(label, lambda old: replace(old, work=(*old.work, work)))
+
+    def _draw_call(self, choose: Random) -> Call:
+        verb, label = choose.choice(VERBS), self._label(choose)
+        spares = [spare.label for spare in self.plan.spares]
+        children = [child.label for child in self._script(label).children]
+        if verb == "remove":
+            other = choose.choice(children + spares or [self._label(choose)])
+            return Call(self._next(), verb, label, other)
+        if verb == "add":
+            other = choose.choice(
+                spares if choose.random() < 0.8 and spares else [self._label(choose)]
+            )
+            return Call(self._next(), verb, label, other)
+        return Call(self._next(), verb, label)
+
+    def _means_something(self, call: Call, time: int) -> bool:
+        world = World(self.plan, UNITS)
+        world.play(until=time)
+        target = world.units[call.target]
+        match call.verb:
+            case "start":
+                return not target.alive
+            case "add":
+                return target.alive and not world.units[call.other].alive
+            case "remove":
+                return world.units[call.other].parent is target
+            case _:
+                return target.alive
+
+    def _put_op(self, verb: Verb, at: int, target: str) -> None:
+        call = Call(self._next(), verb, target)
+        self._accept(replace(self.plan, ops=(*self.plan.ops, Op(at, call))))
+
+
+def _then(choose: Random) -> Then:
+    return "raise" if choose.random() < 0.12 else "return"
+
+
+def tell(plan: Plan) -> Story | None:
+    """Return what the laws make of a plan; None if that can't be compared."""
+    try:
+        story = World(plan, UNITS).play()
+    except (Tie, Stuck):
+        return None
+    return None if story.meets else story
+
+
+def check(plan: Plan, backend: reality.Backend) -> None:
+    """Play a plan by the laws and for real.
+
+    Raises:
+        Difference: If these differ; then the plan is made as small as it can be before.
+    """
+    difference = _difference(plan, backend)
+    if difference is None:
+        return
+    smallest = reduce(plan, lambda smaller: _difference(smaller, backend) is not None)
+    raise _difference(smallest, backend) or difference
+
+
+def _difference(plan: Plan, backend: reality.Backend) -> AssertionError | None:
+    story = tell(plan)
+    if story is None:
+        return None
+    try:
+        compare(plan, story, reality.play(plan, backend), backend)
+    except Difference as difference:
+        return difference
+    except Exception as exc:
+        return Difference(f"on {backend}: {exc!r}\n\nplan = {code(plan)}")
+    return None
+
+
+def _changed(script: Script, label: str, change: Callable[[Script], Script]) -> Script:
+    if script.label == label:
+        return change(script)
+    children = tuple(_changed(child, label, change) for child in script.children)
+    return replace(script, children=children)

@@ -1,0 +1,118 @@
+"""What the model tells: a log with times, how the services were left, and what went wrong in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from .simulation import Simulation
+
+
+class Fault(Exception):
+    """What goes wrong: a failure of the script, or an error that structmode has to raise.
+
+    Args:
+        name: How the log calls it.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class Aborted(Fault):
+    """A start that ended in a stop."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"StartAborted({label})")
+
+
+class Overdue(Fault):
+    """A stop that took too long."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"ShutdownTimeout({label})")
+
+
+class Misuse(Fault):
+    """A call that makes no sense now."""
+
+    def __init__(self) -> None:
+        super().__init__("LifecycleError")
+
+
+@dataclass
+class Line:
+    """A line of the log.
+
+    Attributes:
+        at: When.
+        text: What.
+        after: The positions of lines that must come before it.
+    """
+
+    at: int
+    text: str
+    after: set[int] = field(default_factory=set[int])
+
+
+@dataclass
+class Story:
+    """What the laws make of a plan.
+
+    Attributes:
+        lines: The log.
+        left: By label, how each service was left: its state, the reason of its crash, its failures.
+        steps: How many scripted things were carried out: hooks, tasks, contexts, calls.
+        meets: The known faults of structmode that the plan meets; what it does then is not compared.
+    """
+
+    lines: list[Line]
+    left: dict[str, str]
+    steps: int
+    meets: set[str] = field(default_factory=set[str])
+
+
+def standing(state: str, reason: str | None, failures: list[str]) -> str:
+    """Say how a service stands; the failures but the first in no order.
+
+    Left out is a start that was called off because of the first one, in the same instant: whether it came to be told of
+    is nobody's law.
+    """
+    first = failures[0] if failures else None
+    later = sorted(name for name in failures[1:] if not name.startswith("StartAborted"))
+    return f"{state}, reason {reason}, first {first}, later {later}"
+
+
+class Log:
+    """The lines so far, on tracks: on one track, each line comes after the one before."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.lines: list[Line] = []
+        self.steps = 0
+        self._simulation = simulation
+        self._last: dict[str, set[int]] = {}
+        self._counts: Counter[str] = Counter()
+
+    def add(self, text: str, track: str) -> None:
+        """Write a line on a track."""
+        before = self.last(track)
+        self._last[track] = {len(self.lines)}
+        self.lines.append(Line(self._simulation.now, text, before))
+
+    def follow(self, track: str, other: str) -> None:
+        """What comes on a track comes after what is on another by now."""
+        self.come_after(track, self.last(other))
+
+    def last(self, track: str) -> set[int]:
+        """Return the last lines of a track, by their positions."""
+        return self._last.get(track, set())
+
+    def come_after(self, track: str, lines: set[int]) -> None:
+        """What comes on a track comes after some lines."""
+        self._last[track] = self.last(track) | lines
+
+    def fault(self, where: str) -> Fault:
+        """Make the next failure of a place."""
+        self._counts[where] += 1
+        return Fault(f"{where} #{self._counts[where]}")
