@@ -88,9 +88,6 @@ _claimed: weakref.WeakSet[Any] = weakref.WeakSet()
 class _Uninitialised:
     """Stands for an attribute that ``Service.__init__`` makes; being asked for it means that was never called."""
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
     def __get__(self, instance: object, owner: type) -> Any:
         if instance is None:
             return self

@@ -59,13 +59,14 @@ class Failures:
         self._come_first(exc)
         return True
 
-    def take_up(self, below: Failures) -> None:
-        """Take up the record of a run below this one; what is added to it later counts too."""
+    def take_up(self, below: Failures) -> bool:
+        """Take up the record of a run below this one; what is added to it later counts too. False if it has been before."""
         if id(below) in self._known:
-            return
+            return False
         self._known.add(id(below))
         self._records.append(below)
         self._come_first(below.first)
+        return True
 
     def _come_first(self, exc: BaseException | None) -> None:
         if self.first is None:  # an exception may be false in a test for truth

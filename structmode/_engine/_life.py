@@ -162,7 +162,7 @@ class Life:
         if self.alive and self.run is not None:
             return self.run
         if self._next is None:
-            self._next = Run(self.unit, first=not self._started_once)
+            self._next = Run(self.unit)
         return self._next
 
     @property
@@ -435,8 +435,6 @@ class Life:
 
     def _bury(self, run: Run, task: anyio.TaskHandle[None] | None) -> None:
         """Give up a run whose task was cancelled before its first step, as asyncio does when its run ends."""
-        if run.finished.is_set():
-            return
         close_unbegun(task)
         run.bury()
         self._leave_place(run)
@@ -445,17 +443,18 @@ class Life:
         parent = run.parent
         if parent is not None and parent.child_runs.get(self) is run:
             del parent.child_runs[self]
+            parent.child_ended(run)
         if self._removed and self.parent is not None:
             self.parent.drop_child(self)
 
     def _make_run(self, *, restarting: bool) -> Run:
         self._release_adopted()
-        run = self._next or Run(self.unit, first=False)
+        run = self._next or Run(self.unit)
         run.check_unit()
         self._next = None
         run.first = not self._started_once
         run.restarting = restarting
-        run.children[:0] = self.children
+        run.children = list(self.children)
         return run
 
     def _settle_in(self, run: Run, host: Host[Run]) -> None:

@@ -85,12 +85,12 @@ class Run:
 
     Args:
         unit: What is run.
-        first: Whether no start of the unit has been complete before.
     """
 
-    def __init__(self, unit: Unit, *, first: bool) -> None:
+    def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        self.first = first
+        #: Whether no start of the unit has been complete before.
+        self.first = True
         #: Whether it takes the place of a former run.
         self.restarting = False
         #: The run that a restart has put in its place.
@@ -596,7 +596,7 @@ class Run:
         if self.state is State.STARTING:
             self._steps.interrupt()
             return None
-        if self.state is State.STOPPING or self._turn.is_set():
+        if self._turn.is_set():
             return None
         self._mark_crashed(exc)
         parent = self.parent
@@ -650,14 +650,18 @@ class Run:
         if self._failures.add(exc) and self._failures.first is exc:
             self._sound_alarm(exc)
 
+    def child_ended(self, child: Run) -> None:
+        """A child has ended; in the course of this run's own stop, what went wrong in it concerns this run, too."""
+        if self._turn.is_set():
+            self._take_up(child)
+
     def _take_up(self, child: Run) -> None:
         """Keep what went wrong in a child that has been stopped."""
         first, before = child._failures.first, self._failures.first
-        if first is None:
+        if first is None or not self._failures.take_up(child._failures):
             return
         if child.alarm is first:  # nothing above it had failed by then, so nobody has noted it
             self._note(first, "stop", child)
-        self._failures.take_up(child._failures)
         if before is None:
             self._sound_alarm(first)
 
@@ -724,9 +728,10 @@ async def until_finished(run: Run) -> None:
     while not run.finished.is_set():
         with anyio.move_on_at(until):
             await run.finished.wait()
-            break
+            return
         # A large tree takes its time to unwind, but something of it ends all the time.
-        left, before = len(run.subtree()), left
+        parts = (1 + len(one.tasks) + len(one.keepers) for one in run.subtree())
+        left, before = sum(parts), left
         if left >= before:
             raise ShutdownTimeout(run.unit.label, run.stop_timeout, run.stuck())
         until = anyio.current_time() + GRACE

@@ -146,7 +146,6 @@ async def _race(
         await anyio.lowlevel.checkpoint()
         return Outcome(stopped=True)
     outcome = Outcome()
-    finished = False
     try:
         # A checkpoint also if none of the things waits; and what they return is not lost to it.
         await anyio.lowlevel.checkpoint_if_cancelled()
@@ -157,11 +156,10 @@ async def _race(
                 await _run_side_by_side(coroutines, outcome, enough)
             else:
                 await anyio.lowlevel.checkpoint()
-            finished = True
         await anyio.lowlevel.cancel_shielded_checkpoint()
     finally:
         close_all(coroutines)
-    if not finished and len(outcome.done) < enough:
+    if len(outcome.done) < enough:
         outcome.stopped = signal.is_set()
         outcome.timed_out = not outcome.stopped
     return outcome

@@ -78,7 +78,9 @@ class Trial:
         self._abandoned = False
         self._put: InjectedError | None = None
         self._must_come_out = False
+        # What came out of the program, and what of the calls that came from elsewhere.
         self._out: list[BaseException] = []
+        self._out_of_calls: list[BaseException] = []
         self._left: list[str] = []
         self._outside: Context
         self._calls: anyio.abc.TaskGroup
@@ -152,14 +154,22 @@ class Trial:
         await self.root.start()
         await self.scenario.use(self.root)
 
+    async def _call(self, function: Callable[[], Awaitable[object]]) -> None:
+        await self._noting(function, self._out_of_calls)
+
     async def _noting_what_comes_out(self, function: Callable[[], Awaitable[object]]) -> None:
+        await self._noting(function, self._out)
+
+    async def _noting(
+        self, function: Callable[[], Awaitable[object]], out: list[BaseException]
+    ) -> None:
         try:
             await function()
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as exc:  # noqa: BLE001 - whatever it is, it is looked at
             self.witness.note(f"comes out: {exc!r}")
-            self._out += _leaves_of(exc)
+            out += _leaves_of(exc)
 
     # -- What goes wrong
 
@@ -182,7 +192,7 @@ class Trial:
         self._outside.copy().run(self._begin, function)
 
     def _begin(self, function: Callable[[], Awaitable[object]]) -> None:
-        _ = self._calls.start_soon(self._noting_what_comes_out, function)
+        _ = self._calls.start_soon(self._call, function)
 
     def put_in(self, error: InjectedError, *, taken: bool) -> None:
         """Remember an exception that was put in; if something has taken it, it must leave the block that owns that."""
@@ -198,10 +208,10 @@ class Trial:
 
     def _misdirected(self, log: _Log) -> Iterator[str]:
         put = self._put
-        for exc in self._out:
+        for exc in (*self._out, *self._out_of_calls):
             if exc is not put and not isinstance(exc, self.scenario.expected):
                 yield f"came out, and nobody put it in: {exc!r}"
-        if put is None or put in self._out or self.scenario.handles(put):
+        if put is None or put in (*self._out, *self._out_of_calls) or self.scenario.handles(put):
             return
         if self._must_come_out and not self._out:  # else it came later than what came out
             yield f"did not come out: {put!r}"

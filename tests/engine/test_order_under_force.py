@@ -264,3 +264,30 @@ async def test_order_of_children(how: str) -> None:
         "y.tear_down",
         "x.tear_down",
     ]
+
+
+@pytest.mark.parametrize("again", range(3))
+async def test_a_failure_of_a_child_that_ends_out_of_turn(again: int) -> None:
+    """What went wrong in a child is kept above it, also if the hard cancel ended it before its turn had come."""
+    with VirtualClock():
+
+        async def linger(unit: Unit) -> None:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.5)
+
+        async def hang(unit: Unit) -> None:
+            await anyio.sleep_forever()
+
+        first, last = Unit("b", []), Unit("c", [], farewell=linger)
+        top = Unit("a", [], first, last, tear_down=hang)
+        top.stop_timeout = 2.0
+        crash, later = ValueError("first"), ValueError("later")
+        with pytest.raises(ValueError, match="first"):
+            async with top.life.block():
+                last.life.fail(crash, "test")
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(1.0)
+                    first.life.fail(later, "test")
+        assert top.run.failures[0] is crash
+        assert isinstance(top.run.failures[1], ShutdownTimeout)
+        assert top.run.failures[2:] == [later]
