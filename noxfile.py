@@ -141,6 +141,13 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-m", "tests.soak.soak", *session.posargs)
 
 
+@nox.session(reuse_venv=True)
+def mutation(session: nox.Session) -> None:
+    """Break the engine, Service and timers in some three thousand ways; the tests must notice. Takes more than an hour."""
+    session.install("--editable", ".", *_needs("mutation"))
+    session.run("python", "tests/mutation/run.py", *session.posargs)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Put together what the tests on all interpreters covered."""
