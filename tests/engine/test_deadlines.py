@@ -246,7 +246,7 @@ async def test_stubborn(place: str) -> None:
     assert units["c"].state == "stopped"
     try:
         await units["a"].life.stop()
-    except ShutdownTimeout:
+    except ShutdownTimeout:  # pragma: no cover - both outcomes are right
         pass
     assert sorted(line for line in log if ":" not in line) == sorted(STOP)
     check(units.values(), [line for line in log if ":" not in line])
@@ -349,7 +349,7 @@ async def test_stop_of_others_after_its_own() -> None:
         await settle()
         try:
             await unit.life.stop()
-        except ShutdownTimeout:
+        except ShutdownTimeout:  # pragma: no cover - both outcomes are right
             pass
     assert unit.state == "stopped"
 

@@ -315,7 +315,7 @@ async def test_own_task_is_cancelled(call: str) -> None:
         except anyio.get_cancelled_exc_class():
             seen.append("cancelled")
             raise
-        seen.append("returned")
+        seen.append("returned")  # pragma: no cover - must not be reached
 
     units = family([])
     await units["a"].life.start()

@@ -114,7 +114,8 @@ async def lets_others_run(call: Callable[[], Awaitable[Any]]) -> bool:
         while not rounds:
             await anyio.lowlevel.checkpoint()
         before = rounds
-        for _ in range(20):  # which of two tasks runs first in a round is random on trio
+        # Which of two tasks runs first in a round is random on trio.
+        for _ in range(20):  # pragma: no branch - left by break
             await call()
             if rounds > before:
                 break

@@ -113,7 +113,7 @@ def kind_of_loop() -> str:
 def test_the_backend_decides_on_the_event_loop(backend: str, kind: str) -> None:
     """A worker runs its services on the event loop that `backend` names."""
     if kind == "uvloop" and importlib.util.find_spec("uvloop") is None:
-        pytest.skip("there is no uvloop here")
+        pytest.skip("there is no uvloop here")  # pragma: no cover - it is
     kinds: list[str] = []
     job = Job(lambda: kinds.append(kind_of_loop()))
     assert execute(Worker(job, daemon=False, backend=backend, stderr=io.StringIO())) == 0

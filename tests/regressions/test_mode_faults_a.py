@@ -220,7 +220,7 @@ async def test_a01_failed_start_in_async_with(step: str) -> None:
     parent, error = failing_at(step, events)
     with pytest.raises(ValueError, match=step) as caught:
         async with parent:
-            events.append("body")
+            events.append("body")  # pragma: no cover - must not be reached
     assert caught.value is error
     assert "body" not in events
     begun, ended = begun_and_ended(events, "task begins", "task ends")
@@ -299,7 +299,7 @@ async def test_a03_crash_cancels_the_body() -> None:
             service.add_future(raising(error))
             try:
                 await anyio.sleep(1.0)
-                ended.append("by itself")
+                ended.append("by itself")  # pragma: no cover - must not be reached
             except anyio.get_cancelled_exc_class():
                 ended.append("cancelled")
                 raise
@@ -557,7 +557,7 @@ async def test_a08_cancelled_stop_is_cancelled() -> None:
     await settle()
     with anyio.move_on_after(0.01) as scope:
         await service.stop()
-        events.append("not reached")
+        events.append("not reached")  # pragma: no cover - must not be reached
     assert scope.cancelled_caught
     assert service.state == "stopping"
     assert "service.work" in service.tracebacks()  # nothing is forgotten
@@ -576,7 +576,7 @@ async def test_a08_timeout_around_the_block_goes_on_outward() -> None:
             await settle()
             scope.cancel()
             await anyio.sleep_forever()
-        events.append("not reached")
+        events.append("not reached")  # pragma: no cover - must not be reached
     assert scope.cancelled_caught
     assert events[-3:] == ["service on_stop", "service task ends", "service on_shutdown"]
 
@@ -930,7 +930,7 @@ async def test_a19_tasks_start_in_order_of_definition() -> None:
     class Base(Service):
         @Service.task
         async def zebra(self) -> None:
-            events.append("zebra")
+            events.append("zebra")  # pragma: no cover - another takes its place
 
         @Service.task
         async def apple(self) -> None:
@@ -1212,7 +1212,7 @@ async def test_a24_losers_of_a_wait_have_ended() -> None:
     async def loser() -> None:
         try:
             await anyio.sleep(1.0)
-            events.append("not cancelled")
+            events.append("not cancelled")  # pragma: no cover - must not be reached
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.lowlevel.checkpoint()

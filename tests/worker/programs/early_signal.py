@@ -10,7 +10,7 @@ from structmode import Service, Worker
 
 class Eager(Service):
     async def on_start(self) -> None:
-        self.log.info("should never start")
+        self.log.info("should never start")  # pragma: no cover - must not be reached
 
 
 class Early(Worker):

@@ -55,7 +55,7 @@ class Hung(Service):
             keep_busy()
         elif way == "asleep":
             self.log.info("blocks the loop")
-            time.sleep(1000)  # noqa: ASYNC251 - that is the point
+            time.sleep(1000)  # pragma: no cover - is killed in it  # noqa: ASYNC251 - that is the point
 
     async def on_started(self) -> None:
         if way == "blocked_at_once":

@@ -32,7 +32,7 @@ class Busy(Service):
         await started.wait()
         self.log.info("look inside now")
         if state == "blocked":
-            time.sleep(1000)  # noqa: ASYNC251 - that is the point
+            time.sleep(1000)  # noqa: ASYNC251 - that is the point  # pragma: no cover - is killed in it
         await anyio.sleep_forever()
 
 
