@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import trio
 from trio.lowlevel import RunStatistics, checkpoint, current_statistics
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ._deadlock import a_task_waits_for_a_thread, somebody_may_call
+from ._deadlock import Deadlock, a_task_waits_for_a_thread, somebody_may_call
 
 __all__ = ("TrioTime", "backend_options", "find_driver")
 
@@ -32,7 +33,8 @@ class TrioTime:
     Args:
         clock: The clock of the running loop.
         io_patience: The real seconds to wait for input and output before the clock is moved, if there is any to wait for.
-        on_deadlock: Called, in a task of the loop, when nothing can happen any more.
+        on_deadlock: Called, in a task of the loop, when nothing can happen any more; what it raises leaves the event loop
+            run, as the cause of trio's own error.
     """
 
     def __init__(
@@ -78,7 +80,18 @@ class TrioTime:
         elif waits_for_io or somebody_may_call():
             await wait_all_tasks_blocked(_PAUSE)
         else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        try:
             self._on_deadlock()
+        except Deadlock as exc:
+            # Whoever is stuck does not listen, and trio waits for it for ever. But it asks the clock for how long.
+            self._clock.deadline_to_sleep_time = partial(_fail, exc)  # type: ignore[method-assign]
+
+
+def _fail(exc: Exception, deadline: float) -> float:
+    raise exc
 
 
 def _somebody_waits_for_io(state: RunStatistics) -> bool:

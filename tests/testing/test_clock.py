@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.from_thread
@@ -70,8 +70,8 @@ async def test_timeouts() -> None:
             await anyio.sleep(9.0)
 
 
-async def test_timer_of_a_service() -> None:
-    """A timer of a service ticks each second of a virtual hour, without drift."""
+async def tick_for(seconds: float) -> None:
+    """Let a timer of a service tick each second."""
     ticks: list[float] = []
 
     class Ticking(Service):
@@ -81,9 +81,21 @@ async def test_timer_of_a_service() -> None:
 
     with VirtualClock() as clock:
         async with Ticking():
-            await anyio.sleep(3600.5)
-    assert len(ticks) == 3600
-    assert ticks[-1] == pytest.approx(3600.0, abs=1e-3)
+            await anyio.sleep(seconds + 0.5)
+    assert len(ticks) == seconds
+    assert ticks[-1] == pytest.approx(seconds, abs=1e-3)
+
+
+async def test_timer_of_a_service() -> None:
+    """A timer of a service ticks each second of a virtual hour, without drift."""
+    await tick_for(3600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["asyncio", "trio"])
+def test_timer_of_a_service_for_a_day(name: Literal["asyncio", "trio"]) -> None:
+    """So it does for a day; here without asyncio's debug mode, which would take most of the time."""
+    anyio.run(tick_for, DAY, **virtual_backend(name))
 
 
 async def test_real_time_before_and_after() -> None:
