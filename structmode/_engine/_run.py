@@ -513,8 +513,8 @@ class Run:
         if self._drain_timeout > 0 and self.tasks:
             drained_by = anyio.current_time() + self._drain_timeout
             await self._steps.do("drain", self.tasks.join, until=min(self.deadline, drained_by))
-        if await self._steps.do("cancel tasks", self.tasks.cancel_all) is not Ending.COMPLETED:
-            self.tasks.cancel_now()
+        await self._steps.do("cancel tasks", self.tasks.cancel_all)
+        self.tasks.cancel_now()  # if that was cut short
         if self._set_up_done:
             await self._teardown_hook("wait for set_shutdown()", self.unit.hold)
         await self._steps.until(self.tasks.join, self.tasks.empty, self._force)
@@ -605,7 +605,7 @@ class Run:
                 # It will come to this run in its turn, and take up what went wrong then.
                 return None
             return parent
-        if self.host is not None and not told_before:
+        if self.host is not None:  # pragma: no branch - a run that lives has one
             self.host.crashed(self, exc)
         self.request_stop()
         return None

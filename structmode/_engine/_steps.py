@@ -171,7 +171,8 @@ class Steps:
                 await insist(wait, done, self._on_foreign_cancellation, seconds=patience)
             else:
                 ending = await self.do("wait", wait, until=min(self.deadline, limit))
-                if ending is Ending.FAILED:  # waiting itself does not work: more of it won't help
+                # Waiting itself does not work: more of it won't help.
+                if ending is Ending.FAILED:  # pragma: no cover - no such fault is known
                     return
                 if ending is not Ending.OVERDUE:
                     continue

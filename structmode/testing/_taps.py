@@ -52,7 +52,6 @@ class _Inspectable(Protocol):
     cr_frame: FrameType | None
     cr_running: bool
     cr_suspended: bool
-    cr_origin: Any
 
 
 class Tap(Coroutine[Any, Any, Any]):
@@ -142,10 +141,6 @@ class Tap(Coroutine[Any, Any, Any]):
     @property
     def cr_suspended(self) -> bool:
         return self._inner.cr_suspended
-
-    @property
-    def cr_origin(self) -> Any:
-        return self._inner.cr_origin
 
 
 def tapped_tasks(say: Say, *, seed: int) -> AbstractContextManager[None]:
