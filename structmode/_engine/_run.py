@@ -71,6 +71,8 @@ from ._tasks import Task, TaskSet
 from ._waiting import StopSignal
 
 T = TypeVar("T")
+# How long after the deadline of a stop its callers look for the first time at what is left. In seconds.
+_FIRST_LOOK = 0.25 * GRACE
 _logger = logging.getLogger("structmode.engine")
 
 
@@ -651,8 +653,8 @@ class Run:
             self._sound_alarm(exc)
 
     def child_ended(self, child: Run) -> None:
-        """A child has ended; in the course of this run's own stop, what went wrong in it concerns this run, too."""
-        if self._turn.is_set():
+        """A child has ended: in the course of this run's own stop, or because somebody else, who learns of it, stopped it."""
+        if self._turn.is_set() and not child.receivers:
             self._take_up(child)
 
     def _take_up(self, child: Run) -> None:
@@ -724,7 +726,8 @@ async def until_finished(run: Run) -> None:
     Raises:
         ShutdownTimeout: If something of the run ignores its cancellation. The run goes on ending, in its owner.
     """
-    until, left = run.deadline, math.inf
+    # What ends by the hard cancel itself is no progress, so the first look is a little later.
+    until, left = run.deadline + _FIRST_LOOK, math.inf
     while not run.finished.is_set():
         with anyio.move_on_at(until):
             await run.finished.wait()

@@ -31,6 +31,8 @@ from .story import Aborted, Fault, Line, Log, Misuse, Overdue, Story, standing
 
 #: How long a stop waits, after its time was up and everything was cancelled, for what ignores even that.
 GRACE = 1_000_000
+#: When a caller of stop() looks for the first time at what is left, after the time is up.
+FIRST_LOOK = GRACE // 4
 #: How long it waits, after that, for a service below, which has waited as long as `GRACE` for its own things.
 PATIENCE_WITH_CHILDREN = 1_500_000
 #: How long a service must have been at one thing to be given up then.
@@ -153,6 +155,8 @@ class Run:
         self.below: list[Run] = []
         self.tasks: list[TaskLife] = []
         self.contexts: list[tuple[int, Context]] = []
+        #: How many async contexts are just being left.
+        self.leaving = 0
         #: Its last lines in the log.
         self.last_lines: set[int] = set()
         self._set_up = False
@@ -193,6 +197,11 @@ class Run:
         for run in found:  # grows while it is walked
             found.extend(run.below)
         return found
+
+    def holds(self) -> int:
+        """Return how much there is of it: itself, its tasks, and the async contexts that have not been left."""
+        held = sum(context.is_async for _, context in self.contexts)
+        return 1 + len(self.tasks) + held + self.leaving
 
     def takes_work(self) -> bool:
         """Whether tasks and children may begin in it."""
@@ -593,7 +602,10 @@ class Run:
             self._log.add(f"{name} leaving", self.label)
             if not context.is_async:
                 continue
-            if (yield from self._step(self._leave(name, context))) == "overdue":
+            self.leaving += 1
+            ending = yield from self._step(self._leave(name, context))
+            self.leaving -= 1
+            if ending == "overdue":
                 self._run_over()
 
     def _leave(self, name: str, context: Context) -> Doing[None]:
@@ -739,12 +751,12 @@ def until_started(run: Run) -> Doing[Run]:
 
 def until_stopped(run: Run, simulation: Simulation) -> Doing[None]:
     """Wait for a stop to be over, but, when its time is up, only as long as something of it ends within each grace."""
-    until, left = run.deadline, -1
-    cause: object = ("deadline", id(run))
+    until, left = (run.deadline or 0) + FIRST_LOOK, -1
+    cause: object = ("first look", id(run))
     while not run.stopped.is_open:
         if (yield Wait(run.stopped, until, cause)):
             return
-        before, left = left, len(run.tree())
+        before, left = left, sum(one.holds() for one in run.tree())
         if before != -1 and left >= before:
             raise Overdue(run.label)
         until, cause = simulation.now + GRACE, "grace"

@@ -238,7 +238,7 @@ LEFT_BEHIND = """
     1300 a.context 1 leaving
     1300 a.context 0 leaving
     1300 a.context 0 cut
-    1300 call 100 raised ShutdownTimeout(a)
+    2550 call 100 raised ShutdownTimeout(a)
     5155 a.task 0 returns
     10000 body ends
     10000 block returned
