@@ -106,7 +106,7 @@ class Moment:
         self._has_failed = has_failed
         self.root: Any = trial.root
         self.service: Any = _whose()
-        self.error = InjectedError(f"put in at {trial.position}")
+        self.error: InjectedError = InjectedError(f"put in at {trial.position}")
 
     def call(self, function: Callable[[], Awaitable[object]]) -> Answer:
         """Have something called from a task of its own; the present one is resumed when that has made its first step."""

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, cast
 
+from structmode.utils.graphs.graph import DependencyGraph
 from structmode.utils.types.trees import NodeT
 
 __all__ = ("Node", "NodeT")
@@ -188,6 +189,14 @@ class Node(NodeT[_T]):
         while node is not None:
             yield node
             node = node._parent
+
+    def as_graph(self) -> DependencyGraph[Node[_T]]:
+        """Return this node and all below it as a graph, in which each node needs its children.
+
+        Differs from mode: the graph has the nodes in it and not their data, so that equal data at
+        two places stays two, and a lone node is in it too.
+        """
+        return DependencyGraph((node, node.children) for node in self.traverse())
 
     def __repr__(self) -> str:
         name = f"{type(self).__name__} {_label(self.data)!r}"

@@ -396,3 +396,19 @@ class TreeMachine(RuleBasedStateMachine):
 
 TestTreeAgainstModel = TreeMachine.TestCase
 TestTreeAgainstModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_as_graph() -> None:
+    """The tree as a graph: each node needs its children, and equal data at two places stays two."""
+    tree = Node("app")
+    for _ in range(2):
+        tree.new("web").new("socket")
+    graph = tree.as_graph()
+    assert len(graph) == 5
+    assert [(above.data, below.data) for above, below in graph.edges()] == [
+        ("app", "web"),
+        ("app", "web"),
+        ("web", "socket"),
+        ("web", "socket"),
+    ]
+    assert list(Node("alone").as_graph()) != []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from structmode.utils.types.graphs import DependencyGraphT
 
 __all__ = ("NodeT",)
 
@@ -24,6 +26,10 @@ class NodeT(abc.ABC, Generic[_T]):
     @abc.abstractmethod
     def children(self) -> tuple[NodeT[_T], ...]:
         """The nodes right below this one, in the order in which they were added."""
+
+    @abc.abstractmethod
+    def as_graph(self) -> DependencyGraphT[Any]:
+        """Return this node and all below it as a graph, in which each node needs its children."""
 
     @property
     @abc.abstractmethod
