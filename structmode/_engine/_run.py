@@ -653,8 +653,8 @@ class Run:
             self._sound_alarm(exc)
 
     def child_ended(self, child: Run) -> None:
-        """A child has ended: in the course of this run's own stop, or because somebody else, who learns of it, stopped it."""
-        if self._turn.is_set() and not child.receivers:
+        """A child has ended; if the hard cancel did that, before its turn had come, this run has still stopped it."""
+        if self._steps.killed:
             self._take_up(child)
 
     def _take_up(self, child: Run) -> None:

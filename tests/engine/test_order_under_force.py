@@ -111,6 +111,31 @@ async def test_a_context_that_takes_too_long() -> None:
     assert "sleep(60.0)" in stuck.stack
 
 
+async def test_contexts_that_all_take_too_long() -> None:
+    """The one that is being left at the deadline is cut short then, and each below it as soon as its turn has come."""
+    with VirtualClock() as clock:
+        log = Timed(clock)
+
+        @asynccontextmanager
+        async def slow(name: str) -> AsyncIterator[None]:
+            yield
+            try:
+                await anyio.sleep(60.0)
+            finally:
+                log.note(f"{name} cut short")
+
+        async def set_up(unit: Unit) -> None:
+            for name in "cba":
+                await unit.run.contexts.enter_async_context(slow(name))
+
+        unit = Unit("u", [], set_up=set_up)
+        unit.stop_timeout = 2.0
+        await unit.life.start()
+        with pytest.raises(ShutdownTimeout):
+            await unit.life.stop()
+        assert log.lines == [(2.0, f"{name} cut short") for name in "abc"]
+
+
 async def test_contexts_that_ignore_everything() -> None:
     """Each is given up after the grace, and the next one has its turn; the run waits for them in the end."""
     with VirtualClock() as clock:
@@ -190,6 +215,7 @@ async def test_a_child_that_ignores_its_kill(again: int) -> None:
         await run.finished.wait()
         assert log.lines == [(1.5, "b.farewell"), (1.5, "x.tear_down")]
         assert clock.elapsed == pytest.approx(5.0)
+    assert [type(exc) for exc, _, _ in second.failed] == [ShutdownTimeout]  # told once, by itself
 
 
 async def test_a_child_whose_hook_ignores_its_kill() -> None:

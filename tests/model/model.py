@@ -433,6 +433,10 @@ class Run:
         self._set_up = True
         self._check_wanted()
         for number, work in enumerate(self.unit.script.work):
+            if (
+                not self.takes_work()
+            ):  # it is to stop, when its turn comes: nobody begins to work now
+                break
             task = TaskLife(self, number, work)
             self.tasks.append(task)
             yield Wait(task.begun)
