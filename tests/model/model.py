@@ -914,6 +914,10 @@ class Unit:
         above = run.owner.above
         if above is not None and run in above.below:
             above.below.remove(run)
+            if (
+                above.killed
+            ):  # which may have ended it before its turn, but has stopped it all the same
+                above._take_up(run)
             above.changed.open()
         if self._removed and self.parent is not None:
             self.parent.drop(self)
