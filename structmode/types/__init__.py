@@ -3,10 +3,5 @@
 from __future__ import annotations
 
 from structmode.types.services import DiagT as DiagT, ServiceT as ServiceT
-from structmode.types.signals import (
-    BaseSignalT as BaseSignalT,
-    SignalT as SignalT,
-    SyncSignalT as SyncSignalT,
-)
 
-__all__ = ("BaseSignalT", "DiagT", "ServiceT", "SignalT", "SyncSignalT")
+__all__ = ("DiagT", "ServiceT")
