@@ -16,6 +16,10 @@ from ._taps import Say, Tap
 __all__ = ("cancel_current_task", "tapped_tasks")
 
 
+# Whose tasks belong to the event loop itself, or to its clock.
+_OF_THE_LOOP = ("trio._core.", "structmode.testing.")
+
+
 class _Tapping(trio.abc.Instrument):
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -23,11 +27,19 @@ class _Tapping(trio.abc.Instrument):
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
         coroutine = task.coro
+        if _module_of(coroutine).startswith(_OF_THE_LOOP):
+            return
 
         def is_failure(sent: object) -> bool:
             return isinstance(sent, Error) and not _sleeps(coroutine)
 
         task.coro = cast(Any, Tap(coroutine, self._say, self._give_way, is_failure))
+
+
+def _module_of(coroutine: Coroutine[Any, Any, Any]) -> str:
+    """Return where a coroutine that has not begun was written."""
+    frames = engine.frames_of(coroutine)
+    return str(frames[0].f_globals.get("__name__")) if frames else ""
 
 
 def _sleeps(coroutine: Coroutine[Any, Any, Any]) -> bool:

@@ -174,7 +174,7 @@ class Trial:
     # -- What goes wrong
 
     def _say(self, coroutine: Coroutine[Any, Any, Any], has_failed: bool) -> Answer:
-        if _ours.get() or self._over or _is_of_the_loop(coroutine):
+        if _ours.get() or self._over:
             return GO_ON
         self.moments += 1
         if self.fault is None or self.moments != self.position:
@@ -261,14 +261,6 @@ def _leaves_of(exc: BaseException) -> list[BaseException]:
         return [exc]
     group = cast("BaseExceptionGroup[BaseException]", exc)
     return [leaf for one in group.exceptions for leaf in _leaves_of(one)]
-
-
-def _is_of_the_loop(coroutine: Coroutine[Any, Any, Any]) -> bool:
-    """Whether it is what a task of the event loop's own runs, or the clock's."""
-    code: Any = getattr(coroutine, "cr_code", None)
-    return code is not None and code.co_qualname.startswith(
-        ("TrioTime.", "Runner.", "EntryQueue.")
-    )
 
 
 def _threads_left(before: set[threading.Thread]) -> list[str]:
