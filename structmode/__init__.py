@@ -8,6 +8,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
 - `services`: the face, `Service`.
+- `proxy`: a service that stands for another one.
 - `worker`: a process around services: signals, logging, exit codes.
 
 What a program needs stands here. It is loaded when it is first asked for, so that `import structmode` costs little,
