@@ -7,6 +7,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `utils`: times, trees, logging, cron lines; the engine knows no utils, and utils no engine.
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
+- `loop`: what workers run on, chosen by name.
 - `services`: the face, `Service`.
 - `proxy`: a service that stands for another one.
 - `worker`: a process around services: signals, logging, exit codes.

@@ -18,9 +18,9 @@ from typing import IO, Any, ClassVar, NoReturn
 import anyio
 import anyio.lowlevel
 
-from structmode import _engine as engine
 from structmode._process import Execution, LoggingPlan, keep_awake, write_at_once
 from structmode.exceptions import LifecycleError
+from structmode.loop import chosen, run_arguments
 from structmode.services import Service
 from structmode.types.services import ServiceT
 from structmode.utils.logging import Severity, get_logger, level_number
@@ -63,7 +63,8 @@ class Worker(Service):
         override_logging: Whether to set logging up, and to redirect what is printed. If not, neither is touched.
         daemon: Whether to run until told to stop. If not, the worker ends when its services have started and their tasks
             and futures are done; timers and crontabs don't count.
-        backend: The event loop to run on: "asyncio", "asyncio+uvloop" (or "uvloop"), or "trio".
+        backend: The event loop to run on: "asyncio", "asyncio+uvloop" (or "uvloop"), or "trio"; by default what
+            `structmode.loop.use` has chosen, which is "asyncio" if nobody has called it.
         **kwargs: Arguments of `Service`.
 
     Raises:
@@ -111,7 +112,7 @@ class Worker(Service):
         loop: Any = None,
         override_logging: bool = True,
         daemon: bool = True,
-        backend: str = "asyncio",
+        backend: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.services = tuple(_want_services(services))
@@ -129,7 +130,7 @@ class Worker(Service):
         self.blocking_timeout = want_seconds(blocking_timeout)
         self.override_logging = override_logging
         self.daemon = daemon
-        self.backend = _checked_backend(backend)
+        self.backend = _checked_backend(chosen() if backend is None else backend)
         self._detector: ServiceT | None = None
         self._execution = Execution(self)
         super().__init__(loop=loop, **kwargs)
@@ -317,5 +318,5 @@ def _checked_backend(backend: str) -> str:
     if not isinstance(backend, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"backend is a name, such as 'trio', not {backend!r}")
     with suppress(ModuleNotFoundError):  # what is not installed is said when it is to run
-        engine.run_arguments(backend)
+        run_arguments(backend)
     return backend

@@ -11,6 +11,8 @@ from __future__ import annotations
 from ._backend import (
     BACKENDS,
     BackendName,
+    loop_policy,
+    new_loop_on,
     on_trio,
     run_arguments,
     running_asyncio_loop,
@@ -93,6 +95,8 @@ __all__ = (
     "emit",
     "first_of",
     "frames_of",
+    "loop_policy",
+    "new_loop_on",
     "note",
     "on_trio",
     "run_arguments",
