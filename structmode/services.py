@@ -54,6 +54,7 @@ from structmode._waits import WaitResult, WaitResults, wait_result, wait_results
 from structmode.exceptions import LifecycleError
 from structmode.timers import Timer
 from structmode.types.services import DiagT, ServiceT
+from structmode.utils.cron import CronTicks
 from structmode.utils.logging import CompositeLogger, get_logger, level_number
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
@@ -243,6 +244,7 @@ class Service(ServiceBase, ServiceCallbacks):
         self._beacon = Node(self, parent=beacon)
         self._unit = ServiceUnit(self)
         self._life = engine.Life(self._unit)
+        self._schedules: weakref.WeakSet[Timer | CronTicks] = weakref.WeakSet()
         super().__init__(beacon=beacon, loop=loop)
         self.diag = self.Diag(self)
         self.on_init()
@@ -714,7 +716,12 @@ class Service(ServiceBase, ServiceCallbacks):
             clock=clock or anyio.current_time,
             sleep=sleep or self.sleep,
         )
+        self._keep_in_sight(ticking)
         return _ServiceTicks(self, ticking)
+
+    def _keep_in_sight(self, schedule: Timer | CronTicks) -> None:
+        """Let those who look into the service find a schedule, as long as it is used."""
+        self._schedules.add(schedule)
 
     def _ticks_skipped(self, name: str, count: int) -> None:
         engine.emit(engine.TicksSkipped, self, name, count)

@@ -19,6 +19,7 @@ import anyio
 import anyio.lowlevel
 
 from structmode._process import Execution, LoggingPlan, keep_awake, write_at_once
+from structmode.console import Console
 from structmode.exceptions import LifecycleError
 from structmode.loop import chosen, run_arguments
 from structmode.services import Service
@@ -47,7 +48,8 @@ class Worker(Service):
 
     Args:
         *services: The services to run. Without any, the worker waits for a signal.
-        debug: Whether SIGUSR2 opens a debugger, and whether a blocked event loop is looked out for.
+        debug: Whether SIGUSR2 opens a debugger, whether a blocked event loop is looked out for, and whether there is a
+            `structmode.console.Console`.
         quiet: Whether `say` and `carp` say nothing.
         logging_config: A configuration for `logging.config.dictConfig`, as `setup_logging` takes it.
         loglevel: Number or name of the log level; WARNING by default.
@@ -56,7 +58,8 @@ class Worker(Service):
         redirect_stdouts_level: Number or name of their level; WARNING by default.
         stdout: Where `say` writes; `sys.stdout` by default.
         stderr: Where `carp`, the log and the reports are written; `sys.stderr` by default.
-        console_port: Port for a console; kept, but there is no console in this version.
+        console_port: TCP port of the console that there is if `debug` is set; 0 for any that is free, None for no console.
+        console_ip: The IP address that the console listens on.
         loghandlers: Further handlers for the root logger.
         blocking_timeout: How long the event loop may be blocked before that is reported, in seconds.
         loop: Accepted for programs written for mode, and ignored.
@@ -88,7 +91,8 @@ class Worker(Service):
     redirect_stdouts_level: Severity | None
     stdout: IO[str]
     stderr: IO[str]
-    console_port: int
+    console_port: int | None
+    console_ip: str
     blocking_timeout: float
     override_logging: bool
     daemon: bool
@@ -106,13 +110,14 @@ class Worker(Service):
         redirect_stdouts_level: Severity | None = None,
         stdout: IO[str] | None = None,
         stderr: IO[str] | None = None,
-        console_port: int = 50101,
+        console_port: int | None = 50101,
         loghandlers: Iterable[logging.Handler] | None = None,
         blocking_timeout: Seconds = 10.0,
         loop: Any = None,
         override_logging: bool = True,
         daemon: bool = True,
         backend: str | None = None,
+        console_ip: str = "127.0.0.1",
         **kwargs: Any,
     ) -> None:
         self.services = tuple(_want_services(services))
@@ -127,6 +132,7 @@ class Worker(Service):
         self.stdout = sys.stdout if stdout is None else stdout
         self.stderr = sys.stderr if stderr is None else stderr
         self.console_port = console_port
+        self.console_ip = console_ip
         self.blocking_timeout = want_seconds(blocking_timeout)
         self.override_logging = override_logging
         self.daemon = daemon
@@ -134,6 +140,9 @@ class Worker(Service):
         self._detector: ServiceT | None = None
         self._execution = Execution(self)
         super().__init__(loop=loop, **kwargs)
+        if debug and console_port is not None:
+            # Before all else, so that it starts first and stops last.
+            self.add_dependency(Console(console_port, console_ip))
 
     def _repr_info(self) -> str:
         return "".join(f", {service.label}" for service in self.services)

@@ -25,7 +25,12 @@ def test_e3_detection_that_does_not_exist_yet_is_not_pretended(backend: str) -> 
         (False, []),
     ):
         log = Log()
-        assert execute(Worker(debug=debug, daemon=False, backend=backend, stderr=log)) == 0
+        assert (
+            execute(
+                Worker(debug=debug, console_port=None, daemon=False, backend=backend, stderr=log)
+            )
+            == 0
+        )
         assert log.lines() == lines
 
 
@@ -51,7 +56,12 @@ def test_e3_a_detector_is_started(backend: str, monkeypatch: pytest.MonkeyPatch)
         BLOCK_DETECTOR = "my_detectors:Detector"
 
     worker = Looking(
-        debug=True, blocking_timeout="2.5", daemon=False, backend=backend, stderr=Log()
+        debug=True,
+        console_port=None,
+        blocking_timeout="2.5",
+        daemon=False,
+        backend=backend,
+        stderr=Log(),
     )
     assert execute(worker) == 0
     [detector] = Detector.made
