@@ -9,6 +9,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
 - `loop`: what workers run on, chosen by name.
 - `services`: the face, `Service`.
+- `console`: a look into a running tree, over a line of text.
 - `proxy`: a service that stands for another one.
 - `worker`: a process around services: signals, logging, exit codes.
 

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -76,8 +77,8 @@ class Console(Service):
         ValueError: If there is no such port, or `host` is no IP address.
     """
 
-    logger = get_logger(__name__)
-    mundane_level = "debug"
+    logger: logging.Logger = get_logger(__name__)
+    mundane_level: str = "debug"
 
     #: How many may be connected at a time.
     max_connections: int = 8

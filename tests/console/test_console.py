@@ -429,7 +429,9 @@ async def test_a_guest_who_never_reads() -> None:
     """Who asks and does not read is let go; others are answered meanwhile."""
 
     class Verbose(Service):
-        label = "verbose" * 20_000
+        @property
+        def label(self) -> str:
+            return "verbose" * 20_000
 
     class Impatient(Console):
         write_timeout = 0.05
@@ -491,7 +493,9 @@ async def test_labels_of_all_kinds() -> None:
     """What a label holds is shown, and can't command a terminal; one that can't be told is an answer."""
 
     class Odd(Service):
-        label = "o\x1b[2Jd\nd"
+        @property
+        def label(self) -> str:
+            return "o\x1b[2Jd\nd"
 
     class Broken(Service):
         angry = False
