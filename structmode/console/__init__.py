@@ -1,11 +1,7 @@
 """A console: look into a running tree of services, and stop or restart one of them, over a line of text.
 
-    $ nc 127.0.0.1 50101
-    > tree
-    > stacks Web
-    > restart Web
-
-Theory: whoever debugs a program that hangs has a terminal and no time, so the other end is `nc`, and a command is a line.
+Theory: whoever debugs a program that hangs has a terminal and no time, so the other end is ``nc 127.0.0.1 50101``, and a
+command is a line: ``tree``, ``stacks Web``, ``restart Web``.
 The program, however, must not suffer from having a console. So:
 
 - *It says and does a fixed list of things.* No text is ever evaluated; `_commands` is all there is.
@@ -23,7 +19,6 @@ The program, however, must not suffer from having a console. So:
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import logging
 import os
@@ -64,7 +59,7 @@ class Console(Service):
             def __post_init__(self) -> None:
                 self.add_dependency(Console(port=50101))
 
-    Then `nc 127.0.0.1 50101`, and `help` lists the commands. A `Worker` with ``debug=True`` has one. Every user of the
+    Then ``nc 127.0.0.1 50101``, and `help` lists the commands. A `Worker` with ``debug=True`` has one. Every user of the
     machine may connect.
 
     Args:
@@ -88,7 +83,7 @@ class Console(Service):
     write_timeout: float = 10.0
     #: How many bytes a line may have.
     max_line: int = 1000
-    #: How many lines an answer may have.
+    #: How many lines an answer may have; of a long line, its beginning is shown.
     max_answer: int = 5000
 
     def __init__(self, port: int = 50101, host: str = "127.0.0.1", **kwargs: Any) -> None:
@@ -127,11 +122,9 @@ class Console(Service):
                 local_host=self._host, local_port=self._wanted_port
             )
         except OSError as exc:
-            number = _errno_of(exc)
-            why = os.strerror(number) if number else str(exc)
             raise OSError(
-                number,
-                f"the console can't listen on {self._host}, port {self._wanted_port}: {why}. "
+                exc.errno,
+                f"the console can't listen on {self._host}, port {self._wanted_port}: {exc.strerror or exc}. "
                 "Choose another port (console_port=0 takes any that is free), or none "
                 "(console_port=None)",
             ) from exc
@@ -241,10 +234,3 @@ def _checked_host(host: str) -> str:
         raise ValueError(
             f"a console listens on an IP address, such as '127.0.0.1', not on {host!r}"
         ) from None
-
-
-def _errno_of(exc: OSError) -> int:
-    """Return the number of an error, also of one that an event loop has wrapped in a text of its own."""
-    if exc.errno:
-        return exc.errno
-    return errno.EADDRINUSE if "in use" in str(exc) else 0

@@ -1,4 +1,4 @@
-"""What goes out: lines, in parts, bounded in number and in the time that each part may take."""
+"""What goes out: lines, in parts, bounded in number, in length, and in the time that each part may take."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ("Answer", "TooSlow")
 
 #: How many characters are sent at a time.
 _PART = 16384
+#: How many characters of a line are shown.
+_LONGEST = 1000
 
 
 class TooSlow(Exception):
@@ -26,11 +28,14 @@ class Answer:
         stream: Where it goes.
         limit: How many lines it may have.
         patience: How many seconds the other end may take for a part of it.
+
+    Attributes:
+        left: How many lines it may still have.
     """
 
     def __init__(self, stream: ByteSendStream, limit: int, patience: float) -> None:
         self._stream = stream
-        self._left = limit
+        self.left = limit
         self._patience = patience
         self._parts: list[str] = []
         self._length = 0
@@ -44,10 +49,10 @@ class Answer:
             TooSlow: If nobody reads.
         """
         for line in lines:
-            if self._left <= 0:
+            if self.left <= 0:
                 self._add("... and more: name a service to see less at a time\n")
                 return
-            self._left -= 1
+            self.left -= 1
             self._add(f"{_shown(line)}\n")
             if self._length > _PART:
                 await self.flush()
@@ -89,4 +94,5 @@ class Answer:
 
 
 def _shown(line: str) -> str:
-    return replace_unprintable(line, lambda one: one.encode("unicode_escape").decode("ascii"))
+    shown = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+    return replace_unprintable(shown, lambda one: one.encode("unicode_escape").decode("ascii"))

@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from structmode.console._answers import Answer
 from structmode.console._history import History, told
@@ -84,9 +85,11 @@ class Commands:
 
     async def _tree(self, argument: str, answer: Answer) -> None:
         top = self._place(argument)
-        rows = {id(place): _Row(self._row(place)) for place in top.all()}
-        for place in top.all():
-            rows[id(place)].children = [rows[id(below)] for below in place.below]
+        # One more than is shown, so that it is said that there is more.
+        shown = list(islice(top.all(), answer.left + 1))
+        rows = {id(place): _Row(self._row(place)) for place in shown}
+        for place in shown:
+            rows[id(place)].children = [rows[id(one)] for one in place.below if id(one) in rows]
         await answer.lines(as_text(rows[id(top)]).splitlines())
 
     def _row(self, place: Place) -> str:

@@ -32,17 +32,27 @@ class Place:
 
     Attributes:
         name: Its name, which is unique in the tree.
-        path: The names from the top of the tree to it.
         label: What its name is made of.
         thing: What is there: a service, or, in the tree of somebody else, anything.
+        above: The place right above.
         below: The places right below.
     """
 
     name: str
-    path: str
     label: str
     thing: Any
+    above: Place | None
     below: list[Place] = field(default_factory=list["Place"])
+
+    @property
+    def path(self) -> str:
+        """The names from the top of the tree to it."""
+        names: list[str] = []
+        place: Place | None = self
+        while place is not None:
+            names.append(place.name)
+            place = place.above
+        return "/".join(reversed(names))
 
     def all(self) -> Iterator[Place]:
         """Iterate over this place and all below it, first down."""
@@ -68,7 +78,7 @@ class Places:
 
     def __init__(self, member: Service) -> None:
         self._member = member
-        self._numbers: dict[int, tuple[Callable[[], object], int]] = {}
+        self._numbers: dict[tuple[int, str], tuple[Callable[[], object], int]] = {}
         self._counters: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
 
     def root(self) -> Place:
@@ -85,8 +95,7 @@ class Places:
             number = self._number(node.data, label)
             if counts[label] > 1:
                 name = f"{label}#{number}"
-            path = f"{above.path}/{name}" if above else name
-            return Place(name, path, label, node.data)
+            return Place(name, label, node.data, above)
 
         root = place(top, None)
         waiting = [(top, root)]
@@ -97,12 +106,12 @@ class Places:
         return root
 
     def _number(self, thing: object, label: str) -> int:
-        found = self._numbers.get(id(thing))
+        found = self._numbers.get((id(thing), label))
         if found is not None and found[0]() is thing:
             return found[1]
         number = next(self._counters[label])
         with suppress(TypeError):  # no service, and nothing that a command could be about
-            self._numbers[id(thing)] = weakref.ref(thing), number
+            self._numbers[id(thing), label] = weakref.ref(thing), number
         return number
 
     def find(self, name: str) -> Place:
@@ -112,9 +121,13 @@ class Places:
             Unknown: If there is none, or more than one.
         """
         everything = list(self.root().all())
-        found = [place for place in everything if name in (place.name, place.path)]
+        last = name.rpartition("/")[2]
+        found = [place for place in everything if place.name == name]
         found = found or [
-            place for place in everything if place.label == name or place.path.endswith(f"/{name}")
+            place
+            for place in everything
+            if place.label == name
+            or (place.name == last and f"/{place.path}".endswith(f"/{name}"))
         ]
         if not found:
             raise Unknown(f"there is no {name} in the tree; `tree` shows what there is")

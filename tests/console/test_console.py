@@ -431,13 +431,14 @@ async def test_a_guest_who_never_reads() -> None:
     class Verbose(Service):
         @property
         def label(self) -> str:
-            return "verbose" * 20_000
+            return "verbose" * 100
 
     class Impatient(Console):
         write_timeout = 0.05
 
     async with App(Impatient(port=0)) as app:
-        await app.add_runtime_dependency(Verbose())
+        for _ in range(100):
+            app.add_dependency(Verbose())
         with plain_socket(app.console) as guest:
             guest.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             guest.sendall(b"tree\n" * 200)
@@ -476,6 +477,25 @@ async def test_an_answer_has_so_many_lines() -> None:
         *_, third, more = (await one.ask("tree")).splitlines()
         assert third.startswith("├── Web")
         assert more == "... and more: name a service to see less at a time"
+        assert "more" not in await one.ask("tree Web")
+
+
+async def test_deep_trees() -> None:
+    """A tree that is a thousand deep is shown, line by line as much as fits, and its services are found."""
+    top = bottom = Service()
+    for _ in range(1000):
+        bottom = bottom.add_dependency(Service())
+    console = bottom.add_dependency(Console(port=0))
+    await console.start()
+    async with client(console) as one:
+        lines = (await one.ask("tree")).splitlines()
+        assert len(lines) == 1002
+        assert max(map(len, lines)) == 1003
+        assert (await one.ask("tree Console")).startswith("Console (running")
+        assert "Service#1001 (init)" in await one.ask("tree Service#1001")
+        assert (await one.ask("stop Service")).count("/Service#") > 10
+    await console.stop()
+    assert top.state == "init"
 
 
 async def test_who_says_nothing_is_let_go() -> None:
