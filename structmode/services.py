@@ -244,7 +244,9 @@ class Service(ServiceBase, ServiceCallbacks):
         self._beacon = Node(self, parent=beacon)
         self._unit = ServiceUnit(self)
         self._life = engine.Life(self._unit)
-        self._schedules: weakref.WeakSet[Timer | CronTicks] = weakref.WeakSet()
+        self._schedules: weakref.WeakKeyDictionary[Timer | CronTicks, engine.Run] = (
+            weakref.WeakKeyDictionary()
+        )
         super().__init__(beacon=beacon, loop=loop)
         self.diag = self.Diag(self)
         self.on_init()
@@ -721,7 +723,12 @@ class Service(ServiceBase, ServiceCallbacks):
 
     def _keep_in_sight(self, schedule: Timer | CronTicks) -> None:
         """Let those who look into the service find a schedule, as long as it is used."""
-        self._schedules.add(schedule)
+        self._schedules[schedule] = self._life.current
+
+    def _schedules_in_use(self) -> list[Timer | CronTicks]:
+        """Return the schedules of the run that there is; what is left of a former one may outlast it."""
+        run = self._life.current
+        return [one for one, its in self._schedules.items() if its is run and run.state.alive]
 
     def _ticks_skipped(self, name: str, count: int) -> None:
         engine.emit(engine.TicksSkipped, self, name, count)

@@ -23,7 +23,7 @@ import ipaddress
 import logging
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -213,7 +213,8 @@ class Console(Service):
     async def _part(self, stream: SocketStream, text: str) -> None:
         """Say a last word, and give it time to arrive: to close at once could take it back."""
         await self._answer(stream, text)
-        await stream.send_eof()
+        with suppress(RuntimeError):  # uvloop, if the other end has left
+            await stream.send_eof()
         with anyio.move_on_after(_LINGER):
             while True:
                 await stream.receive(65536)

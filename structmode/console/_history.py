@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from structmode import events
+from structmode.exceptions import StartAborted
 from structmode.utils.graphs._things import label_of
 
 __all__ = ("History", "told")
@@ -61,7 +62,8 @@ class History:
                     self._note(event, "crashed", reason)
             case events.StartFailed(subject, reason):
                 self._up_since.pop(id(subject), None)
-                self._note(event, "did not start", reason)
+                if not isinstance(reason, StartAborted):  # that was asked for
+                    self._note(event, "did not start", reason)
             case events.TickFailed(_, timer, error):
                 self._note(event, f"{timer} failed", error)
             case _:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
+import random
 import re
 import socket
 import struct
@@ -190,6 +192,8 @@ async def test_timers() -> None:
             timer,
         )
         assert await one.ask("timers Postman#1") == "none\n"
+        await app.web.restart()
+        assert (await one.ask("timers")).count("Web.tick") == 1
         await app.web.stop()
         assert await one.ask("timers") == "none\n"
 
@@ -413,16 +417,54 @@ async def test_a_line_counts_when_it_is_complete() -> None:
             assert (await one.prompt()).endswith("is shutdown\n")
 
 
-async def test_guests_who_leave_at_any_moment() -> None:
+async def test_guests_who_leave_at_any_moment(caplog: pytest.LogCaptureFixture) -> None:
     """Connections that are reset at once, or before an answer, harm nobody."""
     async with App() as app, client(app.console) as one:
-        for sent in (b"", b"tree\n", b"stacks Web\n" * 100, b"restart Web\n"):
+        for sent in (
+            b"",
+            b"tree\n",
+            b"stacks Web\n" * 100,
+            b"restart Web\n",
+            b"GET / HTTP/1.1\n",
+            b"quit\n",
+        ):
             guest = plain_socket(app.console)
             guest.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             guest.sendall(sent)
             guest.close()  # with a reset
             assert "Console (running" in await one.ask("tree")
     assert app.failures == ()
+    assert "A conversation has failed" not in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_crowd(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever comes, in whatever mix and however it ends: the program goes on, and the next one is answered."""
+    dice = random.Random(seed)
+    whims: list[Callable[[], bytes]] = [
+        lambda: dice.randbytes(dice.randrange(1, 5000)),
+        lambda: b"tree\n" * dice.randrange(1, 50),
+        lambda: b"restart Web\n" * dice.randrange(1, 5),
+        lambda: b"GET / HTTP/1.1\r\n\r\nstop App\n",
+        lambda: b"stacks Web\ntimers\ntasks\nfailures\nlevel\n",
+        lambda: b"stop Ap",
+    ]
+    async with App() as app:
+        for _ in range(60):
+            guest = plain_socket(app.console)
+            with contextlib.suppress(OSError):
+                guest.sendall(dice.choice(whims)())
+            if dice.random() < 0.5:
+                guest.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            for _ in range(dice.randrange(5)):
+                await anyio.lowlevel.checkpoint()
+            guest.close()
+        while app.console._connections:  # noqa: ASYNC110 - it tells nobody
+            await anyio.sleep(0.01)
+        async with client(app.console) as one:
+            assert "App (running" in await one.ask("tree")
+    assert app.failures == ()
+    assert "A conversation has failed" not in caplog.text
 
 
 async def test_a_guest_who_never_reads() -> None:
