@@ -42,6 +42,8 @@ __all__ = ("Console",)
 
 #: How many seconds a last word gets to arrive.
 _LINGER = 1.0
+#: How many seconds to wait before the next try, when a connection could not be taken.
+_PAUSE = 1.0
 #: What a connection that is over may raise.
 _OVER = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError)
 
@@ -150,13 +152,14 @@ class Console(Service):
                         anyio.BrokenResourceError,
                     ) as exc:  # no more files may be open, for instance
                         self.log.warning("Can't take a connection: %r", exc)
-                        await anyio.sleep(1.0)
+                        await anyio.sleep(_PAUSE)
                         continue
                     self._connections.add(stream)
                     conversations.start_soon(self._talk, stream, name="console connection")
         finally:
-            for stream in self._connections:  # of those that have not begun
-                await anyio.aclose_forcefully(stream)
+            for stream in self._connections:
+                # Of those that asyncio has cancelled, at the end of its run, before their first step.
+                await anyio.aclose_forcefully(stream)  # pragma: no cover - a matter of luck
             self._connections.clear()
 
     async def _talk(self, stream: SocketStream) -> None:
@@ -215,7 +218,7 @@ class Console(Service):
         await self._answer(stream, text)
         with suppress(RuntimeError):  # uvloop, if the other end has left
             await stream.send_eof()
-        with anyio.move_on_after(_LINGER):
+        with anyio.move_on_after(_LINGER), suppress(anyio.EndOfStream):
             while True:
                 await stream.receive(65536)
 

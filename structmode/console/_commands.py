@@ -189,7 +189,7 @@ def _timers_of(service: Service) -> Iterator[str]:
                     f"{schedule.name}: every {schedule.interval_s:g} s, ticks: {schedule.iteration}, {late}, "
                     f"skipped: {schedule.skipped}, overlaps: {schedule.overlaps}"
                 )
-            case CronTicks():
+            case CronTicks():  # pragma: no branch - there is no other
                 yield (
                     f"{schedule.name}: {schedule.schedule.line}, next {schedule.target}, runs: {schedule.iteration}, "
                     f"{late}, missed: {schedule.missed}"

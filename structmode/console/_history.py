@@ -55,9 +55,8 @@ class History:
             case events.Stopped(subject):
                 self._up_since.pop(id(subject), None)
             case events.Crashed(_, reason):
-                if (
-                    id(reason) != self._last_reason
-                ):  # told first of where it was, then of those above
+                # Told first of where it was, and then of those above.
+                if id(reason) != self._last_reason:
                     self._last_reason = id(reason)
                     self._note(event, "crashed", reason)
             case events.StartFailed(subject, reason):

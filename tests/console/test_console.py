@@ -11,7 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from anyio.abc import SocketStream
 
 from structmode import Service, Worker
 from structmode.console import Console
+from structmode.utils.trees import Node
 
 PROGRAM = Path(__file__).parent / "programs" / "app.py"
 
@@ -237,6 +238,48 @@ async def test_failures() -> None:
         assert "App/Failing, 1 of 1: OSError('no such cable')" in told
         assert 'raise OSError("no such cable")' in told
         assert await one.ask("tree Failing") == "Failing (init, restarts: 1)\n"
+
+
+async def test_crashes_are_remembered() -> None:
+    """A crash anywhere in the process is told, once for all that it has reached, also if it can't be shown."""
+
+    class Unspeakable(Exception):
+        def __repr__(self) -> str:
+            raise ValueError("no words")
+
+    async with App() as app, client(app.console) as one:
+        for reason in (ValueError("x" * 1000), Unspeakable()):
+            with pytest.raises(type(reason)):
+                async with App(Console(port=0)) as other:
+                    await other.web.crash(reason)
+                    await anyio.sleep_forever()
+        first, second = (await one.ask("failures")).splitlines()
+        assert re.fullmatch(r"\d\d:\d\d:\d\d Web: crashed: ValueError\('x{400,}\.\.\.", first)
+        assert second.endswith(" Web: crashed: Unspeakable, which can't be shown")
+
+
+async def test_a_service_that_crashed_stays_to_be_looked_at() -> None:
+    """`tree` and `failures` tell why a service has crashed, and that it did so because its owner has."""
+    async with App() as app, client(app.console) as one:
+        with pytest.raises(OSError, match="no cable"):
+            async with App(Console(port=0)) as other:
+                await other.crash(OSError("no cable"))
+                await anyio.sleep_forever()
+        await app.remove_dependency(app.web)
+        app.add_dependency(other)
+        assert "(crashed, OSError('no cable'))" in await one.ask("tree App#2")
+        assert "1 of 1: OSError('no cable')" in await one.ask("failures App#2")
+        assert "1 of 1: OSError('no cable')" in await one.ask("failures Web")
+
+
+async def test_a_tree_that_holds_more_than_services() -> None:
+    """What is no service in a tree of somebody else is shown, and no command is about it."""
+    root = Node[Any]("program")
+    root.new(("a", "pair"))
+    async with App(beacon=root) as app, client(app.console) as one:
+        assert (await one.ask("tree")).startswith("program\n├── ('a', 'pair')\n└── App (running")
+        assert await one.ask("stop program") == "program is no service\n"
+        assert "program/App/Web\n" in await one.ask("tasks")
 
 
 async def test_levels() -> None:
@@ -465,6 +508,47 @@ async def test_a_crowd(seed: int, caplog: pytest.LogCaptureFixture) -> None:
             assert "App (running" in await one.ask("tree")
     assert app.failures == ()
     assert "A conversation has failed" not in caplog.text
+
+
+async def test_connections_that_can_not_be_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If no more files may be open, for instance, the console waits a while, and goes on."""
+    monkeypatch.setattr("structmode.console._PAUSE", 0.001)
+    async with App() as app:
+        real: Callable[[], Awaitable[SocketStream]] = app.console._listener.accept
+        troubles = [OSError("too many open files"), anyio.BrokenResourceError()]
+
+        async def accept() -> SocketStream:
+            if troubles:
+                raise troubles.pop(0)
+            return await real()
+
+        monkeypatch.setattr(app.console._listener, "accept", accept)
+        for _ in range(2):
+            async with client(app.console) as one:
+                assert "running" in await one.ask("tree App")
+        assert not troubles
+    assert caplog.text.count("Can't take a connection") == 2
+
+
+async def test_what_nobody_foresaw(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even a fault of the console's own ends one conversation, and is logged; the tree knows nothing of it."""
+
+    class Faulty:
+        def __init__(self, *args: object) -> None:
+            raise ZeroDivisionError("a fault")
+
+    async with App() as app:
+        with monkeypatch.context() as patch:
+            patch.setattr("structmode.console.Lines", Faulty)
+            async with await connected(app.console) as stream:
+                assert await Client(stream).rest() == ""
+        async with client(app.console) as one:
+            assert "running" in await one.ask("tree App")
+    assert "ZeroDivisionError: a fault" in caplog.text
 
 
 async def test_a_guest_who_never_reads() -> None:
