@@ -80,7 +80,11 @@ class TrioTime:
         elif waits_for_io or somebody_may_call():
             await wait_all_tasks_blocked(_PAUSE)
         else:
-            self._give_up()
+            # Others may wait until all tasks are blocked, as this does; they are resumed before.
+            await wait_all_tasks_blocked(_PAUSE)
+            await checkpoint()
+            if _nothing_will_happen(current_statistics()):
+                self._give_up()
 
     def _give_up(self) -> None:
         try:
@@ -92,6 +96,16 @@ class TrioTime:
 
 def _fail(exc: Exception, deadline: float) -> float:
     raise exc
+
+
+def _nothing_will_happen(state: RunStatistics) -> bool:
+    return not (
+        state.tasks_runnable
+        or state.seconds_to_next_deadline < math.inf
+        or _somebody_waits_for_io(state)
+        or somebody_may_call()
+        or a_task_waits_for_a_thread()
+    )
 
 
 def _somebody_waits_for_io(state: RunStatistics) -> bool:
