@@ -7,6 +7,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `utils`: times, trees, logging, cron lines; the engine knows no utils, and utils no engine.
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
+- `signals`: who wants to know is told, in order.
 - `services`: the face, `Service`.
 - `worker`: a process around services: signals, logging, exit codes.
 
@@ -39,8 +40,18 @@ if TYPE_CHECKING:
         task as task,
         timer as timer,
     )
+    from structmode.signals import (
+        BaseSignal as BaseSignal,
+        Signal as Signal,
+        SyncSignal as SyncSignal,
+    )
     from structmode.timers import Timer as Timer
     from structmode.types.services import DiagT as DiagT, ServiceT as ServiceT
+    from structmode.types.signals import (
+        BaseSignalT as BaseSignalT,
+        SignalT as SignalT,
+        SyncSignalT as SyncSignalT,
+    )
     from structmode.utils.logging import get_logger as get_logger, setup_logging as setup_logging
     from structmode.utils.times import Seconds as Seconds, want_seconds as want_seconds
     from structmode.worker import Worker as Worker
@@ -61,9 +72,15 @@ _HOME = {
     "crontab": "structmode.services",
     "task": "structmode.services",
     "timer": "structmode.services",
+    "BaseSignal": "structmode.signals",
+    "Signal": "structmode.signals",
+    "SyncSignal": "structmode.signals",
     "Timer": "structmode.timers",
     "DiagT": "structmode.types.services",
     "ServiceT": "structmode.types.services",
+    "BaseSignalT": "structmode.types.signals",
+    "SignalT": "structmode.types.signals",
+    "SyncSignalT": "structmode.types.signals",
     "get_logger": "structmode.utils.logging",
     "setup_logging": "structmode.utils.logging",
     "Seconds": "structmode.utils.times",
@@ -72,6 +89,8 @@ _HOME = {
 }
 
 __all__ = (
+    "BaseSignal",
+    "BaseSignalT",
     "Diag",
     "DiagT",
     "EventLoopMismatch",
@@ -82,9 +101,13 @@ __all__ = (
     "ServiceBase",
     "ServiceT",
     "ShutdownTimeout",
+    "Signal",
+    "SignalT",
     "StartAborted",
     "StructmodeError",
     "StuckTask",
+    "SyncSignal",
+    "SyncSignalT",
     "Timer",
     "WaitResult",
     "WaitResults",
