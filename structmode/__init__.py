@@ -7,7 +7,8 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `utils`: times, trees, logging, cron lines; the engine knows no utils, and utils no engine.
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
-- `signals`: who wants to know is told, in order.
+- `signals`, `locals`: who wants to know is told, in order; what stands for an object until it is asked for, of which
+  `_delegate` has what all such stand-ins have in common.
 - `services`: the face, `Service`.
 - `worker`: a process around services: signals, logging, exit codes.
 
