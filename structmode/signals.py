@@ -192,10 +192,10 @@ class _Connections:
             self._tidy()
             asked, found = list(self._others.values()), list[_Connection]()
             if not _is_own_equal_only(sender):  # it may be the equal of one that does not know it
-                for of_sender in list(self._of_senders.values()):
-                    asked += list(of_sender.connections.values())
-            elif id(sender) in self._of_senders:
-                found += self._of_senders[id(sender)].connections.values()
+                for each in list(self._of_senders.values()):
+                    asked += list(each.connections.values())
+            elif of_sender := self._filed(sender):
+                found += list(of_sender.connections.values())
         found += [connection for connection in asked if connection.takes(sender)]
         return sorted(found, key=lambda connection: connection.number)
 
@@ -259,21 +259,28 @@ class _Connections:
         """
         if sender is None or not _is_own_equal_only(sender):
             return None
-        if id(sender) not in self._of_senders:
-            try:
-                of_sender = _OfSender(sender, _forget_sender)
-            except TypeError:  # no weak reference to it can be made
-                return None
-            of_sender.connections, of_sender.key = {}, id(sender)
-            of_sender.on_gone = self._gone.append
-            self._of_senders[id(sender)] = of_sender
-        return self._of_senders[id(sender)]
+        if of_sender := self._filed(sender):
+            return of_sender
+        try:
+            of_sender = _OfSender(sender, _forget_sender)
+        except TypeError:  # no weak reference to it can be made
+            return None
+        of_sender.connections, of_sender.key = {}, id(sender)
+        of_sender.on_gone = self._gone.append
+        self._of_senders[id(sender)] = of_sender
+        return of_sender
+
+    def _filed(self, sender: Any) -> _OfSender | None:
+        """Return where connections to a sender are filed, if they are; the id may have been that of another before."""
+        of_sender = self._of_senders.get(id(sender))
+        return of_sender if of_sender is not None and of_sender() is sender else None
 
     def _tidy(self) -> None:
         while self._gone:
             gone = self._gone.popleft()
             if isinstance(gone, _OfSender):
-                self._of_senders.pop(gone.key, None)
+                if self._of_senders.get(gone.key) is gone:  # pragma: no branch - false in a race
+                    del self._of_senders[gone.key]
             elif gone.key is None:
                 self._others.pop(gone.number, None)
             elif gone.key in self._of_senders:  # pragma: no branch - false in a race of threads
