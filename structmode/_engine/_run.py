@@ -29,7 +29,6 @@ Nothing here recurses along the tree: a tree may be thousands deep.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
@@ -73,7 +72,6 @@ from ._waiting import StopSignal
 T = TypeVar("T")
 # How long after the deadline of a stop its callers look for the first time at what is left. In seconds.
 _FIRST_LOOK = 0.25 * GRACE
-_logger = logging.getLogger("structmode.engine")
 
 
 def current_run() -> Run | None:
