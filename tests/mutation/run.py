@@ -55,10 +55,17 @@ SEED = 2026
 # What is run first on what can't be mutated without importing structmode anew.
 FIRST = (
     "tests/architecture/test_exports.py",
+    "tests/engine/test_public_names.py",
+    "tests/faces/test_defaults.py",
+    "tests/engine/test_bare.py",
+    "tests/engine/test_grace.py",
+    "tests/engine/test_order_under_force.py",
     "tests/engine/test_stop.py",
     "tests/engine/test_who_is_told.py",
+    "tests/engine/test_who_waits_how_long.py",
     "tests/engine/test_words_of_states.py",
     "tests/faces/test_edges_of_timers.py",
+    "tests/faces/test_foreign_threads.py",
     "tests/faces/test_law_04_order.py",
     "tests/faces/test_life.py",
     "tests/faces/test_names_of_work.py",
@@ -349,7 +356,7 @@ class Hunt:
         rooms = sorted((server.root / "tests").rglob(f"test_{name}.py"))
         few = [str(path) for path in rooms if TESTS[0] in str(path) or TESTS[2] in str(path)]
         few += [str(server.root / path) for path in FIRST]
-        rounds = [("trio", few)]
+        rounds = [("trio", few), ("asyncio", few)]
         if not self.options.quick and key_of(mutant) not in self.excused:
             rounds += [("trio", list(TESTS)), ("asyncio", list(TESTS))]
         answer: dict[str, Any] = {}
