@@ -149,3 +149,28 @@ async def test_for_a_context_that_is_being_entered() -> None:
         ]
         assert unit.run.failures == [error]
         assert farewell.times == [4.5]
+
+
+async def test_by_a_caller_of_stop_for_what_ends_in_the_grace() -> None:
+    """What ends within the grace has ended when stop() raises."""
+    unit = Unit("a", [], work={"work": lingering(1.4)})
+    unit.stop_timeout = 0.5
+    with VirtualClock() as clock:
+        await unit.life.start()
+        with pytest.raises(ShutdownTimeout):
+            await unit.life.stop()
+        assert unit.state == "stopped"
+        assert clock.elapsed == pytest.approx(1.4, abs=0.05)
+
+
+async def test_by_a_caller_of_stop_for_what_does_not_end() -> None:
+    """stop() raises a little after the grace, since until then it can't know."""
+    unit = Unit("a", [], work={"work": lingering(10.0)})
+    unit.stop_timeout = 0.5
+    with VirtualClock() as clock:
+        await unit.life.start()
+        with pytest.raises(ShutdownTimeout):
+            await unit.life.stop()
+        assert unit.state == "stopping"
+        assert clock.elapsed == pytest.approx(1.75, abs=0.05)
+        await unit.run.finished.wait()

@@ -234,6 +234,10 @@ class Knowledge:
         if mutant["default"]:  # whoever calls the function
             for line in range(mutant["first_line"], mutant["first_line"] + 40):
                 tests |= self.covering.get((mutant["file"], line), set())
+        # The later lines of a constant are not traced; those who run the line above get it too.
+        while not tests and mutant["first_line"] < first:
+            first -= 1
+            tests |= self.covering.get((mutant["file"], first), set())
         return self._one_of_each_first(
             sorted(tests - set(self.broken), key=self.seconds.__getitem__)
         )
