@@ -64,6 +64,7 @@ FIRST = (
     "tests/engine/test_who_is_told.py",
     "tests/engine/test_who_waits_how_long.py",
     "tests/engine/test_words_of_states.py",
+    "tests/faces/test_diagnosis.py",
     "tests/faces/test_edges_of_timers.py",
     "tests/faces/test_foreign_threads.py",
     "tests/faces/test_law_04_order.py",
