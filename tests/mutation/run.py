@@ -241,8 +241,8 @@ class Knowledge:
     def _perhaps(self, mutant: Mutant) -> set[str]:
         """Return the tests that run a line above in the same function, and may run the mutated one unseen.
 
-        The later lines of a constant are not traced. Nor is, on Python 3.11, what a coroutine does after an exception has
-        been thrown into it, as asyncio does to cancel.
+        The later lines of a constant are not traced. Nor is, on Python 3.11, what a coroutine goes on to do after an
+        exception has been thrown into another that it awaits, as asyncio does to cancel.
         """
         above: set[str] = set()
         for line in range(mutant["first_line"] + 1, mutant["span"][0]):
