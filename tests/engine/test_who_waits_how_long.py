@@ -12,7 +12,7 @@ import pytest
 from structmode.exceptions import ShutdownTimeout
 from structmode.testing import VirtualClock, virtual_backend
 
-from .unit import Act, Unit
+from .unit import Act, Unit, raising
 
 NEVER = 1000.0
 
@@ -174,3 +174,33 @@ async def test_by_a_caller_of_stop_for_what_does_not_end() -> None:
         assert unit.state == "stopping"
         assert clock.elapsed == pytest.approx(1.75, abs=0.05)
         await unit.run.finished.wait()
+
+
+async def test_for_what_is_undone_after_a_start_that_failed() -> None:
+    """Undoing is bounded by the same time as any stop, also if nobody has asked for it."""
+    error = ValueError("no")
+    child = Unit("child", [], tear_down=lambda _: anyio.sleep_forever())
+    top = Unit("top", [], child, ready=raising(error))
+    child.stop_timeout, top.stop_timeout = NEVER, 0.5
+    with VirtualClock() as clock:
+        with pytest.raises(ValueError, match="no") as caught:
+            await top.life.start()
+        assert clock.elapsed == pytest.approx(0.5, abs=0.05)
+    assert caught.value is error
+
+
+async def test_for_a_stop_that_a_hook_of_the_start_asked_for() -> None:
+    """The time counts from the call on: what the hook takes after it is no longer there for the rest."""
+
+    async def ask(unit: Unit) -> None:
+        await unit.life.stop()
+        await anyio.sleep(0.3)
+
+    child = Unit("child", [], tear_down=lambda _: anyio.sleep_forever())
+    top = Unit("top", [], child, ready=ask)
+    child.stop_timeout, top.stop_timeout = NEVER, 0.5
+    with VirtualClock() as clock:
+        await top.life.start()
+        await top.run.finished.wait()
+        assert clock.elapsed == pytest.approx(0.5, abs=0.05)
+    assert isinstance(top.run.stop_error, ShutdownTimeout)
