@@ -60,12 +60,18 @@ class TrioTime:
 
     async def _drive(self) -> None:
         with self._scope:
-            while True:
-                await wait_all_tasks_blocked()
-                await checkpoint()  # others who waited for the same go first
-                state = current_statistics()
-                if not state.tasks_runnable:
-                    await self._move_on(state)
+            watch = _Watch()
+            trio.lowlevel.add_instrument(watch)
+            try:
+                while True:
+                    await wait_all_tasks_blocked()
+                    # Others who waited for the same are resumed in the same pass, and may set others going.
+                    before = watch.steps_before_pass
+                    await checkpoint()
+                    if watch.steps == before:
+                        await self._move_on(current_statistics())
+            finally:
+                trio.lowlevel.remove_instrument(watch)
 
     async def _move_on(self, state: RunStatistics) -> None:
         if a_task_waits_for_a_thread():
@@ -80,11 +86,7 @@ class TrioTime:
         elif waits_for_io or somebody_may_call():
             await wait_all_tasks_blocked(_PAUSE)
         else:
-            # Others may wait until all tasks are blocked, as this does; they are resumed before.
-            await wait_all_tasks_blocked(_PAUSE)
-            await checkpoint()
-            if _nothing_will_happen(current_statistics()):
-                self._give_up()
+            self._give_up()
 
     def _give_up(self) -> None:
         try:
@@ -94,18 +96,25 @@ class TrioTime:
             self._clock.deadline_to_sleep_time = partial(_fail, exc)  # type: ignore[method-assign]
 
 
+class _Watch(trio.abc.Instrument):
+    """Counts the steps that all tasks but the current one make."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        #: How many there had been when the event loop began its present pass over the tasks that can run.
+        self.steps_before_pass = 0
+        self._own = trio.lowlevel.current_task()
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.steps_before_pass = self.steps
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is not self._own:
+            self.steps += 1
+
+
 def _fail(exc: Exception, deadline: float) -> float:
     raise exc
-
-
-def _nothing_will_happen(state: RunStatistics) -> bool:
-    return not (
-        state.tasks_runnable
-        or state.seconds_to_next_deadline < math.inf
-        or _somebody_waits_for_io(state)
-        or somebody_may_call()
-        or a_task_waits_for_a_thread()
-    )
 
 
 def _somebody_waits_for_io(state: RunStatistics) -> bool:
