@@ -202,6 +202,7 @@ class Trial:
     def abandon(self) -> None:
         """End the event loop run, and leave all as it is."""
         self._abandoned = True
+        self.witness.order_of_contexts_is_lost = not engine.on_trio()
         self.scope.cancel()
 
     # -- What is to be said of it

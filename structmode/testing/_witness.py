@@ -169,6 +169,8 @@ class Witness:
         entries: All that happened, in order.
         runs: Each run of each service, in the order in which they began.
         calls: The calls by which a service itself was told to stop, to restart or to start.
+        order_of_contexts_is_lost: Whether contexts may be left in any order: asyncio ends its run by cancelling all tasks in
+            no order at all, those that hold contexts among them.
     """
 
     def __init__(self, kinds: Sequence[Kind] = (SERVICE,)) -> None:
@@ -176,6 +178,7 @@ class Witness:
         self.entries: list[Entry] = []
         self.runs: list[RunRecord] = []
         self.calls: list[Call] = []
+        self.order_of_contexts_is_lost = False
         self._current: dict[int, RunRecord] = {}
         self._watched: dict[int, Any] = {}
 
