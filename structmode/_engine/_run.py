@@ -16,7 +16,8 @@ the order holds and a parent may use its children while it takes its leave of th
 
 *What a failure means* depends on the state it meets. While starting, it is the reason why the start fails: all is
 undone and the error leaves `start`. While running, it is a crash: the run and all that own it are told, up to the
-root, which then stops the tree. While stopping, it is kept until the stop is over, and then handed to whoever asked
+root, or to a run whose unit deals with failures of its children, as a supervisor does; the topmost one that was told
+then stops, with all below it. While stopping, it is kept until the stop is over, and then handed to whoever asked
 for the stop. The first failure is the one that leaves; every later one is told to the unit as it happens, kept in
 `failures`, and noted on the first.
 
@@ -126,6 +127,10 @@ class Run:
         self.receivers = 0
         #: Whether its start was complete.
         self.was_up = False
+        #: When its start was complete, on the event loop's clock.
+        self.up_since: float | None = None
+        #: Whether the unit above deals with its failure, which then goes no further.
+        self.failure_dealt_with = False
         #: Whether it was asked to stop by a cancellation that no scope asked for.
         self.stopped_from_outside = False
         #: Whether its task has made its first step.
@@ -310,6 +315,13 @@ class Run:
             return "not running yet"
         return "stopping" if self.signal.is_set() and self.state.alive else self.state.value
 
+    def place_child(self, child: Child[Run], before: Child[Run] | None) -> None:
+        """Take a child, in the place of another if one is given; one whose turn has passed is not started by the run."""
+        place = self.children.index(before) if before in self.children else len(self.children)
+        self.children.insert(place, child)
+        if place < self._reached:
+            self._reached += 1
+
     def drop_child(self, child: Child[Run]) -> None:
         """Forget a child, which must not be running."""
         if child not in self.children:
@@ -390,6 +402,7 @@ class Run:
             return
         self.state = advance(self.state, Trigger.READY)
         self.was_up = True
+        self.up_since = anyio.current_time()
         emit(Started, self.unit.subject)
         self.settled.set()
 
@@ -600,6 +613,10 @@ class Run:
             return None
         self._mark_crashed(exc)
         parent = self.parent
+        if parent is not None and not told_before and parent.deals_with(self, exc):
+            self.failure_dealt_with = True
+            self.request_stop()
+            return None
         if parent is not None:
             if parent.state is State.STOPPING or (told_before and parent.crash_reason is not None):
                 # It will come to this run in its turn, and take up what went wrong then.
@@ -609,6 +626,10 @@ class Run:
             self.host.crashed(self, exc)
         self.request_stop()
         return None
+
+    def deals_with(self, child: Run, exc: BaseException) -> bool:
+        """Whether this run's unit deals with a failure of a child, and does not suffer it; not when it is to stop."""
+        return not self._turn.is_set() and self.unit.on_child_failed(child.unit, exc)
 
     def _mark_subtree_crashed(self, exc: BaseException) -> None:
         """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash."""
@@ -654,11 +675,16 @@ class Run:
         """A child has ended; if the hard cancel did that, before its turn had come, this run has still stopped it."""
         if self._steps.killed:
             self._take_up(child)
+        self.unit.on_child_ended(child.unit)
 
     def _take_up(self, child: Run) -> None:
         """Keep what went wrong in a child that has been stopped."""
         first, before = child._failures.first, self._failures.first
-        if first is None or not self._failures.take_up(child._failures):
+        if (
+            first is None
+            or child.failure_dealt_with
+            or not self._failures.take_up(child._failures)
+        ):
             return
         if child.alarm is first:  # nothing above it had failed by then, so nobody has noted it
             self._note(first, "stop", child)
