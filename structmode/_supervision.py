@@ -16,8 +16,9 @@ which takes up what the other has left.
 *What is counted.* Each mending that answers a failure counts as one restart, however many services it takes along, and so
 does one that answers a restart which failed. Beginning a service that was added is none.
 
-*When the supervisor itself is told to stop*, it answers no more failures: they are then what went wrong in its stop, as
-with any other parent. What it was doing ends as all tasks do.
+*When the supervisor itself is told to stop*, it answers no more failures, but they still end with it: a service that fails
+when it was about to be stopped anyway is logged, and no more. What fails in its own stop is what went wrong in the stop of
+the supervisor, as with any other parent. What the supervisor was doing ends as all tasks do.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ class Ward:
         self.start_error: BaseException | None = None
         #: How often it has been restarted since it was last well.
         self.attempts = 0
+        #: How many calls are about to stop it and start it again.
+        self.in_hand = 0
         self._dismissed: engine.Run | None = None
 
     @property
@@ -289,7 +292,7 @@ class Overseer:
         return [
             ward
             for ward in self._strategy._wards
-            if ward.phase in waiting and self._mending_of(ward) is None
+            if ward.phase in waiting and not ward.in_hand and self._mending_of(ward) is None
         ]
 
     def _mending_of(self, ward: Ward) -> Mending | None:

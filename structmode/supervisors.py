@@ -16,7 +16,7 @@ How often, and how soon after each other, is bounded; see `SupervisorStrategy`. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast, get_args
 
@@ -378,7 +378,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         ward = self._ward(service, "start_service")
         if ward.life.alive and ward.life.current.stop_requested:  # it is on its way out
             await ward.life.current.finished.wait()
-        with _Starting(ward):
+        with _Starting(ward, self.wakeup):
             await ward.service.maybe_start()
 
     async def restart_services(self, services: Sequence[ServiceT]) -> None:
@@ -394,14 +394,15 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         """
         affected = self._at_work(services)
         delay = self._next_delay(services)
-        await self._hold(affected)
-        if delay > 0.0:
-            await self.sleep(delay)
-        for ward in affected:
-            if self.should_stop:
-                return
-            if ward in self._wards:  # it may have been discarded meanwhile
-                await self.restart_service(ward.service)
+        with _InHand(affected, self.wakeup):
+            await self._hold(affected)
+            if delay > 0.0:
+                await self.sleep(delay)
+            for ward in affected:
+                if self.should_stop:
+                    return
+                if ward in self._wards:  # it may have been discarded meanwhile
+                    await self.restart_service(ward.service)
 
     def _at_work(self, services: Sequence[ServiceT]) -> list[Ward]:
         """Return the wards of those that are affected, without those that are at rest: these did their work, and have ended."""
@@ -448,7 +449,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             BaseException: What made the start fail. The supervisor is going to restart it again then.
         """
         ward = self._ward(service, "restart_service")
-        with _Starting(ward):
+        with _Starting(ward, self.wakeup):
             if self.replacement is None or not await self._replace(ward):
                 await ward.service.restart()
 
@@ -586,8 +587,9 @@ class CrashingSupervisor(SupervisorStrategy):
 class _Starting:
     """Around the start of a ward by its supervisor: what becomes of the start decides in which phase that leaves it."""
 
-    def __init__(self, ward: Ward) -> None:
+    def __init__(self, ward: Ward, over: Callable[[], None]) -> None:
         self._ward = ward
+        self._over = over
 
     def __enter__(self) -> None:
         self._ward.phase, self._ward.reason = Phase.STARTING, None
@@ -600,6 +602,24 @@ class _Starting:
             ward.phase = Phase.WATCHED
         else:
             ward.did_not_start(exc)
+            self._over()
+
+
+class _InHand:
+    """Around what stops services and starts them again: meanwhile the overseer does not start what it finds stopped."""
+
+    def __init__(self, wards: Sequence[Ward], over: Callable[[], None]) -> None:
+        self._wards = wards
+        self._over = over
+
+    def __enter__(self) -> None:
+        for ward in self._wards:
+            ward.in_hand += 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        for ward in self._wards:
+            ward.in_hand -= 1
+        self._over()
 
 
 def _why(ward: Ward) -> str:

@@ -76,7 +76,7 @@ class Parent:
 
     def crashed(self, run: Run, exc: BaseException) -> None:
         """Have the parent deal with what its child did, or suffer it."""
-        if not self._run.deals_with(run, exc):
+        if not self._run.unit.on_child_failed(run.unit, exc):
             self._run.fail(exc, run.unit.label)
 
 

@@ -613,7 +613,7 @@ class Run:
             return None
         self._mark_crashed(exc)
         parent = self.parent
-        if parent is not None and not told_before and parent.deals_with(self, exc):
+        if parent is not None and not told_before and parent.unit.on_child_failed(self.unit, exc):
             self.failure_dealt_with = True
             self.request_stop()
             return None
@@ -626,10 +626,6 @@ class Run:
             self.host.crashed(self, exc)
         self.request_stop()
         return None
-
-    def deals_with(self, child: Run, exc: BaseException) -> bool:
-        """Whether this run's unit deals with a failure of a child, and does not suffer it; not when it is to stop."""
-        return not self._turn.is_set() and self.unit.on_child_failed(child.unit, exc)
 
     def _mark_subtree_crashed(self, exc: BaseException) -> None:
         """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash."""
@@ -680,16 +676,20 @@ class Run:
     def _take_up(self, child: Run) -> None:
         """Keep what went wrong in a child that has been stopped."""
         first, before = child._failures.first, self._failures.first
-        if (
-            first is None
-            or child.failure_dealt_with
-            or not self._failures.take_up(child._failures)
-        ):
+        if first is None or self._is_dealt_with(child, first):
+            return
+        if not self._failures.take_up(child._failures):
             return
         if child.alarm is first:  # nothing above it had failed by then, so nobody has noted it
             self._note(first, "stop", child)
         if before is None:
             self._sound_alarm(first)
+
+    def _is_dealt_with(self, child: Run, first: BaseException) -> bool:
+        """Whether the unit has dealt with a crash of the child, or does so with a start of it that failed."""
+        if child.was_up:
+            return child.failure_dealt_with
+        return self.unit.on_child_failed(child.unit, first)
 
     def _sound_alarm(self, first: BaseException) -> None:
         """At the first failure of the run: from now on nobody goes on working in it or below."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from hypothesis import given, strategies as st
@@ -127,7 +128,11 @@ def test_what_is_well_begins_anew() -> None:
         (lambda: Backoff(jitter=math.nan), ValueError, "jitter="),
         (lambda: Backoff(initial=math.nan), ValueError, "initial="),
         (lambda: Backoff(reset_after=-1.0), ValueError, r"reset_after=.*at least 0, not -1"),
-        (lambda: Backoff(initial="1"), TypeError, "initial=.*takes a number, not '1'"),
+        (
+            lambda: Backoff(initial=cast("float", "1")),
+            TypeError,
+            "initial=.*takes a number, not '1'",
+        ),
         (lambda: Backoff(factor=True), TypeError, "factor=.*takes a number, not True"),
     ],
 )
