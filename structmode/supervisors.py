@@ -302,6 +302,15 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             )
         return ward
 
+    def _ward_to_start(self, service: ServiceT, call: str) -> Ward:
+        ward = self._ward(service, call)
+        if not self._life.alive:
+            raise LifecycleError(
+                f"{call}({service!r}): {self.label} is not running itself",
+                "Start the supervisor; its services start with it",
+            )
+        return ward
+
     # -- How they are
 
     def wakeup(self) -> None:
@@ -359,7 +368,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             services: The services.
 
         Raises:
-            LifecycleError: If one is not supervised here.
+            LifecycleError: If one is not supervised here, or the supervisor does not run.
             BaseException: What made a start fail; those after it have not been started.
         """
         for service in services:
@@ -372,10 +381,10 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             service: The service.
 
         Raises:
-            LifecycleError: If it is not supervised here.
+            LifecycleError: If it is not supervised here, or the supervisor does not run.
             BaseException: What made the start fail. The supervisor is going to restart it then.
         """
-        ward = self._ward(service, "start_service")
+        ward = self._ward_to_start(service, "start_service")
         if ward.life.alive and ward.life.current.stop_requested:  # it is on its way out
             await ward.life.current.finished.wait()
         with _Starting(ward, self.wakeup):
@@ -426,7 +435,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
 
     def _log_restart(self, ward: Ward) -> None:
         if ward.reason is not None:
-            self.log.info(
+            self.log.warning(
                 "Restarting %s: %r", ward.service.shortlabel, ward.reason, exc_info=ward.reason
             )
         else:
@@ -445,10 +454,10 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             service: The service.
 
         Raises:
-            LifecycleError: If it is not supervised here.
+            LifecycleError: If it is not supervised here, or the supervisor does not run.
             BaseException: What made the start fail. The supervisor is going to restart it again then.
         """
-        ward = self._ward(service, "restart_service")
+        ward = self._ward_to_start(service, "restart_service")
         with _Starting(ward, self.wakeup):
             if self.replacement is None or not await self._replace(ward):
                 await ward.service.restart()

@@ -166,3 +166,6 @@ class Backoff:
     def attempts_left(self, attempts: int, healthy: float) -> int:
         """Return how many restarts still count, of something that has run for `healthy` seconds since the last."""
         return 0 if healthy >= self.reset_after else attempts
+
+
+Backoff.__module__ = "structmode.supervisors"

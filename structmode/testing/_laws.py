@@ -103,6 +103,8 @@ def _a_stop_goes_from_the_top_down(witness: Witness) -> Iterator[str]:
             continue
         if owner.stopping is None or any(call.explains_stop_of(run) for call in witness.calls):
             continue
+        if run.stops_of_itself(owner):
+            continue
         leave = owner.hooks.get(owner.kind.leave, owner.stopping)
         if run.stopping < leave:
             yield f"{label_of(run.service)} began to stop before {label_of(run.owner)}, which owns it"

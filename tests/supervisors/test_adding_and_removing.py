@@ -330,6 +330,20 @@ async def test_restarted_by_hand_in_vain() -> None:
         assert (those[0].state, those[0].starts) == ("running", 3)
 
 
+async def test_started_without_their_supervisor() -> None:
+    """They would belong to nobody, so that is refused."""
+    _, (one,) = workers("a")
+    supervisor = OneForOneSupervisor(one)
+    for call in (supervisor.start_service, supervisor.restart_service):
+        with pytest.raises(
+            LifecycleError, match=r"(?s)is not running itself.*Start the supervisor"
+        ):
+            await call(one)
+    with pytest.raises(LifecycleError, match="is not running itself"):
+        await supervisor.start_services([one])
+    assert one.starts == 0
+
+
 async def test_its_time_to_stop() -> None:
     """A supervisor may say how long each service may take to stop."""
 
