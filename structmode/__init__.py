@@ -10,6 +10,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `signals`, `locals`: who wants to know is told, in order; what stands for an object until it is asked for, of which
   `_delegate` has what all such stand-ins have in common.
 - `services`: the face, `Service`.
+- `supervisors`: services that restart others; `_supervision`: what they know, and the task in which they act.
 - `worker`: a process around services: signals, logging, exit codes.
 
 What a program needs stands here. It is loaded when it is first asked for, so that `import structmode` costs little,
@@ -46,6 +47,17 @@ if TYPE_CHECKING:
         Signal as Signal,
         SyncSignal as SyncSignal,
     )
+    from structmode.supervisors import (
+        Backoff as Backoff,
+        CrashingSupervisor as CrashingSupervisor,
+        ForfeitOneForAllSupervisor as ForfeitOneForAllSupervisor,
+        ForfeitOneForOneSupervisor as ForfeitOneForOneSupervisor,
+        OneForAllSupervisor as OneForAllSupervisor,
+        OneForOneSupervisor as OneForOneSupervisor,
+        RestForOneSupervisor as RestForOneSupervisor,
+        Supervised as Supervised,
+        SupervisorStrategy as SupervisorStrategy,
+    )
     from structmode.timers import Timer as Timer
     from structmode.types.services import DiagT as DiagT, ServiceT as ServiceT
     from structmode.types.signals import (
@@ -53,6 +65,7 @@ if TYPE_CHECKING:
         SignalT as SignalT,
         SyncSignalT as SyncSignalT,
     )
+    from structmode.types.supervisors import SupervisorStrategyT as SupervisorStrategyT
     from structmode.utils.logging import get_logger as get_logger, setup_logging as setup_logging
     from structmode.utils.times import Seconds as Seconds, want_seconds as want_seconds
     from structmode.worker import Worker as Worker
@@ -76,6 +89,16 @@ _HOME = {
     "BaseSignal": "structmode.signals",
     "Signal": "structmode.signals",
     "SyncSignal": "structmode.signals",
+    "Backoff": "structmode.supervisors",
+    "CrashingSupervisor": "structmode.supervisors",
+    "ForfeitOneForAllSupervisor": "structmode.supervisors",
+    "ForfeitOneForOneSupervisor": "structmode.supervisors",
+    "OneForAllSupervisor": "structmode.supervisors",
+    "OneForOneSupervisor": "structmode.supervisors",
+    "RestForOneSupervisor": "structmode.supervisors",
+    "Supervised": "structmode.supervisors",
+    "SupervisorStrategy": "structmode.supervisors",
+    "SupervisorStrategyT": "structmode.types.supervisors",
     "Timer": "structmode.timers",
     "DiagT": "structmode.types.services",
     "ServiceT": "structmode.types.services",
@@ -90,13 +113,20 @@ _HOME = {
 }
 
 __all__ = (
+    "Backoff",
     "BaseSignal",
     "BaseSignalT",
+    "CrashingSupervisor",
     "Diag",
     "DiagT",
     "EventLoopMismatch",
+    "ForfeitOneForAllSupervisor",
+    "ForfeitOneForOneSupervisor",
     "LifecycleError",
     "MaxRestartsExceeded",
+    "OneForAllSupervisor",
+    "OneForOneSupervisor",
+    "RestForOneSupervisor",
     "Seconds",
     "Service",
     "ServiceBase",
@@ -107,6 +137,9 @@ __all__ = (
     "StartAborted",
     "StructmodeError",
     "StuckTask",
+    "Supervised",
+    "SupervisorStrategy",
+    "SupervisorStrategyT",
     "SyncSignal",
     "SyncSignalT",
     "Timer",

@@ -77,7 +77,7 @@ class Kind:
     farewell: str
     timeout: Callable[[Any], float]
     told: tuple[str, ...] = ("stop", "restart", "remove_dependency")
-    starts: tuple[str, ...] = ("start", "add_runtime_dependency")
+    starts: tuple[str, ...] = ("start", "maybe_start", "restart", "add_runtime_dependency")
     contexts: tuple[str, ...] = ()
     deals_with_failures: bool = False
 
@@ -273,14 +273,14 @@ class Witness:
     def _watch(self, service: Any, kind: Kind) -> None:
         for name in kind.hooks:
             setattr(service, name, self._watched_hook(service, name, getattr(service, name)))
-        for name in (*kind.told, *kind.starts):
+        for name in dict.fromkeys((*kind.told, *kind.starts)):
             method = getattr(service, name)
             watched = (
                 self._watched_call
                 if inspect.iscoroutinefunction(method)
                 else self._watched_plain_call
             )
-            setattr(service, name, watched(service, name, method, name in kind.starts))
+            setattr(service, name, watched(service, name, method, kind))
         for name in kind.contexts:
             method = getattr(service, name)
             entering = (
@@ -308,32 +308,35 @@ class Witness:
         return watched
 
     def _watched_call(
-        self, service: Any, name: str, method: Callable[..., Awaitable[Any]], starts: bool
+        self, service: Any, name: str, method: Callable[..., Awaitable[Any]], kind: Kind
     ) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(method)
         async def watched(*told: Any) -> Any:
-            with self._calling(service, name, told, starts):
+            with self._calling(service, name, told, kind):
                 return await method(*told)
 
         return watched
 
     def _watched_plain_call(
-        self, service: Any, name: str, method: Callable[..., Any], starts: bool
+        self, service: Any, name: str, method: Callable[..., Any], kind: Kind
     ) -> Callable[..., Any]:
         @functools.wraps(method)
         def watched(*told: Any) -> Any:
-            with self._calling(service, name, told, starts):
+            with self._calling(service, name, told, kind):
                 return method(*told)
 
         return watched
 
     @contextmanager
     def _calling(
-        self, service: Any, name: str, told: tuple[Any, ...], starts: bool
+        self, service: Any, name: str, told: tuple[Any, ...], kind: Kind
     ) -> Generator[None]:
         args = ", ".join(map(label_of, told))
         place = self.note(f"{label_of(service)}.{name}({args}) is called")
-        calls = [Call(one, starts, place) for one in told or (service,)]
+        ways = [
+            starts for starts in (False, True) if name in (kind.starts if starts else kind.told)
+        ]
+        calls = [Call(one, starts, place) for one in told or (service,) for starts in ways]
         self.calls += calls
         try:
             yield

@@ -9,5 +9,14 @@ from structmode.types.signals import (
     SignalT as SignalT,
     SyncSignalT as SyncSignalT,
 )
+from structmode.types.supervisors import SupervisorStrategyT as SupervisorStrategyT
 
-__all__ = ("BaseSignalT", "DiagT", "ServiceT", "SignalHandlerT", "SignalT", "SyncSignalT")
+__all__ = (
+    "BaseSignalT",
+    "DiagT",
+    "ServiceT",
+    "SignalHandlerT",
+    "SignalT",
+    "SupervisorStrategyT",
+    "SyncSignalT",
+)

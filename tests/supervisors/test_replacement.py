@@ -85,7 +85,7 @@ async def test_one_that_fails(failure: BaseException | None) -> None:
         factory.result.start_failures.append(OSError("not now"))
     async with OneForOneSupervisor(a, replacement=factory, max_restarts=2) as supervisor:
         await failing(a)
-        assert [one.state for one in supervisor.services] == ["running"]  # type: ignore[attr-defined]
+        assert [one.state for one in supervisor.services] == ["running"]
         assert sum(line.startswith("replace") for line in log) == 2
 
 
@@ -118,7 +118,7 @@ async def test_how_it_was_supervised() -> None:
 
 async def test_discarded_while_another_is_made() -> None:
     """Then it is not needed any more."""
-    log, (a, b) = workers("ab")
+    _, (a, b) = workers("ab")
     gate = anyio.Event()
 
     async def slowly(broken: ServiceT, place: int) -> ServiceT:
