@@ -12,6 +12,7 @@ from structmode import LifecycleError, Service, ServiceBase, ServiceT, Worker
 from structmode.events import LifecycleEvent, Started, subscribe
 from structmode.proxy import ServiceProxy
 from structmode.services import ServiceCallbacks
+from structmode.supervisors import OneForOneSupervisor
 
 PUBLIC = sorted(name for name in {*dir(Service), *dir(ServiceT)} if not name.startswith("_"))
 #: It says of the class whether it can be instantiated.
@@ -101,7 +102,7 @@ def test_settings_and_notes_of_supervisors() -> None:
     hands = Hands()
     proxy = Given(hands)
     proxy.shutdown_timeout = 3.0
-    proxy.supervisor = supervisor = object()
+    proxy.supervisor = supervisor = OneForOneSupervisor()
     assert (hands.shutdown_timeout, hands.supervisor) == (3.0, supervisor)
 
 
@@ -195,6 +196,23 @@ async def test_a_proxy_in_a_worker() -> None:
         assert worker.services == (proxy,)
         assert proxy.started
     assert proxy._service.done == ["start", "stop"]
+
+
+async def test_a_proxy_under_a_supervisor() -> None:
+    """A supervisor restarts the service behind a proxy, and lets go of it when it is told to."""
+    proxy = Glove()
+    async with OneForOneSupervisor(proxy) as supervisor:
+        before = proxy.restart_count
+        await proxy.crash(ValueError("a hole"))
+        while proxy.restart_count == before or proxy.state != "running":
+            await anyio.sleep(0.001)
+        assert proxy.supervisor is supervisor
+        supervisor.discard(proxy)
+        while proxy.started:  # noqa: ASYNC110 - discarded in the background
+            await anyio.lowlevel.checkpoint()
+        assert proxy.supervisor is None
+        assert supervisor.state == "running"
+    assert proxy.state == "shutdown"
 
 
 async def test_a_proxy_of_a_proxy() -> None:
