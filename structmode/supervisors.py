@@ -139,11 +139,13 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         auto_shutdown: AutoShutdown = "any",
         **kwargs: Any,
     ) -> None:
-        self.max_restarts = want_seconds(max_restarts)
-        self.over = want_seconds(over)
-        self.raises = MaxRestartsExceeded if raises is None else _check_exception_class(raises)
-        self.replacement = replacement
-        self.backoff = backoff
+        self.max_restarts: float = want_seconds(max_restarts)
+        self.over: float = want_seconds(over)
+        self.raises: type[BaseException] = (
+            MaxRestartsExceeded if raises is None else _check_exception_class(raises)
+        )
+        self.replacement: ReplacementT | None = replacement
+        self.backoff: Backoff | None = backoff
         self.auto_shutdown: AutoShutdown = auto_shutdown
         self.default_restart: RestartType = _check_restart(restart)
         self._check_arguments()
