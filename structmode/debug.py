@@ -21,8 +21,10 @@ that it is in, and the name of that task, if it is one of a service. The first c
 on: a stack that changes shows a loop that is busy, one that does not shows one that hangs. One more line says how long it
 took in the end. They are written in a thread of their own, so a log that hangs harms nobody else.
 
-What can't be seen: code in C that holds the GIL keeps the watchdog from running, too. It is reported when it is over, without
-a stack. If it used no time of the processor, it can't be told from a suspended process, and is not reported.
+A debugger that waits for its user blocks the loop, too, and is left in peace.
+
+What can't be seen: code in C that holds the GIL keeps the watchdog from running, too. It is reported when it is over, in most cases
+in the very moment, so that the stack is still there. If it used no time of the processor, it can't be told from a suspended process, and is not reported.
 
 *raises* has an exception raised in the thread of the loop, with each report, and only if a coroutine of the program is the
 innermost one there: not in the loop itself, in anyio's code, or in structmode's. It comes between two steps of Python code;
@@ -55,6 +57,8 @@ __all__ = ("Blocking", "BlockingDetector")
 _QUESTIONS = 4
 # Whose coroutines are not interrupted.
 _MACHINERY = {"anyio", "asyncio", "structmode", "trio", "uvloop"}
+# Who may block a loop for as long as it likes.
+_DEBUGGERS = {"bdb", "pdb"}
 _IN_COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
@@ -114,13 +118,16 @@ class BlockingDetector(Service):
 
     @contextmanager
     def _watching(self) -> Generator[None]:
-        reporter = _Reporter(self, threading.current_thread())
-        pulse = _Pulse(self.timeout, reporter, engine.signal_safe_caller())
+        pulse = self._make_pulse()
         pulse.begin()
         try:
             yield
         finally:
             pulse.end()
+
+    def _make_pulse(self) -> _Pulse:
+        reporter = _Reporter(self, threading.current_thread())
+        return _Pulse(self.timeout, reporter, engine.signal_safe_caller())
 
 
 class _Pulse:
@@ -145,12 +152,15 @@ class _Pulse:
         self._reporter = reporter
         self._call_soon = call_soon
         self._lock = threading.Lock()
-        self._over = False
+        #: Whether nothing is asked any more.
+        self.is_over = False
         self._alarm: Alarm | None = None
         self._asked_at = self._suspended = 0.0
         self._answered_at: float | None = None
-        # When to tell of it next, in seconds after the question; beyond the timeout if it has been told of.
+        # When to tell of it next, in seconds after the question.
         self._limit = timeout
+        # Whether it has been told of; None if nobody has noticed.
+        self._told: bool | None = None
 
     def begin(self) -> None:
         """Ask for the first time."""
@@ -159,23 +169,31 @@ class _Pulse:
     def end(self) -> None:
         """Ask no longer; nothing is reported after this has returned, but what is being written already."""
         with self._lock:
-            self._over = True
+            self.is_over = True
             if self._alarm is not None:  # pragma: no branch - it has begun
                 self._alarm.cancel()
 
     def _ask(self) -> None:
         self._asked_at, self._suspended = time.monotonic(), alarms.suspended
-        self._answered_at, self._limit = None, self._timeout
+        self._answered_at, self._limit, self._told = None, self._timeout, None
         self._look_later()
-        with suppress(RuntimeError):  # the loop has ended, and with it whatever could block it
+        self._reach_loop()
+
+    def _reach_loop(self) -> bool:
+        """Ask the loop for an answer; returns False if it has ended without a stop of the detector."""
+        try:
             self._call_soon(self._answer)
+        except RuntimeError:
+            self.end()
+            return False
+        return True
 
     def _answer(self) -> None:
         self._answered_at = time.monotonic()
 
     def _look_later(self) -> None:
         with self._lock:
-            if not self._over:
+            if not self.is_over:
                 self._alarm = alarms.call_later(self._timeout / _QUESTIONS, self._look)
 
     def _look(self) -> None:
@@ -187,16 +205,19 @@ class _Pulse:
             if seconds >= self._limit:
                 self._tell(seconds)
             return
-        if seconds >= self._timeout:
-            self._reporter.tell_end(seconds, told=self._limit > self._timeout)
+        if seconds >= self._timeout and self._told is not False:
+            self._reporter.tell_end(seconds, told=self._told is not None)
         self._ask()
 
     def _tell(self, seconds: float) -> None:
         while self._limit <= seconds:
             self._limit *= 2
+        if not self._reach_loop():
+            return
         with self._lock:
-            if not self._over:
-                self._reporter.tell(seconds, lambda: self._answered_at is None)
+            if not self.is_over:
+                told = self._reporter.tell(seconds, lambda: self._answered_at is None)
+                self._told = told or bool(self._told)
 
 
 class _Reporter:
@@ -212,9 +233,12 @@ class _Reporter:
         self._thread = thread
         self._ident = thread.ident or 0
 
-    def tell(self, seconds: float, still_blocked: Callable[[], bool]) -> None:
-        """Tell that the loop is blocked, and by whom."""
-        stack = snapshot(_in_task(thread_frames(self._ident)))
+    def tell(self, seconds: float, still_blocked: Callable[[], bool]) -> bool:
+        """Tell that the loop is blocked, and by whom; return whether that is worth telling."""
+        frames = thread_frames(self._ident)
+        if any(_module_of(frame) in _DEBUGGERS for frame in frames):
+            return False
+        stack = snapshot(_in_task(frames))
         culprit = self._culprit()
         where = f" in {culprit}" if culprit else ""
         raised = self._raise(still_blocked)
@@ -230,6 +254,7 @@ class _Reporter:
             )
 
         write_soon(report)
+        return True
 
     def tell_end(self, seconds: float, *, told: bool) -> None:
         """Tell that the loop turns again."""
@@ -279,8 +304,12 @@ def _may_be_interrupted(frames: Sequence[FrameType]) -> bool:
     innermost = next(filter(_is_coroutine, reversed(frames)), None)
     if innermost is None:
         return False
-    package, _, _ = str(innermost.f_globals.get("__name__")).partition(".")
+    package, _, _ = _module_of(innermost).partition(".")
     return package not in _MACHINERY
+
+
+def _module_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
 
 
 def _is_coroutine(frame: FrameType) -> bool:

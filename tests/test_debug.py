@@ -27,7 +27,7 @@ from structmode import Service
 from structmode.debug import Blocking, BlockingDetector
 from structmode.events import LifecycleEvent, Stopping, subscribe
 from structmode.exceptions import StructmodeError
-from structmode.testing import VirtualClock, virtual_backend
+from structmode.testing import Deadlock, VirtualClock, virtual_backend
 from structmode.utils import _watchdog
 
 pytestmark = pytest.mark.usefixtures("blocking_allowed")
@@ -348,13 +348,16 @@ anyio.run(main, backend=sys.argv[1])
 """
 
 
-@pytest.mark.parametrize(
+virtual_time = pytest.mark.parametrize(
     "anyio_backend",
     [
         pytest.param(tuple(virtual_backend("asyncio").values()), id="asyncio"),
         pytest.param(tuple(virtual_backend("trio").values()), id="trio"),
     ],
 )
+
+
+@virtual_time
 async def test_a_virtual_clock_makes_no_difference(reports: Reports) -> None:
     """A virtual day in which nothing blocks is not reported; what blocks in real time is."""
     with VirtualClock():
@@ -362,6 +365,47 @@ async def test_a_virtual_clock_makes_no_difference(reports: Reports) -> None:
             await anyio.sleep(86400.0)
             assert not reports.texts()
             reports.block_until("Blocked for")
+
+
+@virtual_time
+async def test_a_deadlock_under_a_virtual_clock_is_found_all_the_same() -> None:
+    """The detector's questions wake no task, and are taken for nothing that might."""
+    with pytest.raises(Deadlock):
+        with VirtualClock():
+            async with House():
+                await anyio.sleep_forever()
+
+
+@pytest.mark.slow
+async def test_a_debugger_is_left_in_peace(reports: Reports) -> None:
+    """While somebody debugs, the loop is blocked by him: that is no news, and a bad moment for an exception."""
+    debugger: dict[str, Any] = {"__name__": "pdb", "wait": time.sleep}
+    exec("def interact(): wait(0.4)", debugger)  # noqa: S102
+    async with House(raises=Blocking) as house:
+        debugger["interact"]()
+        await anyio.sleep(2 * SHORT)
+        assert house.state == "running"
+    assert not reports.texts()
+
+
+def test_a_loop_that_ends_without_a_stop_is_not_reported(
+    backend_name: str, reports: Reports
+) -> None:
+    """Nobody turns any more, and nothing is blocked: the detector gives up."""
+    pulses: list[Any] = []
+
+    class Forgotten(BlockingDetector):
+        async def on_start(self) -> None:
+            pulses.append(self._make_pulse())
+            pulses[0].begin()
+
+    async def main() -> None:
+        async with Forgotten(SHORT):
+            pass
+
+    anyio.run(main, backend=backend_name)
+    block_until(lambda: pulses[0].is_over)
+    assert not reports.texts()
 
 
 # --- Raising --------------------------------------------------------------------------------------
