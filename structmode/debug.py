@@ -27,7 +27,8 @@ What can't be seen: code in C that holds the GIL keeps the watchdog from running
 in the very moment, so that the stack is still there. If it used no time of the processor, it can't be told from a suspended process, and is not reported.
 
 *raises* has an exception raised in the thread of the loop, with each report, and only if a coroutine of the program is the
-innermost one there: not in the loop itself, in anyio's code, or in structmode's. It comes between two steps of Python code;
+innermost one there: not in the loop itself, in anyio's code, or in structmode's; and not under a tracer, such as coverage
+or a debugger, whose own code it could hit, and leave with a lock. It comes between two steps of Python code;
 so whatever waits in C (`time.sleep`, a socket, a lock) is not interrupted, and gets it on its return. And as no other thread
 can be stopped to look at it, it may come when the code that was to get it has just gone on. So it is for development, and
 off unless it is asked for.
@@ -300,7 +301,10 @@ def _in_task(frames: Sequence[FrameType]) -> Sequence[FrameType]:
 
 
 def _may_be_interrupted(frames: Sequence[FrameType]) -> bool:
-    """Whether the innermost coroutine is one of the program's."""
+    """Whether the innermost coroutine is one of the program's, and no tracer looks at what runs."""
+    # coverage and debuggers run Python code in between, which must not be left with its locks held.
+    if frames and frames[-1].f_trace is not None:
+        return False
     innermost = next(filter(_is_coroutine, reversed(frames)), None)
     if innermost is None:
         return False
