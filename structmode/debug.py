@@ -194,7 +194,7 @@ class _Pulse:
 
     def _look_later(self) -> None:
         with self._lock:
-            if not self.is_over:
+            if not self.is_over:  # pragma: no branch - it has ended just now
                 self._alarm = alarms.call_later(self._timeout / _QUESTIONS, self._look)
 
     def _look(self) -> None:
@@ -213,10 +213,10 @@ class _Pulse:
     def _tell(self, seconds: float) -> None:
         while self._limit <= seconds:
             self._limit *= 2
-        if not self._reach_loop():
+        if not self._reach_loop():  # pragma: no cover - the loop has ended since the question
             return
         with self._lock:
-            if not self.is_over:
+            if not self.is_over:  # pragma: no branch - it has ended just now
                 told = self._reporter.tell(seconds, lambda: self._answered_at is None)
                 self._told = told or bool(self._told)
 

@@ -252,7 +252,7 @@ async def test_each_blocking_is_reported_anew(reports: Reports) -> None:
     class Twice(Service):
         @Service.task
         async def work(self) -> None:
-            reports.block_until("Blocked for")
+            reports.block_until("Blocked for", 5)
             await reports.wait_for("No longer blocked")
             reports.records.clear()
             reports.block_until("Blocked for")
@@ -262,6 +262,8 @@ async def test_each_blocking_is_reported_anew(reports: Reports) -> None:
     ended = anyio.Event()
     async with House(Twice()):
         await ended.wait()
+    first: Any = reports.records[0].args
+    assert first[0] < SHORT * 2**4  # when the fifth of the other one came
     assert reports.texts()[-1].startswith("[^-BlockingDetector]: No longer blocked: it took ")
 
 
@@ -311,12 +313,35 @@ async def test_code_in_c_that_lets_no_thread_run_is_reported_when_it_is_over(
 
 
 @pytest.mark.slow
+async def test_what_the_watchdog_could_not_see_is_reported_when_it_is_over(
+    reports: Reports,
+) -> None:
+    """If the watchdog itself did not run while the loop was blocked, it says how long that was, and that it saw nothing."""
+    began, free = threading.Event(), threading.Event()
+
+    def hold_the_watchdog() -> None:
+        began.set()
+        free.wait(PATIENCE)
+
+    async with House(timeout=1.0):
+        time.sleep(0.5)  # noqa: ASYNC251 - it is to block, so that a question is not answered
+        _watchdog.alarms.call_soon(hold_the_watchdog)
+        block_until(began.is_set)
+        time.sleep(1.0)  # noqa: ASYNC251
+        await anyio.sleep(SHORT)  # the loop answers
+        free.set()
+        await reports.wait_for("Was blocked for")
+    [text] = reports.texts()
+    assert "by something that let no other thread run, so nobody saw what it was" in text
+
+
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="there is no SIGSTOP")
 def test_a_process_that_was_suspended_is_not_taken_for_blocked(
     backend_name: str, tmp_path: Path
 ) -> None:
-    """While the process is stopped by SIGSTOP nothing turns, and nothing is to blame; what blocks later is reported."""
+    """While the process is stopped by SIGSTOP, neither a loop is blocked nor does a recorder's time pass; later they do."""
     program = tmp_path / "suspended.py"
     program.write_text(SUSPENDED, encoding="utf-8")
     with subprocess.Popen(
@@ -331,7 +356,7 @@ def test_a_process_that_was_suspended_is_not_taken_for_blocked(
         assert process.stdout.readline() == "ready\n"
         for _ in range(2):
             os.kill(process.pid, signal.SIGSTOP)
-            time.sleep(1.5)  # longer than the timeout: it is the time of the suspension itself
+            time.sleep(2.0)  # longer than the timeouts: it is the time of the suspension itself
             os.kill(process.pid, signal.SIGCONT)
             process.stdin.write("answer\n")
             process.stdin.flush()
@@ -345,6 +370,7 @@ def test_a_process_that_was_suspended_is_not_taken_for_blocked(
 SUSPENDED = """
 import logging, sys, time
 import anyio, anyio.to_thread
+from structmode import flight_recorder
 from structmode.debug import BlockingDetector
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING)
@@ -352,10 +378,12 @@ logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNI
 async def main():
     async with BlockingDetector(0.5):
         print("ready", flush=True)
-        while await anyio.to_thread.run_sync(sys.stdin.readline) == "answer\\n":
-            await anyio.sleep(0.3)
+        while True:
+            with flight_recorder(logging.root, timeout=1.0):
+                if await anyio.to_thread.run_sync(sys.stdin.readline) != "answer\\n":
+                    time.sleep(30)
+                await anyio.sleep(0.1)
             print("it is well", flush=True)
-        time.sleep(30)
 
 anyio.run(main, backend=sys.argv[1])
 """

@@ -58,9 +58,7 @@ def task_frames(coroutine: Any, ident: int) -> list[FrameType]:
         ident: The thread of its event loop.
     """
     frames: list[FrameType] = []
-    for _ in range(
-        _TRIES
-    ):  # pragma: no branch - left by return, but for a task that is never at rest
+    for _ in range(_TRIES):  # pragma: no branch - a task that is never at rest
         running = is_running(coroutine)
         frames = engine.frames_of(coroutine)
         if running and frames:

@@ -318,7 +318,7 @@ class flight_recorder(  # noqa: N801 - mode's name; it is used as a function
         """The timeout has passed; called by the watchdog."""
         where = self._where()
         with self._lock:
-            if self._alarm is not None:  # or else it has been cancelled just now
+            if self._alarm is not None:  # pragma: no branch - it has been cancelled just now
                 self._timed_out = True
                 write_soon(partial(self._report, self._take(), where))
 
