@@ -145,6 +145,12 @@ class ServiceUnit:
             case "unreceived":  # pragma: no branch - there is no other
                 log.error("A failure that nobody receives, in %s: %s", origin, what, exc_info=exc)
 
+    def on_child_failed(self, child: engine.Unit, exc: BaseException) -> bool:
+        return False
+
+    def on_child_ended(self, child: engine.Unit) -> None:
+        pass
+
     def on_child_released(self, child: engine.Unit) -> None:
         if isinstance(child, ServiceUnit):  # pragma: no branch - a service has no other children
             child.subject.beacon.detach(self._service.beacon)

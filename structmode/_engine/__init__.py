@@ -2,7 +2,7 @@
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
 the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
-`_waiting`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`. What faces may use of it is exactly
+`_waiting`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_restarting`. What faces may use of it is exactly
 what stands here.
 """
 
@@ -37,6 +37,7 @@ from ._events import (
 from ._failures import note
 from ._life import Life, OwnedBlock
 from ._protocols import Fate, Unit
+from ._restarting import RESTART_TYPES, Backoff, Budget, Reach, RestartType, wants_restart
 from ._run import Run, current_run
 from ._stacks import frames_of, stack_of
 from ._state import TRANSITIONS, State, Trigger, advance
@@ -56,8 +57,11 @@ from ._waiting import (
 
 __all__ = (
     "BACKENDS",
+    "RESTART_TYPES",
     "TRANSITIONS",
     "BackendName",
+    "Backoff",
+    "Budget",
     "Contexts",
     "Crashed",
     "Fate",
@@ -66,6 +70,8 @@ __all__ = (
     "Listener",
     "Outcome",
     "OwnedBlock",
+    "Reach",
+    "RestartType",
     "Restarting",
     "Run",
     "StartFailed",
@@ -101,4 +107,5 @@ __all__ = (
     "sleep",
     "stack_of",
     "subscribe",
+    "wants_restart",
 )
