@@ -4,7 +4,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 
 - `exceptions`: every error, its text made here from its parts.
 - `_engine`: structured lifecycles on the standard library and anyio; not one of a service's words in it.
-- `utils`: times, trees, logging, cron lines; the engine knows no utils, and utils no engine.
+- `utils`: times, trees, logging, cron lines; the engine knows none of them.
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
 - `loop`: what workers run on, chosen by name.
@@ -69,7 +69,11 @@ if TYPE_CHECKING:
         SyncSignalT as SyncSignalT,
     )
     from structmode.types.supervisors import SupervisorStrategyT as SupervisorStrategyT
-    from structmode.utils.logging import get_logger as get_logger, setup_logging as setup_logging
+    from structmode.utils.logging import (
+        flight_recorder as flight_recorder,
+        get_logger as get_logger,
+        setup_logging as setup_logging,
+    )
     from structmode.utils.times import Seconds as Seconds, want_seconds as want_seconds
     from structmode.worker import Worker as Worker
 
@@ -108,6 +112,7 @@ _HOME = {
     "BaseSignalT": "structmode.types.signals",
     "SignalT": "structmode.types.signals",
     "SyncSignalT": "structmode.types.signals",
+    "flight_recorder": "structmode.utils.logging",
     "get_logger": "structmode.utils.logging",
     "setup_logging": "structmode.utils.logging",
     "Seconds": "structmode.utils.times",
@@ -150,6 +155,7 @@ __all__ = (
     "WaitResults",
     "Worker",
     "crontab",
+    "flight_recorder",
     "get_logger",
     "setup_logging",
     "task",

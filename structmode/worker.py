@@ -8,6 +8,7 @@ afterwards. As a mere service, under ``async with``, it takes nothing.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,7 +62,8 @@ class Worker(Service):
         console_port: TCP port of the console that there is if `debug` is set; 0 for any that is free, None for no console.
         console_ip: The IP address that the console listens on.
         loghandlers: Further handlers for the root logger.
-        blocking_timeout: How long the event loop may be blocked before that is reported, in seconds.
+        blocking_timeout: How long the event loop may be blocked before that is reported, in seconds; looked out for with
+            `debug` only, and not at all if it is 0.
         loop: Accepted for programs written for mode, and ignored.
         override_logging: Whether to set logging up, and to redirect what is printed. If not, neither is touched.
         daemon: Whether to run until told to stop. If not, the worker ends when its services have started and their tasks
@@ -77,7 +79,7 @@ class Worker(Service):
 
     logger: logging.Logger = get_logger(__name__)
 
-    #: The class of `blocking_detector`, as "module:name". This version has none of that name.
+    #: The class of `blocking_detector`, as "module:name"; called with the timeout, and ``beacon=``.
     BLOCK_DETECTOR: ClassVar[str] = "structmode.debug:BlockingDetector"
 
     services: Sequence[ServiceT]
@@ -271,8 +273,10 @@ class Worker(Service):
     def blocking_detector(self) -> ServiceT:
         """The service that looks out for a blocked event loop: an instance of `BLOCK_DETECTOR`.
 
+        It reports what takes longer than `blocking_timeout`, and raises nothing.
+
         Raises:
-            LifecycleError: If there is no such class. In this version that is so, unless a subclass names one of its own.
+            LifecycleError: If there is no such class.
         """
         if self._detector is None:
             make = self._find_block_detector()
@@ -281,8 +285,8 @@ class Worker(Service):
         return self._detector
 
     async def maybe_start_blockdetection(self) -> None:
-        """Start `blocking_detector`, if `debug` is set; where there is none, say so in the log."""
-        if not self.debug:
+        """Start `blocking_detector`, if `debug` is set; if its class does not exist, say so in the log."""
+        if not (self.debug and 0 < self.blocking_timeout < math.inf):
             return
         try:
             detector = self.blocking_detector
@@ -299,7 +303,7 @@ class Worker(Service):
             if exc.name != module:  # it is there, and lacks something itself
                 raise
         raise LifecycleError(
-            f"there is no {self.BLOCK_DETECTOR} in this version",
+            f"there is no {self.BLOCK_DETECTOR}",
             "Set BLOCK_DETECTOR to 'module:name' of a service class that takes a timeout",
         )
 

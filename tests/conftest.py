@@ -245,9 +245,11 @@ def nothing_dropped(frozen_heap: None) -> Iterator[None]:
 
 
 def _is_left(thread: threading.Thread, before: set[threading.Thread]) -> bool:
-    # trio and asyncio's executor keep idle threads for later use; anyio's are told to end, but are
-    # not joined.
-    if thread in before or thread.name.startswith(("Trio thread", "asyncio_")):
+    # trio and asyncio's executor keep idle threads for later use, and so does structmode its
+    # watchdog; anyio's are told to end, but are not joined.
+    if thread in before or thread.name.startswith(
+        ("Trio thread", "asyncio_", "structmode watchdog")
+    ):
         return False
     thread.join(1.0)
     return thread.is_alive()
