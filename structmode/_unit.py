@@ -33,6 +33,8 @@ class Face(Doer, Protocol):
     _declared: ClassVar[tuple[ServiceTask, ...]]
 
     @property
+    def _outer(self) -> engine.Life: ...
+    @property
     def beacon(self) -> Node[Any]: ...
     def __post_init__(self) -> None: ...
     def on_init_dependencies(self) -> Iterable[Any]: ...
@@ -45,6 +47,8 @@ class ServiceUnit:
 
     def __init__(self, service: Face) -> None:
         self._service = service
+        #: For others than the engine: whose unit this is.
+        self.service: Any = service
         # The dependencies that __post_init__ added, to be dropped before it is called again.
         self._initial: list[Face] = []
         self._noting = False
@@ -76,8 +80,8 @@ class ServiceUnit:
         service.restart_count += 1
         initial, self._initial = self._initial, []
         for child in initial:
-            if child._life.parent is service._life:
-                service._life.drop_child(child._life)
+            if child._outer.parent is service._life:
+                service._life.drop_child(child._outer)
         service.__post_init__()
         await self._hook("on_restart")
 
@@ -146,8 +150,9 @@ class ServiceUnit:
                 log.error("A failure that nobody receives, in %s: %s", origin, what, exc_info=exc)
 
     def on_child_released(self, child: engine.Unit) -> None:
-        if isinstance(child, ServiceUnit):  # pragma: no branch - a service has no other children
-            child.subject.beacon.detach(self._service.beacon)
+        service = getattr(child, "service", None)
+        if service is not None:  # pragma: no branch - a service has no other children
+            service.beacon.detach(self._service.beacon)
 
     def noting_children(self) -> AbstractContextManager[None]:
         """Note what is added inside as what `__post_init__` adds."""

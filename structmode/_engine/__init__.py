@@ -2,7 +2,7 @@
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
 the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
-`_waiting`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`. What faces may use of it is exactly
+`_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_thread`. What faces may use of it is exactly
 what stands here.
 """
 
@@ -15,7 +15,9 @@ from ._backend import (
     run_arguments,
     running_asyncio_loop,
     signal_safe_caller,
+    token_here,
 )
+from ._border import Call, Mailbox, Reply
 from ._contexts import Contexts
 from ._events import (
     Crashed,
@@ -41,6 +43,7 @@ from ._run import Run, current_run
 from ._stacks import frames_of, stack_of
 from ._state import TRANSITIONS, State, Trigger, advance
 from ._tasks import Task
+from ._thread import MARGIN, ThreadHome
 from ._waiting import (
     Outcome,
     StopSignal,
@@ -56,16 +59,20 @@ from ._waiting import (
 
 __all__ = (
     "BACKENDS",
+    "MARGIN",
     "TRANSITIONS",
     "BackendName",
+    "Call",
     "Contexts",
     "Crashed",
     "Fate",
     "Life",
     "LifecycleEvent",
     "Listener",
+    "Mailbox",
     "Outcome",
     "OwnedBlock",
+    "Reply",
     "Restarting",
     "Run",
     "StartFailed",
@@ -78,6 +85,7 @@ __all__ = (
     "Stopping",
     "Task",
     "TaskEnded",
+    "ThreadHome",
     "TickFailed",
     "TicksSkipped",
     "Trigger",
@@ -101,4 +109,5 @@ __all__ = (
     "sleep",
     "stack_of",
     "subscribe",
+    "token_here",
 )
