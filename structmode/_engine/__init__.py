@@ -17,7 +17,7 @@ from ._backend import (
     signal_safe_caller,
     token_here,
 )
-from ._border import Call, Mailbox, Reply
+from ._border import Call, Mailbox, Reply, in_call
 from ._contexts import Contexts
 from ._events import (
     Crashed,
@@ -101,6 +101,7 @@ __all__ = (
     "emit",
     "first_of",
     "frames_of",
+    "in_call",
     "note",
     "on_trio",
     "run_arguments",

@@ -43,6 +43,11 @@ _SNIFFIO = "current_async_library_cvar"
 _served: ContextVar[tuple[Call, ...]] = ContextVar("structmode_served", default=())
 
 
+def in_call() -> bool:
+    """Whether the calling code does what somebody else has called for, and waits for."""
+    return any(call.active for call in _served.get())
+
+
 def adopt(context: Context) -> None:
     """Take over the context variables of somebody else, but for those that say where the code itself runs."""
     for variable, value in context.items():
@@ -149,6 +154,9 @@ class Call:
         self._failure: BaseException | None = None
         #: Where it is done.
         self.place: object = None
+        #: The call that is to begin before this one.
+        self.after: Call | None = None
+        self._begun = Flag()
 
     def served_at(self, place: object) -> Call | None:
         """The call which is being done at `place` and on whose behalf this one was made, if there is one."""
@@ -180,6 +188,7 @@ class Call:
             if not self._cancelled:
                 await self._in_group()
         finally:
+            self._begun.set()
             self.refuse("it was cancelled there")
         if self._failure is not None:
             raise self._failure
@@ -207,6 +216,12 @@ class Call:
         adopt(self._context)
         _served.set((*self._made_by, self))
         try:
+            before, self.after = self.after, None
+            if (
+                before is not None
+            ):  # what is begun at the same time may run in any order, as on trio
+                await before._begun.wait()
+            self._begun.set()
             result = self._function()
             if inspect.isawaitable(result):
                 result = await result
@@ -247,6 +262,7 @@ class Mailbox:
         # Those made on behalf of a call that is being done here: they need no turn.
         self._nested: deque[Call] = deque()
         self._unanswered: dict[Reply[Any], None] = {}
+        self._last: Call | None = None
         self._shut = False
         self._news = Flag()
         _boxes.setdefault(threading.get_ident(), WeakSet()).add(self)
@@ -311,6 +327,7 @@ class Mailbox:
         call = self._take_from(self._calls)
         if call is not None:
             call.place = self
+            call.after, self._last = self._last, call
         return call
 
     async def until_news(self) -> None:

@@ -384,7 +384,12 @@ class ThreadHome:
             return
         await run.finished.wait()
         if not self._floor.current.stop_requested:
-            self.ask_owner(self._outside.request_stop)
+            self.ask_owner(self._stop_outside)
+
+    async def _stop_outside(self) -> None:
+        """Stop the unit outside, which may not know yet that all has started."""
+        await self._outside.current.settled.wait()
+        self._outside.request_stop()
 
     def _start_failed(self, failure: BaseException) -> None:
         self._failure = failure

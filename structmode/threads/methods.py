@@ -96,7 +96,7 @@ class MethodQueue(Service):
             call = None if self.crashed else box.take()
             if call is not None:
                 await call.perform()
-            elif self.should_stop and not self.crashed:
+            elif self.should_stop:
                 return
             else:
                 await box.until_news()

@@ -172,7 +172,7 @@ class OutsideUnit:
         pass
 
     def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
-        if self.home is None or not self.home.has_told(exc):
+        if fate == "unreceived" or self.home is None or not self.home.has_told(exc):
             ServiceUnit.on_failure(self.service._unit, exc, origin, fate)
 
     def on_child_released(self, child: engine.Unit) -> None:
@@ -373,7 +373,9 @@ class ServiceThread(Service):
         return await super().maybe_start()
 
     async def stop(self) -> None:
-        """Stop the service, and end its thread; as in any service. May be called in the thread, too.
+        """Stop the service, and end its thread; as in any service.
+
+        May be called in the thread, too; what was called from outside goes on then, and the stop follows.
 
         Raises:
             ShutdownTimeout: If it took longer than `shutdown_timeout`. If the thread does not end, it has been given up.
@@ -390,7 +392,10 @@ class ServiceThread(Service):
         await self._await_own_end(run)
 
     async def restart(self) -> None:
-        """Stop the service and start it again, in a new thread; as in any service. May be called in the thread, too."""
+        """Stop the service and start it again, in a new thread; as in any service.
+
+        May be called in the thread, too; what was called from outside goes on then, and the restart follows.
+        """
         if not self._is_inside():
             await super().restart()
             return
@@ -457,10 +462,11 @@ class ServiceThread(Service):
         self._outer.current.spawn(engine.Task(work, f"{self.label}.{name}", finite=False))
 
     async def _await_own_end(self, run: engine.Run | None) -> None:
-        """From a hook, go on; from elsewhere in the thread, wait to be cancelled as part of the stop."""
+        """From a hook or a call, go on; from elsewhere in the thread, wait to be cancelled as part of the stop."""
         await anyio.lowlevel.checkpoint()
-        if run is not None and run.state.alive and not run.called_from_hook():
-            await run.finished.wait()
+        if run is None or not run.state.alive or run.called_from_hook() or engine.in_call():
+            return
+        await run.finished.wait()
 
     def _run_arguments(self) -> dict[str, Any]:
         arguments = engine.run_arguments(self.backend)

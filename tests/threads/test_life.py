@@ -323,11 +323,10 @@ async def test_stop_from_a_hook(inside: str, hook: str) -> None:
 
 
 async def test_stop_from_a_call(inside: str) -> None:
-    """What is called from outside may stop the service; who has called is told that it came to no end."""
+    """What is called from outside may stop the service: it goes on, and the stop follows."""
     service = Noting(backend=inside)
     await service.start()
-    with pytest.raises(LifecycleError, match="came to no end"):
-        await service.call_thread(service.stop)
+    await service.call_thread(service.stop)
     await until(lambda: service.state == "shutdown")
     await until(lambda: not threads_of(service))
 
@@ -474,8 +473,7 @@ async def test_restart_from_inside(inside: str, from_call: bool) -> None:
     service = Noting(backend=inside)
     async with service:
         if from_call:
-            with pytest.raises(LifecycleError, match="came to no end"):
-                await service.call_thread(service.restart)
+            await service.call_thread(service.restart)
         else:
             await service.cast_thread(lambda: None)
             await service.call_thread(lambda: service.add_future(service.restart) and None)
