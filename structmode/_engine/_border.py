@@ -18,7 +18,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Generic, TypeVar
@@ -150,6 +150,8 @@ class Call:
         self._context = copy_context()
         self._made_by = _served.get()
         self._group: anyio.abc.TaskGroup | None = None
+        # How many tasks of the group have not come to their end; after the last, the group takes no more.
+        self._parts = 0
         self._cancelled = False
         self._failure: BaseException | None = None
         #: Where it is done.
@@ -164,8 +166,8 @@ class Call:
 
     @property
     def active(self) -> bool:
-        """Whether it is being done now."""
-        return self._group is not None
+        """Whether it is being done now, so that others can be done as parts of it."""
+        return self._parts > 0
 
     def cancel(self) -> None:
         """Cancel it, in the loop where it is done; if it has not begun, it never will."""
@@ -196,21 +198,32 @@ class Call:
     async def _in_group(self) -> None:
         try:
             async with anyio.create_task_group() as self._group:
-                self._group.start_soon(self._work, name=self.name)
+                self._begin_part(self._work, self.name)
         finally:
-            self._group = None
+            self._group, self._parts = None, 0
+
+    def _begin_part(self, part: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        async def count_and_do() -> None:
+            try:
+                await part()
+            finally:
+                self._parts -= 1
+
+        if self._group is not None:
+            self._parts += 1
+            self._group.start_soon(count_and_do, name=name)
 
     def perform_within(self, outer: Call) -> None:
-        """Do it at once, as a part of another call, which waits for it."""
+        """Do it at once, as a part of another call, which is active, and waits for it."""
         self.place = outer.place
-        if outer._group is not None:
-            outer._group.start_soon(self._perform_nested, outer, name=self.name)
 
-    async def _perform_nested(self, outer: Call) -> None:
-        try:
-            await self.perform()
-        except Exception as exc:  # a cast: its failure is that of the call which made it
-            outer._fail(exc)
+        async def part() -> None:
+            try:
+                await self.perform()
+            except Exception as exc:  # a cast: its failure is that of the call which made it
+                outer._fail(exc)
+
+        outer._begin_part(part, self.name)
 
     async def _work(self) -> None:
         adopt(self._context)
@@ -250,9 +263,10 @@ class Mailbox:
 
     Args:
         label: Whose it is, in errors.
+        outlasts: Whether it stays open when its thread is given up, in case that comes back.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, *, outlasts: bool = False) -> None:
         self.label = label
         self._ring = signal_safe_caller()
         # What is called soon would else run in the context of the thread that has asked for it.
@@ -265,7 +279,8 @@ class Mailbox:
         self._last: Call | None = None
         self._shut = False
         self._news = Flag()
-        _boxes.setdefault(threading.get_ident(), WeakSet()).add(self)
+        if not outlasts:
+            _boxes.setdefault(threading.get_ident(), WeakSet()).add(self)
 
     def post(self, call: Call, reply: Reply[Any] | None = None) -> bool:
         """Put a call into the box, from any thread; returns False if it takes no more."""

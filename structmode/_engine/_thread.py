@@ -156,7 +156,7 @@ class ThreadHome:
         self._context: Context = copy_context()
         # Answered when the event loop of the thread is over, or if it is known that it never will be.
         self._over: Reply[Sequence[StuckTask]] = Reply()
-        self._up = Mailbox(life.unit.label)
+        self._up = Mailbox(life.unit.label, outlasts=True)
         self._lock = threading.Lock()
         self._down: Mailbox | None = None
         self._stop_asked = False
@@ -329,7 +329,7 @@ class ThreadHome:
         adopt(self._context)
         enter_run(None)
         self._turn = Flag()
-        down = Mailbox(self.life.unit.label)
+        down = Mailbox(self.life.unit.label, outlasts=True)
         with self._lock:
             self._down = down
             stop_asked = self._stop_asked
@@ -356,8 +356,7 @@ class ThreadHome:
                     self.on_wakeup()
                     await call.perform()
         finally:  # if somebody ends this, nothing from outside would arrive any more
-            if self._turn is not None:
-                self._turn.set()
+            self._take_turn()
 
     async def _run_floor(self, tenancy: _Tenancy) -> None:
         try:
@@ -405,11 +404,11 @@ class ThreadHome:
 
     async def until_turn(self) -> None:
         """Wait until the owner has said that it is this thread's turn to stop."""
-        turn = self._turn
-        if turn is None:
+        turn, floor = self._turn, self._floor.current
+        if turn is None or not floor.was_up:  # a start is undone at once
             return
-        if not turn.is_set() and self._floor.current.crash_reason is None:
-            self.ask_owner(self._outside.request_stop)  # somebody has cancelled all tasks
+        if not turn.is_set() and floor.crash_reason is None:  # somebody has cancelled all tasks
+            self.ask_owner(self._stop_outside)
         await turn.wait()
 
     def pass_up_crash(self, exc: BaseException) -> None:

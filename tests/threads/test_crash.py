@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import re
 import threading
+from typing import Any
 
 import anyio
 import pytest
 
 from structmode import Service
 from structmode.events import Crashed, LifecycleEvent, subscribe
-from structmode.threads import ServiceThread
 
-from .things import STOP, Noting, Plain, threads_of, until
+from .things import START, STOP, Noting, Plain, threads_of, until
 
 
-def crashing(error: BaseException, how: str, backend: str) -> ServiceThread:
-    """Make a service that crashes in its thread by itself."""
+def crashing(error: BaseException, how: str, backend: str) -> Any:
+    """Make a service that crashes in its thread by itself, once its `go` is true."""
 
     class Crashing(Noting):
+        go = False
+
         async def on_thread_started(self) -> None:
             if how == "future":
                 self.add_future(self.fail())
             elif how == "crash()":
-                self.add_future(self.crash(error))
+                self.add_future(self.crash_later())
             elif how == "child":
                 self.add_future(self.fail_in_child())
 
         async def fail(self) -> None:
-            await anyio.sleep(0.001)
+            await until(lambda: self.go)
             raise error
+
+        async def crash_later(self) -> None:
+            await until(lambda: self.go)
+            await self.crash(error)
 
         async def fail_in_child(self) -> None:
             child = await self.add_runtime_dependency(Service())
@@ -38,7 +44,8 @@ def crashing(error: BaseException, how: str, backend: str) -> ServiceThread:
     class WithTimer(Crashing):
         @Service.timer(0.001)
         async def tick(self) -> None:
-            raise error
+            if self.go:
+                raise error
 
     class WithTask(Crashing):
         @Service.task
@@ -56,6 +63,7 @@ async def test_crash_leaves_the_block(inside: str, how: str) -> None:
     service = crashing(error, how, inside)
     with pytest.raises(ValueError, match=re.escape(how)) as caught:
         async with service:
+            service.go = True
             await anyio.sleep_forever()
     assert caught.value is error
     assert service.crash_reason is error
@@ -71,6 +79,7 @@ async def test_exits(inside: str, kind: type[BaseException]) -> None:
     service = crashing(error, "future", inside)
     with pytest.raises(kind) as caught:
         async with service:
+            service.go = True
             await anyio.sleep_forever()
     assert caught.value is error
     assert not threads_of(service)
@@ -95,6 +104,7 @@ async def test_crash_crashes_the_parent(inside: str) -> None:
         root.add_dependency(service)
     with pytest.raises(ValueError, match="in the thread") as caught:
         async with root:
+            thread.go = True
             await anyio.sleep_forever()
     assert caught.value is error
     assert root.crash_reason is error
@@ -107,6 +117,32 @@ async def test_crash_crashes_the_parent(inside: str) -> None:
     assert thread.calls[-3:] == STOP
 
 
+async def test_crash_while_starting(inside: str) -> None:
+    """A failure that comes while the owner's start is not complete makes that fail, as it was raised."""
+    error = ValueError("early")
+
+    class Early(Noting):
+        moment: str
+
+        @Service.task
+        async def fail(self) -> None:
+            await until(lambda: self.moment in self.calls)
+            raise error
+
+        async def on_thread_started(self) -> None:
+            self.note("on_thread_started")
+            await anyio.sleep(0.002)
+
+    for moment in START:
+        service = Early(backend=inside)
+        service.moment = moment
+        with pytest.raises(ValueError, match="early") as caught:
+            async with service:
+                await anyio.sleep_forever()
+        assert caught.value is error
+        assert not threads_of(service)
+
+
 async def test_told_once(inside: str, caplog: pytest.LogCaptureFixture) -> None:
     """The crash is told once, in the log and as an event of each service it reaches."""
     error = ValueError("in the thread")
@@ -116,6 +152,7 @@ async def test_told_once(inside: str, caplog: pytest.LogCaptureFixture) -> None:
     root.add_dependency(thread)
     with pytest.raises(ValueError, match="in the thread"):
         async with root:
+            thread.go = True
             await anyio.sleep_forever()
     end()
     crashes = [event for event in told if isinstance(event, Crashed)]
@@ -229,6 +266,7 @@ async def test_bare_crash_is_logged(inside: str, caplog: pytest.LogCaptureFixtur
     """A crash with no owner to receive it is logged whole."""
     service = crashing(ValueError("in the thread"), "future", inside)
     await service.start()
+    service.go = True
     await until(lambda: service.state == "crashed" and not service.started)
     assert "A failure that nobody receives" in caplog.text
     assert not threads_of(service)
