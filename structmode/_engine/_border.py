@@ -74,7 +74,7 @@ class Reply(Generic[T]):
         self.cancel: Callable[[], object] = _nothing
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return self.wait_for_other_thread().__await__()
+        return self.receive().__await__()
 
     def done(self) -> bool:
         """Whether it has been given."""
@@ -101,14 +101,21 @@ class Reply(Generic[T]):
         with suppress(RuntimeError):  # that event loop is over, and with it whoever waited
             self._ring(self._arrived.set)
 
-    async def wait_for_other_thread(self) -> T:
+    async def until_answered(self) -> None:
+        """Wait until there is an answer, of whatever kind; being cancelled meanwhile changes nothing about it.
+
+        Whoever makes time virtual knows by this that a task waits for another thread.
+        """
+        await self._arrived.wait()
+
+    async def receive(self) -> T:
         """Wait for the answer.
 
         Raises:
             BaseException: The error, if it is one.
         """
         try:
-            await self._arrived.wait()
+            await self.until_answered()
         except BaseException:
             self.cancel()
             await through(self._arrived)  # noqa: ASYNC102 - the wait shields itself
@@ -116,10 +123,6 @@ class Reply(Generic[T]):
                 raise self._error from None  # noqa: ASYNC104 - it says more than that the work was cancelled
             raise
         return self.result()
-
-    async def arrive(self) -> None:
-        """Wait until there is an answer, of whatever kind; being cancelled meanwhile changes nothing about it."""
-        await self._arrived.wait()
 
     def result(self) -> T:
         """Return the answer, or raise it, if it is an error."""
@@ -238,7 +241,7 @@ class Call:
             result = self._function()
             if inspect.isawaitable(result):
                 result = await result
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103 - handed over to who has called
             failure = as_failure(exc, self.name)
             if failure is None:
                 raise

@@ -46,6 +46,7 @@ from ._protocols import Fate, Unit
 from ._run import Run
 from ._stacks import stack_of_thread
 from ._steps import GRACE
+from ._tasks import Task
 
 #: How much longer than the stop of what is inside that of the unit outside may take, in seconds.
 MARGIN = 3 * GRACE
@@ -76,9 +77,9 @@ class _Floor:
         """Start the life that the thread is for."""
         await self._home.start_life()
 
-    def work(self) -> Sequence[Any]:
-        """Return nothing: the work is that of the life."""
-        return ()
+    def work(self) -> Sequence[Task[Any]]:
+        """Return what watches the life."""
+        return [Task(self._home.watch_life, f"{self.label}: watch", finite=False)]
 
     async def ready(self) -> None:
         """Nothing to do."""
@@ -208,7 +209,7 @@ class ThreadHome:
         Raises:
             BaseException: What made it fail, as it was raised.
         """
-        await self.started.arrive()
+        await self.started.until_answered()
         self.started.result()
 
     def do_not_wait_for_start(self) -> None:
@@ -272,7 +273,7 @@ class ThreadHome:
                 del exc
 
     async def _until_over(self) -> None:
-        await self._over.arrive()
+        await self._over.until_answered()
         if not self._over.result() and self.thread is not None:
             # It has nothing left to do, unless somebody has added to what a thread does last.
             limiter = anyio.CapacityLimiter(1)
@@ -317,6 +318,8 @@ class ThreadHome:
             close_boxes(threading.get_ident(), "its thread has ended")
             self.started.fail(self._failure or StartAborted(self.life.unit.label))
             self._over.give(())
+            if self._floor.current.was_up and not self._stop_asked:
+                self.ask_owner(self._stop_outside)
 
     def _fail(self, exc: BaseException) -> None:
         """The event loop itself has failed, or could not be made."""
@@ -366,7 +369,6 @@ class ThreadHome:
             return  # noqa: ASYNC104 - this is the end of the event loop
         self.started.give(None)
         run = self._floor.current
-        tenancy.spawn(self._watch_life, "watch")
         await through(run.unwound)
         if not run.finished.is_set():
             self._over.give(run.stuck())
@@ -376,8 +378,8 @@ class ThreadHome:
         if self._failure is not None:
             self.told_inside.append(self._failure)
 
-    async def _watch_life(self) -> None:
-        """If the life ends by itself, the owner has nothing left to hold."""
+    async def watch_life(self) -> None:
+        """If the life ends by itself, tell the owner, who has nothing left to hold."""
         run = self.life.run
         if run is None:
             return

@@ -21,7 +21,7 @@ from structmode.events import (
     Stopping,
     subscribe,
 )
-from structmode.threads import QueueServiceThread, ServiceThread
+from structmode.threads import QueueServiceThread, WorkerThread
 
 from .things import START, STOP, Noting, Plain, here, threads_of, until
 
@@ -308,7 +308,7 @@ async def test_stop_from_a_hook(inside: str, hook: str) -> None:
     class Stopping(Plain):
         pass
 
-    async def stop(self: Stopping) -> None:
+    async def stop(self: Plain) -> None:
         await self.stop()
         returned.append(hook)
 
@@ -476,7 +476,7 @@ async def test_restart_from_inside(inside: str, from_call: bool) -> None:
             await service.call_thread(service.restart)
         else:
             await service.cast_thread(lambda: None)
-            await service.call_thread(lambda: service.add_future(service.restart) and None)
+            await service.call_thread(lambda: service.add_future(service.restart).done())
         await until(lambda: service.restart_count == 1 and service.state == "running")
         assert await service.call_thread(here) in service.threads
 
@@ -550,9 +550,9 @@ async def test_calls_that_belong_to_the_thread(inside: str) -> None:
         for call in calls:
             with pytest.raises(EventLoopMismatch):
                 call()
-        for wait in (service.sleep, service.wait):
+        for wait in (service.sleep(1), service.wait(anyio.sleep(0))):
             with pytest.raises(EventLoopMismatch):
-                await wait(1)  # type: ignore[operator]
+                await wait
         for call in calls:
             await service.call_thread(call)
 
@@ -594,7 +594,7 @@ async def test_own_thread_class(inside: str) -> None:
     """`Worker` may be another class of threads; what it does after the event loop is waited for."""
     done: list[str] = []
 
-    class Lingering(ServiceThread.Worker):
+    class Lingering(WorkerThread):
         def run(self) -> None:
             super().run()
             assert self.is_stopped.is_set()

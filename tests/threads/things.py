@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 
 from structmode.threads import QueueServiceThread, ServiceThread
 
