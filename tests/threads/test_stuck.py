@@ -206,6 +206,7 @@ async def test_parent_with_less_time(inside: str, go: threading.Event) -> None:
     assert any("block_the_thread" in one.stack for exc in timeouts for one in exc.stuck)
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.process
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_process_can_end(inside: str, backend: str) -> None:
@@ -230,7 +231,7 @@ def test_process_can_end(inside: str, backend: str) -> None:
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         cwd=ROOT,
         check=False,
     )
