@@ -8,6 +8,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
 - `services`: the face, `Service`.
+- `threads`: services in threads with event loops of their own, and calls into them.
 - `worker`: a process around services: signals, logging, exit codes.
 
 What a program needs stands here. It is loaded when it is first asked for, so that `import structmode` costs little,
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from structmode.exceptions import (
+        CallAborted as CallAborted,
         EventLoopMismatch as EventLoopMismatch,
         LifecycleError as LifecycleError,
         MaxRestartsExceeded as MaxRestartsExceeded,
@@ -39,6 +41,11 @@ if TYPE_CHECKING:
         task as task,
         timer as timer,
     )
+    from structmode.threads import (
+        MethodQueue as MethodQueue,
+        QueueServiceThread as QueueServiceThread,
+        ServiceThread as ServiceThread,
+    )
     from structmode.timers import Timer as Timer
     from structmode.types.services import DiagT as DiagT, ServiceT as ServiceT
     from structmode.utils.logging import get_logger as get_logger, setup_logging as setup_logging
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
     from structmode.worker import Worker as Worker
 
 _HOME = {
+    "CallAborted": "structmode.exceptions",
     "EventLoopMismatch": "structmode.exceptions",
     "LifecycleError": "structmode.exceptions",
     "MaxRestartsExceeded": "structmode.exceptions",
@@ -61,6 +69,9 @@ _HOME = {
     "crontab": "structmode.services",
     "task": "structmode.services",
     "timer": "structmode.services",
+    "MethodQueue": "structmode.threads",
+    "QueueServiceThread": "structmode.threads",
+    "ServiceThread": "structmode.threads",
     "Timer": "structmode.timers",
     "DiagT": "structmode.types.services",
     "ServiceT": "structmode.types.services",
@@ -72,15 +83,19 @@ _HOME = {
 }
 
 __all__ = (
+    "CallAborted",
     "Diag",
     "DiagT",
     "EventLoopMismatch",
     "LifecycleError",
     "MaxRestartsExceeded",
+    "MethodQueue",
+    "QueueServiceThread",
     "Seconds",
     "Service",
     "ServiceBase",
     "ServiceT",
+    "ServiceThread",
     "ShutdownTimeout",
     "StartAborted",
     "StructmodeError",

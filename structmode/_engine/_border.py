@@ -67,7 +67,8 @@ class Reply(Generic[T]):
         self._answered = False
         self._value: T
         self._error: BaseException | None = None
-        self._arrived = Flag()
+        #: Set in the event loop in which it was made, when it has been given.
+        self.arrived = Flag()
         #: Told, in whatever thread, when it has been answered.
         self.on_answer: Callable[[], object] = _nothing
         #: Has the work cancelled for which this is the answer.
@@ -99,14 +100,14 @@ class Reply(Generic[T]):
 
     def _deliver(self) -> None:
         with suppress(RuntimeError):  # that event loop is over, and with it whoever waited
-            self._ring(self._arrived.set)
+            self._ring(self.arrived.set)
 
     async def until_answered(self) -> None:
         """Wait until there is an answer, of whatever kind; being cancelled meanwhile changes nothing about it.
 
         Whoever makes time virtual knows by this that a task waits for another thread.
         """
-        await self._arrived.wait()
+        await self.arrived.wait()
 
     async def receive(self) -> T:
         """Wait for the answer.
@@ -118,7 +119,7 @@ class Reply(Generic[T]):
             await self.until_answered()
         except BaseException:
             self.cancel()
-            await through(self._arrived)  # noqa: ASYNC102 - the wait shields itself
+            await through(self.arrived)  # noqa: ASYNC102 - the wait shields itself
             if self._error is not None and not isinstance(self._error, CallAborted):
                 raise self._error from None  # noqa: ASYNC104 - it says more than that the work was cancelled
             raise

@@ -79,7 +79,8 @@ class _Floor:
 
     def work(self) -> Sequence[Task[Any]]:
         """Return what watches the life."""
-        return [Task(self._home.watch_life, f"{self.label}: watch", finite=False)]
+        work = (self._home.watch_life, self._home.watch_work)
+        return [Task(one, f"{self.label}: {one.__name__}", finite=False) for one in work]
 
     async def ready(self) -> None:
         """Nothing to do."""
@@ -157,6 +158,7 @@ class ThreadHome:
         self._context: Context = copy_context()
         # Answered when the event loop of the thread is over, or if it is known that it never will be.
         self._over: Reply[Sequence[StuckTask]] = Reply()
+        self._idle: Reply[None] = Reply()
         self._up = Mailbox(life.unit.label, outlasts=True)
         self._lock = threading.Lock()
         self._down: Mailbox | None = None
@@ -203,6 +205,10 @@ class ThreadHome:
         """Whether a failure came from inside, where it has been told of."""
         return any(exc is told for told in self.told_inside)
 
+    async def until_idle(self) -> None:
+        """Wait until what is finite inside has been done; a task of the unit outside."""
+        await self._idle.arrived.wait()
+
     async def until_started(self) -> None:
         """Wait for the start inside.
 
@@ -216,9 +222,7 @@ class ThreadHome:
         """Have a start that fails be a crash."""
         self._owner_waits_for_start = False
 
-    async def end(
-        self, label: str, subject: object, timeout: float, *, within: float = math.inf
-    ) -> None:
+    async def end(self, label: str, subject: object, timeout: float) -> None:
         """Have all inside stop, and wait for the end of the thread.
 
         If the caller is cancelled, those inside are hurried, and the wait is short.
@@ -227,14 +231,26 @@ class ThreadHome:
             label: Who stops, in the error.
             subject: About whom the event of being overdue is.
             timeout: The seconds that the stop may take.
-            within: The seconds after which those inside are hurried, if those above have less time than that.
 
         Raises:
             ShutdownTimeout: If the thread has been given up.
             BaseException: What went wrong inside.
         """
+        cancelled = await self._end(label, subject, timeout, math.inf)
+        if self._failure is not None and not isinstance(self._failure, StartAborted):
+            raise self._failure
+        if cancelled is not None:
+            raise cancelled
+
+    async def _end(
+        self, label: str, subject: object, timeout: float, within: float
+    ) -> BaseException | None:
+        """Do so; returns the cancellation that has come meanwhile, for the caller to pass on.
+
+        Those above may have no more time than `within`: then what is inside is hurried.
+        """
         if self.thread is None:
-            return
+            return None
         with self._lock:
             self._stop_asked = True
         self._send_down(self._take_turn)
@@ -250,10 +266,7 @@ class ThreadHome:
                 await self._until_over()
         if self.alive:
             raise self._give_up(label, subject, timeout)
-        if self._failure is not None and not isinstance(self._failure, StartAborted):
-            raise self._failure
-        if cancelled is not None:
-            raise cancelled
+        return cancelled
 
     async def undo(self, label: str, subject: object, timeout: float) -> None:
         """As `end`, for a start that has failed or was called off; what made it fail is known, and not raised again.
@@ -265,12 +278,7 @@ class ThreadHome:
             # A hard cancel from above does not come through the shield: those above must not have to wait for us.
             deadline = min(run.deadline for run in self._outside.current.lineage())
             within = max(0.0, deadline - anyio.current_time())
-            try:
-                await self.end(label, subject, timeout, within=within)
-            except ShutdownTimeout:
-                raise
-            except BaseException as exc:  # noqa: ASYNC103 - the caller raises what it has met first
-                del exc
+            await self._end(label, subject, timeout, within)
 
     async def _until_over(self) -> None:
         await self._over.until_answered()
@@ -386,6 +394,12 @@ class ThreadHome:
         await run.finished.wait()
         if not self._floor.current.stop_requested:
             self.ask_owner(self._stop_outside)
+
+    async def watch_work(self) -> None:
+        """Tell the owner when there is no work left in the thread that comes to an end by itself."""
+        if self.life.run is not None:
+            await self.life.run.work_done()
+        self._idle.give(None)
 
     async def _stop_outside(self) -> None:
         """Stop the unit outside, which may not know yet that all has started."""

@@ -15,8 +15,8 @@ What is guaranteed, on each pair of event loops, that of the owner and that of t
   `ShutdownTimeout` has its stack, and it does not keep the process from ending.
 - *A restart is a new thread* with a new event loop. What is left of the old one can do nothing any more.
 
-How: `service` (a unit of the engine outside, one inside, and `structmode._engine._thread` between them), `methods` (the
-calls of a loop, done by its workers in order), `queue` (both together).
+How: ``service`` has a unit of the engine outside and one inside, and ``structmode._engine._thread`` between them; ``methods``
+has the calls of one event loop, done by its workers in order; ``queue`` has both together.
 """
 
 from __future__ import annotations

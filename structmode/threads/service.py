@@ -156,7 +156,8 @@ class OutsideUnit:
             await home.until_started()
 
     def work(self) -> Sequence[engine.Task[Any]]:
-        return ()
+        # For whoever waits until all work has been done, here and below.
+        return [engine.Task(self.home.until_idle, f"{self.label}.work")] if self.home else []
 
     async def ready(self) -> None:
         pass
