@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -30,10 +30,9 @@ class Library:
         await self._writer.drain()
         return (await asyncio.wait_for(self._reader.readline(), 5)).decode().strip()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Say goodbye."""
         self._writer.close()
-        await self._writer.wait_closed()
 
 
 class Client(QueueServiceThread):
@@ -55,13 +54,13 @@ class Client(QueueServiceThread):
 
 
 @asynccontextmanager
-async def connection(port: int) -> AsyncIterator[Library]:
+async def connection(port: int) -> AsyncGenerator[Library]:
     """Connect with the library, and disconnect in the end."""
     library = Library(*await asyncio.open_connection("127.0.0.1", port))
     try:
         yield library
     finally:
-        await library.close()
+        library.close()
 
 
 class Oracle(Service):

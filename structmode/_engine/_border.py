@@ -16,6 +16,7 @@ in a third loop and back, belongs to it, and needs no turn of its own.
 from __future__ import annotations
 
 import inspect
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
@@ -110,7 +111,7 @@ class Reply(Generic[T]):
         await self.arrived.wait()
 
     async def receive(self) -> T:
-        """Wait for the answer.
+        """Wait for the answer; a value that is there although the work was cancelled is not thrown away.
 
         Raises:
             BaseException: The error, if it is one.
@@ -119,9 +120,13 @@ class Reply(Generic[T]):
             await self.until_answered()
         except BaseException:
             self.cancel()
-            await through(self.arrived)  # noqa: ASYNC102 - the wait shields itself
+            # A scope that is cancelled goes on cancelling; who cancels a task of asyncio does so once.
+            once_more = anyio.current_effective_deadline() == -math.inf
+            came_through = await through(self.arrived)  # noqa: ASYNC102 - the wait shields itself
             if self._error is not None and not isinstance(self._error, CallAborted):
                 raise self._error from None  # noqa: ASYNC104 - it says more than that the work was cancelled
+            if self._error is None and once_more and came_through is None:
+                return self._value  # noqa: ASYNC104 - the cancellation comes again, at the next checkpoint
             raise
         return self.result()
 

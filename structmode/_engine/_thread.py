@@ -318,7 +318,7 @@ class ThreadHome:
     def _serve(self) -> None:
         try:
             anyio.run(self._main, **self._options)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103 - handed over to the owner
             self._fail(exc)
         finally:
             with self._lock:

@@ -115,7 +115,8 @@ class MethodQueue(Service):
         """Have `fun` called in the queue's event loop, and wait for its result.
 
         May be called in any event loop. If the caller is cancelled, so is the call, and its end is waited for; a plain
-        function can't be interrupted, and is waited for. It sees the context variables of the caller.
+        function can't be interrupted, and is waited for. If it returns all the same, so does this, and the cancellation
+        follows at the next checkpoint. It sees the context variables of the caller.
 
         Args:
             fun: An async function, or a plain one.

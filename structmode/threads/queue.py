@@ -78,7 +78,8 @@ class QueueServiceThread(ServiceThread):
         """Have `fun` called in the thread, and wait for its result; from any event loop.
 
         If the caller is cancelled, so is the call, and its end is waited for; a plain function can't be interrupted, and
-        is waited for. It sees the context variables of the caller.
+        is waited for. If it returns all the same, so does this, and the cancellation follows at the next checkpoint. It
+        sees the context variables of the caller.
 
         Args:
             fun: An async function, or a plain one.

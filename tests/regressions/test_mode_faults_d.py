@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -131,7 +132,8 @@ async def test_d03_casts_from_many_threads() -> None:
 
         async with anyio.create_task_group() as group:
             for place in range(4):
-                group.start_soon(anyio.to_thread.run_sync, anyio.run, cast, place)
+                run = partial(anyio.run, cast, place)
+                group.start_soon(partial(anyio.to_thread.run_sync, run))
     for place in range(4):
         assert [number for one, number in arrived if one == place] == list(range(50))
 

@@ -194,6 +194,30 @@ async def test_cancelled_plain_function(inside: str) -> None:
         assert log == ["begins", "ends"]
 
 
+async def test_result_of_a_cancelled_call(inside: str) -> None:
+    """What could not be interrupted, and has returned, is not lost; the cancellation comes at the next checkpoint."""
+    go = threading.Event()
+    log: list[str] = []
+
+    def work() -> str:
+        log.append("begins")
+        go.wait()
+        return "done"
+
+    async def call() -> None:
+        log.append(await service.call_thread(work))
+        await anyio.lowlevel.checkpoint()
+        log.append("not cancelled")
+
+    async with Noting(backend=inside) as service:
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await until(lambda: log)
+            group.cancel_scope.cancel()
+            go.set()
+    assert log == ["begins", "done"]
+
+
 async def test_failure_while_cancelled(inside: str) -> None:
     """What the work raises while it is being cancelled says more than the cancellation, and is raised."""
 
