@@ -401,6 +401,11 @@ class ThreadHome:
             await self.life.run.work_done()
         self._idle.give(None)
 
+    async def _fail_outside(self, failure: BaseException) -> None:
+        """Crash the unit outside, which has not waited for the start in the thread."""
+        await self._outside.current.settled.wait()
+        self._outside.fail(failure, self.life.unit.label)
+
     async def _stop_outside(self) -> None:
         """Stop the unit outside, which may not know yet that all has started."""
         await self._outside.current.settled.wait()
@@ -411,7 +416,8 @@ class ThreadHome:
         if isinstance(failure, StartAborted):
             self.ask_owner(self._outside.request_stop)
         elif not self._owner_waits_for_start:
-            self.pass_up_crash(failure)
+            self.told_inside.append(failure)
+            self.ask_owner(partial(self._fail_outside, failure))
         self.started.fail(failure)
 
     async def start_life(self) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -20,10 +20,12 @@ from structmode import _engine as engine
 from structmode._hooks import check_hooks
 from structmode._unit import ServiceUnit
 from structmode.exceptions import EventLoopMismatch, LifecycleError
-from structmode.services import Service, ServiceTX
+from structmode.services import Service, ServiceTX, _Uninitialised as Uninitialised
 from structmode.utils.times import want_seconds
 
 __all__ = ("ServiceThread", "WorkerThread")
+
+T = TypeVar("T")
 
 
 class WorkerThread(threading.Thread):
@@ -231,6 +233,9 @@ class ServiceThread(Service):
     #: When the thread last began, or took a message from outside, on the clock of `time.monotonic`, in seconds.
     last_wakeup_at: float = 0.0
 
+    _outside: OutsideUnit = Uninitialised()  # type: ignore[assignment]
+    _outer_life: engine.Life = Uninitialised()  # type: ignore[assignment]
+
     def __init__(
         self,
         *,
@@ -434,6 +439,19 @@ class ServiceThread(Service):
         """Make `service` start and stop with this one, in its thread; as in any service."""
         self._check_inside("add_dependency()")
         return super().add_dependency(service)
+
+    def add_future(self, coro: engine.WaitArg[T], *, name: str | None = None) -> engine.Task[T]:
+        """Run something in the background, in the thread; as in any service."""
+        try:
+            self._check_inside("add_future()")
+        except EventLoopMismatch:
+            engine.close_all([coro])
+            raise
+        return super().add_future(coro, name=name)
+
+    def _contexts(self, call: str) -> engine.Contexts:
+        self._check_inside(call)
+        return super()._contexts(call)
 
     def _check_inside(self, call: str) -> None:
         """Refuse what belongs to the thread while it is not yet known there that it runs."""

@@ -41,6 +41,17 @@ def test_no_event_loop_needed() -> None:
     assert service.method_queue.state == "init"
 
 
+def test_not_initialised() -> None:
+    """One whose `__init__` forgot to call that of its base says so when it is used."""
+
+    class Forgetful(ServiceThread):
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(LifecycleError, match=r"must call super\(\).__init__"):
+        _ = Forgetful().state
+
+
 def test_executor_refused() -> None:
     """An executor is refused, in words that say what to pass instead."""
     with pytest.raises(TypeError, match="takes no executor"):

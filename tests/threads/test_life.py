@@ -557,6 +557,32 @@ async def test_calls_that_belong_to_the_thread(inside: str) -> None:
             await service.call_thread(call)
 
 
+async def test_calls_that_belong_to_the_thread_while_it_starts(inside: str) -> None:
+    """So it is while the thread is about to start, and nothing is kept for the next run by mistake."""
+
+    class Slow(Noting):
+        async def on_start(self) -> None:
+            await anyio.sleep(0.01)
+
+    service = Slow(backend=inside)
+    begun: list[str] = []
+
+    async def note() -> None:
+        begun.append("begun")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(service.start)
+        while service.state != "running":
+            if service.started:
+                with pytest.raises(EventLoopMismatch):
+                    service.add_future(note())
+            await anyio.lowlevel.checkpoint()
+    await service.stop()
+    async with service:
+        assert await service.call_thread(lambda: 1) == 1
+    assert begun == []
+
+
 async def test_tasks_and_timers(inside: str) -> None:
     """Tasks, timers, futures and contexts of the service run in the thread, and end with it."""
 

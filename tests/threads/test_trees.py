@@ -224,6 +224,27 @@ def test_from_one_loop_to_the_next(inside: str, backend: str) -> None:
         assert service.should_stop
 
 
+async def test_work_in_the_thread_is_work(inside: str) -> None:
+    """Whoever waits until all work is done, as a worker does, waits for that in the thread."""
+    done: list[str] = []
+
+    class Working(Plain):
+        @Service.task
+        async def work(self) -> None:
+            await anyio.sleep(0.02)
+            done.append("work")
+
+        @Service.timer(1000.0)
+        async def tick(self) -> None:
+            pass
+
+    root = Service()
+    root.add_dependency(Working(backend=inside))
+    async with root:
+        await root._life.current.work_done()
+        assert done == ["work"]
+
+
 async def test_tasks_cancelled_from_within(inside: str) -> None:
     """Whoever cancels all tasks of the thread's asyncio event loop stops the service in order."""
     if inside == "trio":
