@@ -1,4 +1,4 @@
-"""Calls that race with stops, restarts, crashes and cancellations: each has an end, and nothing is left behind.
+"""Calls and lives that race with stops, restarts, crashes and cancellations: each has an end, and nothing is left behind.
 
 A plan is a list of what many tasks do at about the same time, made by Hypothesis. Whatever it is, each call returns its own
 result, or is refused, or is told that it came to no end, or was cancelled; what it had begun has ended by then; and when all
@@ -15,8 +15,8 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from structmode import LifecycleError, ShutdownTimeout
-from structmode.threads import QueueServiceThread
+from structmode import LifecycleError, Service, ShutdownTimeout
+from structmode.threads import QueueServiceThread, ServiceThread
 
 from .things import threads_of
 
@@ -153,3 +153,148 @@ async def test_storm(inside: str, plan: Plan) -> None:
     """Whatever is planned, the storm ends, and all is as it should be."""
     with anyio.fail_after(30):
         await Storm(plan, inside).play()
+
+
+# --- Lives ----------------------------------------------------------------------------------------
+
+HOOKS = ("on_start", "on_started", "on_thread_started", "on_stop", "on_thread_stop", "on_shutdown")
+
+
+@dataclass(frozen=True)
+class Life:
+    """What happens in a life: which hooks take their time or fail, and what others do meanwhile.
+
+    Attributes:
+        slow: For each hook that takes time, how long, in half milliseconds.
+        failing: The hooks that fail, once each.
+        deeds: What others do: what, when, and after what time they lose patience, in half milliseconds.
+    """
+
+    slow: dict[str, int]
+    failing: frozenset[str]
+    deeds: list[tuple[str, int, int]]
+
+
+lives = st.builds(
+    Life,
+    slow=st.dictionaries(st.sampled_from(HOOKS), st.integers(0, 4), max_size=4),
+    failing=st.frozensets(st.sampled_from(HOOKS), max_size=2),
+    deeds=st.lists(
+        st.tuples(
+            st.sampled_from(["start", "stop", "restart", "crash", "stop inside", "crash inside"]),
+            st.integers(0, 8),
+            st.integers(0, 8) | st.none(),
+        ),
+        max_size=6,
+    ),
+)
+
+
+class Mortal(ServiceThread):
+    """Lives as it is told, and writes it down.
+
+    Args:
+        life: How.
+        backend: The event loop of its thread.
+    """
+
+    def __init__(self, life: Life, backend: str) -> None:
+        self.life = life
+        self.will_fail = set(life.failing)
+        self.begun: list[str] = []
+        self.returned: list[str] = []
+        self.overlap = False
+        self.deeds_inside: list[Any] = []
+        super().__init__(backend=backend)
+        self.child = self.add_dependency(Service())
+
+    async def _hook(self, name: str) -> None:
+        if name == "on_start":
+            self.overlap |= self.begun.count("on_stop") != self.returned.count("on_start")
+        self.begun.append(name)
+        await anyio.sleep(self.life.slow.get(name, 0) / 2000)
+        if name in self.will_fail:
+            self.will_fail.discard(name)
+            raise Thunder(name)
+        self.returned.append(name)
+
+    async def on_start(self) -> None:
+        await self._hook("on_start")
+
+    async def on_started(self) -> None:
+        await self._hook("on_started")
+
+    async def on_thread_started(self) -> None:
+        await self._hook("on_thread_started")
+        self.add_future(self.act())
+
+    async def on_stop(self) -> None:
+        await self._hook("on_stop")
+
+    async def on_thread_stop(self) -> None:
+        await self._hook("on_thread_stop")
+
+    async def on_shutdown(self) -> None:
+        await self._hook("on_shutdown")
+
+    async def act(self) -> None:
+        """Do what is to be done inside."""
+        for deed, when, _ in self.life.deeds:
+            if deed.endswith("inside"):
+                await anyio.sleep(when / 2000)
+                await (self.stop() if deed == "stop inside" else self.crash(Thunder(deed)))
+
+
+async def live(service: Mortal) -> None:
+    """Have a life go by, in a block that is owned by one, and disturbed by others."""
+
+    async def disturb(deed: str, when: int, patience: int | None) -> None:
+        await anyio.sleep(when / 2000)
+        with anyio.CancelScope() as scope:
+            if patience is not None:
+                scope.deadline = anyio.current_time() + patience / 2000
+            try:
+                match deed:
+                    case "start":
+                        await service.start()
+                    case "stop":
+                        await service.stop()
+                    case "restart":
+                        await service.restart()
+                    case "crash":
+                        await service.crash(Thunder(deed))
+                    case _:
+                        pass
+            except (LifecycleError, Thunder):
+                pass
+
+    try:
+        async with service, anyio.create_task_group() as group:
+            for deed in service.life.deeds:
+                group.start_soon(disturb, *deed)
+    except* (Thunder, LifecycleError):
+        pass
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(life=lives)
+async def test_storm_of_lives(inside: str, life: Life) -> None:
+    """Whatever happens, what was set up has been put away, no run overlaps the next, and no thread is left."""
+    service = Mortal(life, inside)
+    with anyio.fail_after(30):
+        await live(service)
+    assert not threads_of(service)
+    assert not service.started
+    assert not service.child.started
+    assert not service.overlap
+    for name in ("on_stop", "on_thread_stop", "on_shutdown"):
+        assert service.begun.count(name) == service.returned.count("on_start"), name
+    service.will_fail.clear()
+    service.life = Life({}, frozenset(), [])
+    async with service:
+        assert service.state == "running"
+        assert service.child.state == "running"
+    assert service.state == "shutdown"
