@@ -354,6 +354,11 @@ class Mailbox:
             call.after, self._last = self._last, call
         return call
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether it takes no more."""
+        return self._shut
+
     async def until_news(self) -> None:
         """Wait until there may be something to take, or the box is shut."""
         await self._news.wait()

@@ -93,10 +93,12 @@ class MethodQueue(Service):
 
     async def _work(self, box: engine.Mailbox) -> None:
         while True:
-            call = None if self.crashed else box.take()
+            call = box.take()
             if call is not None:
                 await call.perform()
-            elif self.should_stop:
+            elif (
+                box.is_shut
+            ):  # not before: after a crash, those that stop earlier may still need us
                 return
             else:
                 await box.until_news()

@@ -217,6 +217,32 @@ async def test_crash_from_above(inside: str, how: str) -> None:
     assert not threads_of(thread)
 
 
+@pytest.mark.parametrize("who", ["root", "other", "user"])
+async def test_calls_in_a_tree_that_crashes(inside: str, who: str) -> None:
+    """After a crash, those that stop before the thread does may still call into it, and put away there what they have."""
+    saved: list[str] = []
+
+    class User(Service):
+        def __init__(self, store: Noting) -> None:
+            super().__init__()
+            self.store = store
+
+        async def on_shutdown(self) -> None:
+            await anyio.sleep(0.005)  # the thread knows of the crash by now
+            await self.store.call_thread(saved.append, "the rest")
+
+    root, store = Service(), Noting(backend=inside)
+    user, other = User(store), Service()
+    for service in (store, user, other):
+        root.add_dependency(service)
+    with pytest.raises(ValueError, match="crash"):
+        async with root:
+            await {"root": root, "other": other, "user": user}[who].crash(ValueError("crash"))
+            await anyio.sleep_forever()
+    assert saved == ["the rest"]
+    assert store.calls[-3:] == STOP
+
+
 async def test_crash_from_outside(inside: str) -> None:
     """The owner's side may crash the service: those in the thread know the reason."""
     error = ValueError("outside")
