@@ -7,7 +7,10 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `utils`: times, trees, logging, cron lines; the engine knows no utils, and utils no engine.
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
+- `signals`, `locals`: who wants to know is told, in order; what stands for an object until it is asked for, of which
+  `_delegate` has what all such stand-ins have in common.
 - `services`: the face, `Service`.
+- `supervisors`: services that restart others; `_supervision`: what they know, and the task in which they act.
 - `threads`: services in threads with event loops of their own, and calls into them.
 - `worker`: a process around services: signals, logging, exit codes.
 
@@ -41,6 +44,22 @@ if TYPE_CHECKING:
         task as task,
         timer as timer,
     )
+    from structmode.signals import (
+        BaseSignal as BaseSignal,
+        Signal as Signal,
+        SyncSignal as SyncSignal,
+    )
+    from structmode.supervisors import (
+        Backoff as Backoff,
+        CrashingSupervisor as CrashingSupervisor,
+        ForfeitOneForAllSupervisor as ForfeitOneForAllSupervisor,
+        ForfeitOneForOneSupervisor as ForfeitOneForOneSupervisor,
+        OneForAllSupervisor as OneForAllSupervisor,
+        OneForOneSupervisor as OneForOneSupervisor,
+        RestForOneSupervisor as RestForOneSupervisor,
+        Supervised as Supervised,
+        SupervisorStrategy as SupervisorStrategy,
+    )
     from structmode.threads import (
         MethodQueue as MethodQueue,
         QueueServiceThread as QueueServiceThread,
@@ -48,6 +67,12 @@ if TYPE_CHECKING:
     )
     from structmode.timers import Timer as Timer
     from structmode.types.services import DiagT as DiagT, ServiceT as ServiceT
+    from structmode.types.signals import (
+        BaseSignalT as BaseSignalT,
+        SignalT as SignalT,
+        SyncSignalT as SyncSignalT,
+    )
+    from structmode.types.supervisors import SupervisorStrategyT as SupervisorStrategyT
     from structmode.utils.logging import get_logger as get_logger, setup_logging as setup_logging
     from structmode.utils.times import Seconds as Seconds, want_seconds as want_seconds
     from structmode.worker import Worker as Worker
@@ -69,12 +94,28 @@ _HOME = {
     "crontab": "structmode.services",
     "task": "structmode.services",
     "timer": "structmode.services",
+    "BaseSignal": "structmode.signals",
+    "Signal": "structmode.signals",
+    "SyncSignal": "structmode.signals",
+    "Backoff": "structmode.supervisors",
+    "CrashingSupervisor": "structmode.supervisors",
+    "ForfeitOneForAllSupervisor": "structmode.supervisors",
+    "ForfeitOneForOneSupervisor": "structmode.supervisors",
+    "OneForAllSupervisor": "structmode.supervisors",
+    "OneForOneSupervisor": "structmode.supervisors",
+    "RestForOneSupervisor": "structmode.supervisors",
+    "Supervised": "structmode.supervisors",
+    "SupervisorStrategy": "structmode.supervisors",
+    "SupervisorStrategyT": "structmode.types.supervisors",
     "MethodQueue": "structmode.threads",
     "QueueServiceThread": "structmode.threads",
     "ServiceThread": "structmode.threads",
     "Timer": "structmode.timers",
     "DiagT": "structmode.types.services",
     "ServiceT": "structmode.types.services",
+    "BaseSignalT": "structmode.types.signals",
+    "SignalT": "structmode.types.signals",
+    "SyncSignalT": "structmode.types.signals",
     "get_logger": "structmode.utils.logging",
     "setup_logging": "structmode.utils.logging",
     "Seconds": "structmode.utils.times",
@@ -83,23 +124,39 @@ _HOME = {
 }
 
 __all__ = (
+    "Backoff",
+    "BaseSignal",
+    "BaseSignalT",
     "CallAborted",
+    "CrashingSupervisor",
     "Diag",
     "DiagT",
     "EventLoopMismatch",
+    "ForfeitOneForAllSupervisor",
+    "ForfeitOneForOneSupervisor",
     "LifecycleError",
     "MaxRestartsExceeded",
     "MethodQueue",
+    "OneForAllSupervisor",
+    "OneForOneSupervisor",
     "QueueServiceThread",
+    "RestForOneSupervisor",
     "Seconds",
     "Service",
     "ServiceBase",
     "ServiceT",
     "ServiceThread",
     "ShutdownTimeout",
+    "Signal",
+    "SignalT",
     "StartAborted",
     "StructmodeError",
     "StuckTask",
+    "Supervised",
+    "SupervisorStrategy",
+    "SupervisorStrategyT",
+    "SyncSignal",
+    "SyncSignalT",
     "Timer",
     "WaitResult",
     "WaitResults",

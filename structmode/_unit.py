@@ -18,7 +18,7 @@ from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import want_seconds
 from structmode.utils.trees import Node
 
-__all__ = ("ServiceUnit",)
+__all__ = ("ServiceUnit", "service_of")
 
 
 class Face(Doer, Protocol):
@@ -40,6 +40,11 @@ class Face(Doer, Protocol):
     def on_init_dependencies(self) -> Iterable[Any]: ...
     def add_dependency(self, service: Any) -> Any: ...
     def _log_mundane(self, message: str) -> None: ...
+
+
+def service_of(unit: engine.Unit) -> Any:
+    """Return the service that a unit is, or that it holds."""
+    return getattr(unit, "service", unit.subject)
 
 
 class ServiceUnit:
@@ -149,10 +154,14 @@ class ServiceUnit:
             case "unreceived":  # pragma: no branch - there is no other
                 log.error("A failure that nobody receives, in %s: %s", origin, what, exc_info=exc)
 
+    def on_child_failed(self, child: engine.Unit, exc: BaseException) -> bool:
+        return False
+
+    def on_child_ended(self, child: engine.Unit) -> None:
+        pass
+
     def on_child_released(self, child: engine.Unit) -> None:
-        service = getattr(child, "service", None)
-        if service is not None:  # pragma: no branch - a service has no other children
-            service.beacon.detach(self._service.beacon)
+        service_of(child).beacon.detach(self._service.beacon)
 
     def noting_children(self) -> AbstractContextManager[None]:
         """Note what is added inside as what `__post_init__` adds."""

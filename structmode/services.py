@@ -54,6 +54,7 @@ from structmode._waits import WaitResult, WaitResults, wait_result, wait_results
 from structmode.exceptions import LifecycleError
 from structmode.timers import Timer
 from structmode.types.services import DiagT, ServiceT
+from structmode.types.supervisors import SupervisorStrategyT
 from structmode.utils.logging import CompositeLogger, get_logger, level_number
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
@@ -222,8 +223,8 @@ class Service(ServiceBase, ServiceCallbacks):
     #: The log level for what is mundane, such as starting and stopping.
     mundane_level: str = "info"
 
-    #: For supervisors, which are not there yet: the one that looks after this service.
-    supervisor: Any = None
+    #: The supervisor that looks after this service, if one does.
+    supervisor: SupervisorStrategyT | None = None
 
     #: What the service is doing at the moment.
     diag: DiagT = _Uninitialised()  # type: ignore[assignment]
@@ -250,6 +251,7 @@ class Service(ServiceBase, ServiceCallbacks):
             self.__post_init__()
 
     def _make_unit(self) -> ServiceUnit:
+        """Make what the engine sees of the service; some kinds of services show it more."""
         return ServiceUnit(self)
 
     @property

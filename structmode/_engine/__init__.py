@@ -2,8 +2,8 @@
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
 the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
-`_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_thread`. What faces may use of it is exactly
-what stands here.
+`_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_thread`, `_restarting`. What faces may
+use of it is exactly what stands here.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from ._events import (
 from ._failures import note
 from ._life import Life, OwnedBlock
 from ._protocols import Fate, Unit
+from ._restarting import RESTART_TYPES, Backoff, Budget, Reach, RestartType, wants_restart
 from ._run import Run, current_run
 from ._stacks import frames_of, stack_of
 from ._state import TRANSITIONS, State, Trigger, advance
@@ -60,8 +61,11 @@ from ._waiting import (
 __all__ = (
     "BACKENDS",
     "MARGIN",
+    "RESTART_TYPES",
     "TRANSITIONS",
     "BackendName",
+    "Backoff",
+    "Budget",
     "Call",
     "Contexts",
     "Crashed",
@@ -72,7 +76,9 @@ __all__ = (
     "Mailbox",
     "Outcome",
     "OwnedBlock",
+    "Reach",
     "Reply",
+    "RestartType",
     "Restarting",
     "Run",
     "StartFailed",
@@ -111,4 +117,5 @@ __all__ = (
     "stack_of",
     "subscribe",
     "token_here",
+    "wants_restart",
 )

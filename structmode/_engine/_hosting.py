@@ -8,7 +8,7 @@ Theory: a task must live somewhere, and the place decides what ends it. There ar
 
 The owner's duty is always the same: cancellation that reaches it becomes an orderly stop, and it waits, shielded, for
 the end before it passes the cancellation on. What a crash means to it differs: a block cancels its body and raises the
-reason; a parent suffers it in turn; the loop can only have it logged.
+reason; a parent deals with it, if its unit is made for that, and suffers it otherwise; the loop can only have it logged.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ class Parent:
         return self._run.spawn_child(function, name)
 
     def crashed(self, run: Run, exc: BaseException) -> None:
-        """Have the parent suffer what its child did."""
-        self._run.fail(exc, run.unit.label)
+        """Have the parent deal with what its child did, or suffer it."""
+        if not self._run.unit.on_child_failed(run.unit, exc):
+            self._run.fail(exc, run.unit.label)
 
 
 def close_unbegun(task: anyio.TaskHandle[None] | None) -> None:

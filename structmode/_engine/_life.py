@@ -242,6 +242,30 @@ class Life:
         elif not run.contains_caller():
             self.children.append(child)
 
+    def place_child(self, child: Life, before: Life | None = None) -> None:
+        """Make `child` start and stop with this unit from now on, whoever asks for it, and when.
+
+        If the unit runs, the child is not started here.
+
+        Args:
+            child: The child.
+            before: The child in whose place it comes, if not the last.
+
+        Raises:
+            LifecycleError: If it is the unit itself or one above it, or if it runs elsewhere.
+        """
+        self.current.check_loop("add()")
+        self._check_adoptable(child)
+        if child.parent is self:
+            return
+        if child.parent is not None:
+            child.parent.drop_child(child)
+        child.parent = self
+        place = self.children.index(before) if before in self.children else len(self.children)
+        self.children.insert(place, child)
+        if self.run is not None and self.run.state.alive:
+            self.run.place_child(child, before)
+
     def _check_adoptable(self, child: Life) -> None:
         above: Life | None = self
         while above is not None:
@@ -276,6 +300,13 @@ class Life:
         finally:
             if not child.alive and child.parent is self:
                 self.drop_child(child)
+
+    def release_child(self, child: Life) -> None:
+        """Ask a child to stop, and forget it when it has; does not wait."""
+        child._removed = True
+        child.request_stop()
+        if not child.alive:
+            self.drop_child(child)
 
     def drop_child(self, child: Life) -> None:
         """Forget a child; it must not be running."""

@@ -76,6 +76,13 @@ class Unit(Protocol):
     def on_failure(self, exc: BaseException, origin: str, fate: Fate) -> None:
         """A failure happened in `origin`: the first of a crash or of a stop, a later one, or one nobody will receive."""
 
+    def on_child_failed(self, child: Unit, exc: BaseException) -> bool:
+        """A failure has left a child; returns whether this unit deals with it, or else it suffers the failure itself."""
+        ...
+
+    def on_child_ended(self, child: Unit) -> None:
+        """The run of a child is over, and no other has taken its place."""
+
     def on_child_released(self, child: Unit) -> None:
         """A child has been let go: it no longer starts and stops with this unit."""
 

@@ -16,7 +16,8 @@ the order holds and a parent may use its children while it takes its leave of th
 
 *What a failure means* depends on the state it meets. While starting, it is the reason why the start fails: all is
 undone and the error leaves `start`. While running, it is a crash: the run and all that own it are told, up to the
-root, which then stops the tree. While stopping, it is kept until the stop is over, and then handed to whoever asked
+root, or to a run whose unit deals with failures of its children, as a supervisor does; the topmost one that was told
+then stops, with all below it. While stopping, it is kept until the stop is over, and then handed to whoever asked
 for the stop. The first failure is the one that leaves; every later one is told to the unit as it happens, kept in
 `failures`, and noted on the first.
 
@@ -29,7 +30,6 @@ Nothing here recurses along the tree: a tree may be thousands deep.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
@@ -73,7 +73,6 @@ from ._waiting import StopSignal
 T = TypeVar("T")
 # How long after the deadline of a stop its callers look for the first time at what is left. In seconds.
 _FIRST_LOOK = 0.25 * GRACE
-_logger = logging.getLogger("structmode.engine")
 
 
 def current_run() -> Run | None:
@@ -128,6 +127,10 @@ class Run:
         self.receivers = 0
         #: Whether its start was complete.
         self.was_up = False
+        #: When its start was complete, on the event loop's clock.
+        self.up_since: float | None = None
+        #: Whether the unit above deals with its failure, which then goes no further.
+        self.failure_dealt_with = False
         #: Whether it was asked to stop by a cancellation that no scope asked for.
         self.stopped_from_outside = False
         #: Whether its task has made its first step.
@@ -312,6 +315,13 @@ class Run:
             return "not running yet"
         return "stopping" if self.signal.is_set() and self.state.alive else self.state.value
 
+    def place_child(self, child: Child[Run], before: Child[Run] | None) -> None:
+        """Take a child, in the place of another if one is given; one whose turn has passed is not started by the run."""
+        place = self.children.index(before) if before in self.children else len(self.children)
+        self.children.insert(place, child)
+        if place < self._reached:
+            self._reached += 1
+
     def drop_child(self, child: Child[Run]) -> None:
         """Forget a child, which must not be running."""
         if child not in self.children:
@@ -392,6 +402,7 @@ class Run:
             return
         self.state = advance(self.state, Trigger.READY)
         self.was_up = True
+        self.up_since = anyio.current_time()
         emit(Started, self.unit.subject)
         self.settled.set()
 
@@ -602,6 +613,10 @@ class Run:
             return None
         self._mark_crashed(exc)
         parent = self.parent
+        if parent is not None and not told_before and parent.unit.on_child_failed(self.unit, exc):
+            self.failure_dealt_with = True
+            self.request_stop()
+            return None
         if parent is not None:
             if parent.state is State.STOPPING or (told_before and parent.crash_reason is not None):
                 # It will come to this run in its turn, and take up what went wrong then.
@@ -656,16 +671,25 @@ class Run:
         """A child has ended; if the hard cancel did that, before its turn had come, this run has still stopped it."""
         if self._steps.killed:
             self._take_up(child)
+        self.unit.on_child_ended(child.unit)
 
     def _take_up(self, child: Run) -> None:
         """Keep what went wrong in a child that has been stopped."""
         first, before = child._failures.first, self._failures.first
-        if first is None or not self._failures.take_up(child._failures):
+        if first is None or self._is_dealt_with(child, first):
+            return
+        if not self._failures.take_up(child._failures):
             return
         if child.alarm is first:  # nothing above it had failed by then, so nobody has noted it
             self._note(first, "stop", child)
         if before is None:
             self._sound_alarm(first)
+
+    def _is_dealt_with(self, child: Run, first: BaseException) -> bool:
+        """Whether the unit has dealt with a crash of the child, or does so with a start of it that failed."""
+        if child.was_up:
+            return child.failure_dealt_with
+        return self.unit.on_child_failed(child.unit, first)
 
     def _sound_alarm(self, first: BaseException) -> None:
         """At the first failure of the run: from now on nobody goes on working in it or below."""

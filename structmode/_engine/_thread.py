@@ -99,6 +99,13 @@ class _Floor:
         """Tell the unit that people know."""
         self._home.life.unit.on_failure(exc, origin, fate)
 
+    def on_child_failed(self, child: Unit, exc: BaseException) -> bool:
+        """Leave it to those above."""
+        return False
+
+    def on_child_ended(self, child: Unit) -> None:
+        """What watches the life knows."""
+
     def on_child_released(self, child: Unit) -> None:
         """Never: the life stays where it is."""
 

@@ -20,7 +20,7 @@ from structmode.exceptions import LifecycleError, StartAborted
 from structmode.services import Service
 
 from ._taps import GO_ON, Answer, cancel_current_task
-from ._witness import SERVICE, Kind
+from ._witness import KINDS, Kind, kind_of
 
 __all__ = ("FAULTS", "Fault", "InjectedError", "Moment", "Ownership", "Scenario")
 
@@ -56,7 +56,7 @@ class Scenario:
     """
 
     expected: ClassVar[tuple[type[BaseException], ...]] = (LifecycleError, StartAborted)
-    kinds: ClassVar[tuple[Kind, ...]] = (SERVICE,)
+    kinds: ClassVar[tuple[Kind, ...]] = KINDS
     limit: ClassVar[float] = 3600.0
 
     def make(self) -> Service:
@@ -75,6 +75,7 @@ class Scenario:
 class Disturbed(Protocol):
     """What a moment asks of the run that it is in."""
 
+    scenario: Scenario
     root: Any
     position: int
     scope: anyio.CancelScope
@@ -127,7 +128,7 @@ class Moment:
         """Have what is awaited raise; None where the program itself awaits nothing that may raise anything."""
         if self._has_failed or not _may_raise(engine.frames_of(self._coroutine)):
             return None
-        self._trial.put_in(self.error, taken=True)
+        self._put_in(engine.current_run())
         return Answer(error=self.error)
 
     def cancel_task(self) -> Answer | None:
@@ -143,9 +144,18 @@ class Moment:
             self._trial.put_in(self.error, taken=False)
             await service.crash(self.error)
             # One that had ended by then has nobody to tell, and logs it.
-            self._trial.put_in(self.error, taken=self.error in service.failures)
+            if self.error in service.failures:
+                self._put_in(service._life.run)
 
         return self.call(crash)
+
+    def _put_in(self, run: engine.Run | None) -> None:
+        """Remember that something has taken the error: the user's own task, or a run; it comes out unless it is dealt with."""
+        lineage = () if run is None else run.lineage()
+        above = [one.parent.unit.subject for one in lineage if one.parent is not None]
+        kinds = [kind_of(service, self._trial.scenario.kinds) for service in above]
+        dealt_with = any(kind is not None and kind.deals_with_failures for kind in kinds)
+        self._trial.put_in(self.error, taken=not dealt_with)
 
 
 def _whose() -> Any:

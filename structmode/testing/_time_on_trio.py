@@ -60,12 +60,18 @@ class TrioTime:
 
     async def _drive(self) -> None:
         with self._scope:
-            while True:
-                await wait_all_tasks_blocked()
-                await checkpoint()  # others who waited for the same go first
-                state = current_statistics()
-                if not state.tasks_runnable:
-                    await self._move_on(state)
+            watch = _Watch()
+            trio.lowlevel.add_instrument(watch)
+            try:
+                while True:
+                    await wait_all_tasks_blocked()
+                    # Others who waited for the same are resumed in the same pass, and may set others going.
+                    before = watch.steps_before_pass
+                    await checkpoint()
+                    if watch.steps == before:
+                        await self._move_on(current_statistics())
+            finally:
+                trio.lowlevel.remove_instrument(watch)
 
     async def _move_on(self, state: RunStatistics) -> None:
         if a_task_waits_for_a_thread():
@@ -88,6 +94,23 @@ class TrioTime:
         except Deadlock as exc:
             # Whoever is stuck does not listen, and trio waits for it for ever. But it asks the clock for how long.
             self._clock.deadline_to_sleep_time = partial(_fail, exc)  # type: ignore[method-assign]
+
+
+class _Watch(trio.abc.Instrument):
+    """Counts the steps that all tasks but the current one make."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        #: How many there had been when the event loop began its present pass over the tasks that can run.
+        self.steps_before_pass = 0
+        self._own = trio.lowlevel.current_task()
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.steps_before_pass = self.steps
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is not self._own:
+            self.steps += 1
 
 
 def _fail(exc: Exception, deadline: float) -> float:

@@ -202,6 +202,7 @@ class Trial:
     def abandon(self) -> None:
         """End the event loop run, and leave all as it is."""
         self._abandoned = True
+        self.witness.order_of_contexts_is_lost = not engine.on_trio()
         self.scope.cancel()
 
     # -- What is to be said of it
@@ -211,7 +212,9 @@ class Trial:
         for exc in (*self._out, *self._out_of_calls):
             if exc is not put and not isinstance(exc, self.scenario.expected):
                 yield f"came out, and nobody put it in: {exc!r}"
-        if put is None or put in (*self._out, *self._out_of_calls) or self.scenario.handles(put):
+        if put is None or self.scenario.handles(put):
+            return
+        if any(_leads_to(exc, put) for exc in (*self._out, *self._out_of_calls)):
             return
         if self._must_come_out and not self._out:  # else it came later than what came out
             yield f"did not come out: {put!r}"
@@ -238,7 +241,7 @@ class _Log(logging.Handler):
         """Whether an exception was logged, by itself or as text."""
         return any(
             str(error) in record.getMessage()
-            or (record.exc_info is not None and record.exc_info[1] is error)
+            or (record.exc_info is not None and _leads_to(record.exc_info[1], error))
             for record in self._records
         )
 
@@ -253,6 +256,17 @@ def _logging() -> Generator[_Log]:
         yield log
     finally:
         root.handlers = others
+
+
+def _leads_to(exc: BaseException | None, error: BaseException) -> bool:
+    """Whether an exception is `error`, or was raised in the course of handling it: whoever reads its traceback sees both."""
+    seen: set[BaseException] = set()
+    while exc is not None and exc not in seen:
+        if exc is error:
+            return True
+        seen.add(exc)
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+    return False
 
 
 def _leaves_of(exc: BaseException) -> list[BaseException]:

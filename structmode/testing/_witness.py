@@ -15,13 +15,14 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
 import anyio
 
 from structmode.events import (
+    Crashed,
     LifecycleEvent,
     Started,
     StartFailed,
@@ -31,9 +32,21 @@ from structmode.events import (
     subscribe,
 )
 from structmode.services import Service
+from structmode.supervisors import SupervisorStrategy
 from structmode.utils.times import want_seconds
 
-__all__ = ("SERVICE", "Call", "Entry", "Kind", "RunRecord", "Witness")
+__all__ = (
+    "KINDS",
+    "SERVICE",
+    "SUPERVISOR",
+    "Call",
+    "Entry",
+    "Kind",
+    "RunRecord",
+    "Witness",
+    "kind_of",
+    "label_of",
+)
 
 
 @dataclass(frozen=True)
@@ -48,11 +61,12 @@ class Kind:
         leave: The hook with which a stop begins.
         farewell: The hook with which it ends, when nothing is left that the service owned.
         timeout: Tells the seconds that the whole stop of a service may take.
-        told: The names of the async methods by which a service itself is told to stop or to restart; what takes an
+        told: The names of the methods by which a service itself is told to stop or to restart; what takes an
             argument tells that one.
         starts: The names of the async methods by which a service itself is started, in the same way; if such a call is
             cancelled, the start is undone.
         contexts: The names of the methods, plain or async, that enter a context and have the service hold it.
+        deals_with_failures: Whether failures of the services that it owns go no further.
     """
 
     type: type
@@ -63,8 +77,9 @@ class Kind:
     farewell: str
     timeout: Callable[[Any], float]
     told: tuple[str, ...] = ("stop", "restart", "remove_dependency")
-    starts: tuple[str, ...] = ("start", "add_runtime_dependency")
+    starts: tuple[str, ...] = ("start", "maybe_start", "restart", "add_runtime_dependency")
     contexts: tuple[str, ...] = ()
+    deals_with_failures: bool = False
 
 
 SERVICE = Kind(
@@ -77,6 +92,19 @@ SERVICE = Kind(
     timeout=lambda service: want_seconds(service.shutdown_timeout),
     contexts=("add_context", "add_async_context"),
 )
+SUPERVISOR = replace(
+    SERVICE,
+    type=SupervisorStrategy,
+    told=(*SERVICE.told, "discard"),
+    deals_with_failures=True,
+)
+#: The kinds of services that structmode has; the first that fits is taken.
+KINDS = (SUPERVISOR, SERVICE)
+
+
+def kind_of(service: object, kinds: Sequence[Kind] = KINDS) -> Kind | None:
+    """Return the kind of a service; None if it is of none of them."""
+    return next((kind for kind in kinds if isinstance(service, kind.type)), None)
 
 
 @dataclass(frozen=True)
@@ -127,6 +155,7 @@ class RunRecord:
         owner: The service above it, when it began.
         began: Where it began.
         up: Where its start was complete.
+        crashed: Where it crashed.
         stopping: Where its stop began.
         over: Where it was over.
         hooks: Where each hook began, by its name, in order.
@@ -142,6 +171,7 @@ class RunRecord:
     began: int
     began_at: float
     up: int | None = None
+    crashed: int | None = None
     stopping: int | None = None
     over: int | None = None
     over_at: float | None = None
@@ -151,6 +181,10 @@ class RunRecord:
     twice: list[str] = field(default_factory=list[str])
     entered: dict[int, int] = field(default_factory=dict[int, int])
     left: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+
+    def stops_of_itself(self, owner: RunRecord) -> bool:
+        """Whether it crashed, and its owner deals with that."""
+        return self.crashed is not None and owner.kind.deals_with_failures
 
     @property
     def legal(self) -> bool:
@@ -169,13 +203,16 @@ class Witness:
         entries: All that happened, in order.
         runs: Each run of each service, in the order in which they began.
         calls: The calls by which a service itself was told to stop, to restart or to start.
+        order_of_contexts_is_lost: Whether contexts may be left in any order: asyncio ends its run by cancelling all tasks in
+            no order at all, those that hold contexts among them.
     """
 
-    def __init__(self, kinds: Sequence[Kind] = (SERVICE,)) -> None:
+    def __init__(self, kinds: Sequence[Kind] = KINDS) -> None:
         self._kinds = kinds
         self.entries: list[Entry] = []
         self.runs: list[RunRecord] = []
         self.calls: list[Call] = []
+        self.order_of_contexts_is_lost = False
         self._current: dict[int, RunRecord] = {}
         self._watched: dict[int, Any] = {}
 
@@ -212,13 +249,15 @@ class Witness:
         now = self.entries[place].time
         if isinstance(event, Started):
             record.up = place
+        elif isinstance(event, Crashed):
+            record.crashed = place
         elif isinstance(event, Stopping):
             record.stopping, record.stopping_at = place, now
         elif isinstance(event, Stopped | StartFailed):
             record.over, record.over_at = place, now
 
     def _begin(self, service: object, place: int) -> None:
-        kind = next((kind for kind in self._kinds if isinstance(service, kind.type)), None)
+        kind = kind_of(service, self._kinds)
         if kind is None:
             return
         if id(service) not in self._watched:
@@ -234,15 +273,20 @@ class Witness:
     def _watch(self, service: Any, kind: Kind) -> None:
         for name in kind.hooks:
             setattr(service, name, self._watched_hook(service, name, getattr(service, name)))
-        for name in (*kind.told, *kind.starts):
-            call = self._watched_call(service, name, getattr(service, name), name in kind.starts)
-            setattr(service, name, call)
-        for name in kind.contexts:
+        for name in dict.fromkeys((*kind.told, *kind.starts)):
             method = getattr(service, name)
             watched = (
+                self._watched_call
+                if inspect.iscoroutinefunction(method)
+                else self._watched_plain_call
+            )
+            setattr(service, name, watched(service, name, method, kind))
+        for name in kind.contexts:
+            method = getattr(service, name)
+            entering = (
                 self._async_entering if inspect.iscoroutinefunction(method) else self._entering
             )
-            setattr(service, name, watched(service, method))
+            setattr(service, name, entering(service, method))
 
     def _watched_hook(
         self, service: Any, name: str, hook: Callable[[], Awaitable[None]]
@@ -264,21 +308,41 @@ class Witness:
         return watched
 
     def _watched_call(
-        self, service: Any, name: str, method: Callable[..., Awaitable[Any]], starts: bool
+        self, service: Any, name: str, method: Callable[..., Awaitable[Any]], kind: Kind
     ) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(method)
         async def watched(*told: Any) -> Any:
-            args = ", ".join(map(label_of, told))
-            place = self.note(f"{label_of(service)}.{name}({args}) is called")
-            calls = [Call(one, starts, place) for one in told or (service,)]
-            self.calls += calls
-            try:
+            with self._calling(service, name, told, kind):
                 return await method(*told)
-            finally:
-                for call in calls:
-                    call.ended = len(self.entries)
 
         return watched
+
+    def _watched_plain_call(
+        self, service: Any, name: str, method: Callable[..., Any], kind: Kind
+    ) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def watched(*told: Any) -> Any:
+            with self._calling(service, name, told, kind):
+                return method(*told)
+
+        return watched
+
+    @contextmanager
+    def _calling(
+        self, service: Any, name: str, told: tuple[Any, ...], kind: Kind
+    ) -> Generator[None]:
+        args = ", ".join(map(label_of, told))
+        place = self.note(f"{label_of(service)}.{name}({args}) is called")
+        ways = [
+            starts for starts in (False, True) if name in (kind.starts if starts else kind.told)
+        ]
+        calls = [Call(one, starts, place) for one in told or (service,) for starts in ways]
+        self.calls += calls
+        try:
+            yield
+        finally:
+            for call in calls:
+                call.ended = len(self.entries)
 
     def _entering(self, service: Any, method: Callable[[Any], Any]) -> Callable[[Any], Any]:
         @functools.wraps(method)

@@ -132,5 +132,11 @@ class OutsideUnit:
         if fate == "unreceived" or self.home is None or not self.home.has_told(exc):
             ServiceUnit.on_failure(self.service._unit, exc, origin, fate)
 
+    def on_child_failed(self, child: engine.Unit, exc: BaseException) -> bool:
+        return False
+
+    def on_child_ended(self, child: engine.Unit) -> None:
+        pass
+
     def on_child_released(self, child: engine.Unit) -> None:
         """It has no children: those of the service are inside."""

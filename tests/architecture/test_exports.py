@@ -96,6 +96,15 @@ def test_exports_are_known_by_a_public_path(module: ModuleType) -> None:
     assert wrong == []
 
 
+def test_exports_come_from_where_they_say(module: ModuleType) -> None:
+    """Each class and function that a module exports is found in the module that it names as its own."""
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            home = importlib.import_module(value.__module__)
+            assert attrgetter(value.__qualname__)(home) is value
+
+
 def test_dir_has_all_public_names() -> None:
     """`dir()` of the package lists what it exports, also what has not been imported yet."""
     assert set(dir(structmode)) >= {*structmode.__all__, "__version__"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from collections.abc import Callable, Coroutine
@@ -52,6 +53,22 @@ def test_forgotten(fresh_loop: dict[str, Any]) -> None:
     assert log == [*START, *STOP]
     assert {unit.state for unit in units.values()} == {"stopped"}
     assert not any(unit.failed for unit in units.values())
+
+
+def test_forgotten_by_everybody(fresh_loop: dict[str, Any]) -> None:
+    """The event loop holds what it owns: a collection of what nobody refers to any more does not reach it."""
+    log: list[str] = []
+
+    async def main() -> None:
+        await Unit("a", log).life.start()
+        await settle()
+        gc.collect()
+        await settle()
+        log.append("collected")
+
+    with forgotten:
+        anyio.run(main, **fresh_loop)
+    assert log[-3:] == ["collected", "a.tear_down", "a.farewell"]
 
 
 @pytest.mark.parametrize("repeat", range(5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from structmode._engine import Life
+from structmode._engine import Life, LifecycleEvent, Starting, subscribe
 from structmode.exceptions import LifecycleError
 
 from .unit import Unit, hanging, raising, settle
@@ -377,3 +377,59 @@ async def test_removed_before_its_turn() -> None:
         assert last.state == "new"
     assert "c.set_up" in log
     assert "d.set_up" not in log
+
+
+async def test_a_stopped_child_is_not_started_again_when_others_are_removed() -> None:
+    """What is removed while the parent starts makes it neither leave out a child nor start one for a second time."""
+    log: list[str] = []
+
+    async def meanwhile(unit: Unit) -> None:
+        await stopped.life.stop()
+        for child in removed:
+            await parent.life.remove_child(child.life)
+
+    stopped, last = Unit("stopped", log), Unit("last", log)
+    removed = [Unit(f"removed{number}", log) for number in range(2)]
+    parent = Unit("parent", log, stopped, *removed, Unit("busy", log, set_up=meanwhile), last)
+    async with parent.life.block():
+        assert stopped.state == "stopped"
+        assert last.state == "running"
+    assert log.count("stopped.set_up") == log.count("last.set_up") == 1
+
+
+async def test_a_child_that_is_removed_before_the_first_has_started() -> None:
+    """The others start in their order."""
+    log: list[str] = []
+
+    async def remove(unit: Unit) -> None:
+        await parent.life.remove_child(removed.life)
+
+    removed, others = Unit("removed", log), [Unit(label, log) for label in "bcd"]
+    parent = Unit("a", log, removed, *others, set_up=remove)
+    async with parent.life.block():
+        assert [line for line in log if line.endswith("set_up")] == [
+            "a.set_up",
+            "b.set_up",
+            "c.set_up",
+            "d.set_up",
+        ]
+
+
+async def test_a_child_that_is_started_before_its_parent_has_made_a_step() -> None:
+    """It is refused: there is nothing yet to start it in."""
+    refused: list[BaseException] = []
+    child = Unit("b", [])
+    parent = Unit("a", [], child)
+
+    def listen(event: LifecycleEvent) -> None:
+        if isinstance(event, Starting) and event.subject is parent:
+            try:
+                child.life.start().send(None)
+            except BaseException as exc:
+                refused.append(exc)
+
+    unsubscribe = subscribe(listen)
+    async with parent.life.block():
+        unsubscribe()
+        assert child.state == "running"
+    assert [type(exc) for exc in refused] == [LifecycleError]

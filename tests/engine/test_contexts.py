@@ -709,3 +709,27 @@ async def test_stack_taken_over_takes_more() -> None:
         assert anyio.get_current_task().id == task
     assert log == ["+first", "+second", "-second", "-first"]
     await unit.life.stop()
+
+
+async def test_stack_taken_over_and_left_in_a_hurry() -> None:
+    """Whoever closes a stack that was taken over may give that up; the context goes on being left in its own task."""
+    event = anyio.Event()
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def slow_to_leave() -> AsyncIterator[None]:
+        yield
+        await event.wait()
+        log.append("left")
+
+    unit = await running(log)
+    await enter(unit, slow_to_leave())
+    taken = unit.run.contexts.pop_all()
+    with anyio.move_on_after(0.01) as scope:
+        await taken.aclose()
+    assert scope.cancelled_caught
+    assert log == []
+    event.set()
+    await settle()
+    assert log == ["left"]
+    await unit.life.stop()

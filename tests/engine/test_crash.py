@@ -498,3 +498,22 @@ async def test_same_error_in_the_stop() -> None:
     assert caught.value is error
     assert unit.run.failures == [error]
     assert [(exc, fate) for exc, _, fate in unit.failed] == [(error, "crash")]
+
+
+async def test_two_failures_of_a_child_while_its_parent_starts() -> None:
+    """Each has reached the parent when the call that told of it returns, the second one too."""
+    first, second = ValueError("first"), ValueError("second")
+    seen: list[list[BaseException]] = []
+    child = Unit("b", [])
+
+    async def ready(unit: Unit) -> None:
+        for exc in (first, second):
+            child.life.fail(exc, "test")
+            seen.append(unit.run.failures)
+
+    parent = Unit("a", [], child, ready=ready)
+    with pytest.raises(ValueError, match="first") as caught:
+        await parent.life.start()
+    assert caught.value is first
+    assert seen == [[first], [first, second]]
+    assert parent.run.failures == [first, second]

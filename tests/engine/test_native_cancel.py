@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from structmode._engine import StopSignal, Task, all_of, first_of
-from structmode.exceptions import StartAborted
+from structmode.exceptions import ShutdownTimeout, StartAborted
 
 from .oracle import EVERY_START_STEP, interrupted_start
 from .unit import START, STOP, Unit, doing, family, hanging, raising, settle, stubborn, yielding
@@ -71,7 +71,8 @@ async def test_timeout_around_a_block() -> None:
     log: list[str] = []
     units = family(log)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01), units["a"].life.block():
+        async with asyncio.timeout(None) as limit, units["a"].life.block():
+            limit.reschedule(asyncio.get_running_loop().time())  # only now: a start takes its time
             await anyio.sleep_forever()
     assert log == [*START, *STOP]
 
@@ -233,8 +234,9 @@ async def test_cancelled_run_before_its_first_step(owner: str) -> None:
     while not (found := [t for t in asyncio.all_tasks() if t.get_name() == "a"]):
         await asyncio.sleep(0)
     found[0].cancel()
-    with pytest.raises(StartAborted):
+    with pytest.raises(StartAborted) as caught:
         await task
+    assert caught.value.label == "a"
     assert unit.state == "stopped"
     await unit.life.start()
     await unit.life.stop()
@@ -254,6 +256,58 @@ async def test_cancelled_task_before_its_first_step(successors: int) -> None:
     assert task.cancelled()
     await unit.life.stop()
     assert unit.run.failures == []
+
+
+async def test_hooks_after_a_task_was_cancelled_before_its_first_step() -> None:
+    """The stop that comes of it is like any other: its hooks have the time that they take."""
+
+    async def take_time(unit: Unit) -> None:
+        await anyio.sleep(0.005)
+
+    unit = Unit("a", [], tear_down=take_time, farewell=take_time)
+    await unit.life.start()
+    _ = unit.begin(hanging, "victim")
+    task_named("victim").cancel()
+    await settle()
+    await unit.life.stop()
+    assert unit.returned[-2:] == ["tear_down", "farewell"]
+    assert unit.run.failures == []
+
+
+async def test_cancelled_run_at_its_last_checkpoint() -> None:
+    """The native cancellation of a run that has done all its steps is no failure, and nobody is told of any."""
+
+    async def cancel_soon(unit: Unit) -> None:
+        asyncio.get_running_loop().call_soon(task_named("a").cancel)
+
+    unit = Unit("a", [], farewell=cancel_soon)
+    await unit.life.start()
+    run = unit.run
+    await unit.life.stop()
+    assert run.failures == []
+    assert unit.failed == []
+
+
+async def test_cancelled_run_in_the_grace() -> None:
+    """The native cancellation of a run that has been killed, and waits for what ignores that, changes nothing."""
+    event = anyio.Event()
+    unit = Unit("a", [], work={"deaf": lambda _: stubborn(event)})
+    unit.stop_timeout = 0.01
+    await unit.life.start()
+
+    async def stop() -> None:
+        with pytest.raises(ShutdownTimeout):
+            await unit.life.stop()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop)
+        while not unit.failed:  # the first thing that is told is what is stuck
+            await anyio.sleep(0.005)
+        task_named("a").cancel()
+        await settle()
+        event.set()
+    assert [type(exc) for exc in unit.run.failures] == [ShutdownTimeout]
+    assert unit.returned[-1] == "farewell"
 
 
 @pytest.mark.parametrize(("label", "step"), EVERY_START_STEP)

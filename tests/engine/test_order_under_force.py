@@ -12,7 +12,7 @@ import pytest
 from structmode.exceptions import ShutdownTimeout
 from structmode.testing import VirtualClock, virtual_backend
 
-from .unit import Unit
+from .unit import Unit, raising
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
@@ -317,3 +317,22 @@ async def test_a_failure_of_a_child_that_ends_out_of_turn(again: int) -> None:
         assert top.run.failures[0] is crash
         assert isinstance(top.run.failures[1], ShutdownTimeout)
         assert top.run.failures[2:] == [later]
+
+
+async def test_a_failure_of_a_child_that_is_ended_in_its_turn() -> None:
+    """What went wrong in a child that the hard cancel ends, while it is waited for, is kept and noted once."""
+    with VirtualClock():
+
+        async def hang(unit: Unit) -> None:
+            await anyio.sleep_forever()
+
+        error = ValueError("early")
+        child = Unit("b", [], tear_down=raising(error), farewell=hang)
+        top = Unit("a", [], child)
+        top.stop_timeout = 0.5
+        await top.life.start()
+        with pytest.raises(ShutdownTimeout) as caught:
+            await top.life.stop()
+    assert top.run.failures[0] is caught.value
+    assert top.run.failures.count(error) == 1
+    assert sum("ValueError('early')" in note for note in caught.value.__notes__) == 1

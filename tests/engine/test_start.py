@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from structmode._engine import Life
+from structmode._engine import Life, LifecycleEvent, subscribe
 from structmode.exceptions import LifecycleError, StartAborted
 
 from .oracle import EVERY_START_STEP, interrupted_start
@@ -561,3 +561,34 @@ async def test_timeout_that_can_not_be_read() -> None:
     assert entered == []
     await unit.life.stop()
     assert entered == ["left"]
+
+
+async def test_order_of_events_when_a_start_is_called_off_below() -> None:
+    """Undoing is a stop like any other, from the top down: that of the parent begins before that of the child."""
+    told: list[str] = []
+    child = Unit("b", [], set_up=hanging)
+    parent = Unit("a", [], child)
+
+    def listen(event: LifecycleEvent) -> None:
+        if isinstance(event.subject, Unit):
+            told.append(f"{event.subject.label} {type(event).__name__}")
+
+    unsubscribe = subscribe(listen)
+    async with anyio.create_task_group() as group:
+
+        async def start() -> None:
+            with pytest.raises(StartAborted):
+                await parent.life.start()
+
+        group.start_soon(start)
+        await settle()
+        await parent.life.stop()
+    unsubscribe()
+    assert told == [
+        "a Starting",
+        "b Starting",
+        "a Stopping",
+        "b Stopping",
+        "b StartFailed",
+        "a StartFailed",
+    ]

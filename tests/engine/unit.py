@@ -94,6 +94,12 @@ class Unit:
     def on_failure(self, exc: BaseException, origin: str, fate: Fate) -> None:
         self.failed.append((exc, origin, fate))
 
+    def on_child_failed(self, child: object, exc: BaseException) -> bool:
+        return False
+
+    def on_child_ended(self, child: object) -> None:
+        pass
+
     def on_child_released(self, child: object) -> None:
         self.released.append(child)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import anyio
+import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -55,6 +57,23 @@ async def test_refused(name: str) -> None:
         assert service.state == "running"
         assert not task.done()
         CALLS[name](service, task)
+
+
+async def test_what_to_do_instead() -> None:
+    """The refusal to cancel a task from elsewhere says how to do it, and that way is open."""
+    async with Service() as service:
+        task = service.add_future(anyio.sleep_forever())
+        await anyio.sleep(0.001)
+        token = anyio.lowlevel.current_token()
+
+        def cancel() -> None:
+            with pytest.raises(EventLoopMismatch, match=r"anyio\.from_thread\.run_sync\(.*token="):
+                task.cancel()
+            anyio.from_thread.run_sync(task.cancel, token=token)
+
+        await anyio.to_thread.run_sync(in_new_thread, cancel)
+        with pytest.raises(anyio.TaskCancelled):
+            await task
 
 
 async def test_after_the_end() -> None:

@@ -267,6 +267,38 @@ async def test_deadlock_whose_cancellation_fails() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+async def test_waiting_until_nothing_happens() -> None:
+    """Whoever waits until all tasks are blocked does not wait for ever, though nobody else will do anything."""
+    with VirtualClock() as clock:
+        async with anyio.create_task_group() as group:
+            event = anyio.Event()
+            _ = group.start_soon(event.wait)
+            for _ in range(20):
+                await anyio.wait_all_tasks_blocked()
+                await anyio.wait_all_tasks_blocked()
+                await anyio.lowlevel.checkpoint()
+            event.set()
+    assert clock.elapsed < 20.0
+
+
+async def test_time_stands_still_for_those_set_going_when_all_was_quiet() -> None:
+    """Who waits until all tasks are blocked, and then sets another going, does that before time goes on."""
+    for _ in range(20):
+        with VirtualClock() as clock:
+            go, seen = anyio.Event(), list[float]()
+
+            async def work(go: anyio.Event, seen: list[float], clock: VirtualClock) -> None:
+                await go.wait()
+                seen.append(clock.elapsed)
+
+            async with anyio.create_task_group() as group:
+                _ = group.start_soon(anyio.sleep, 10.0)
+                _ = group.start_soon(work, go, seen, clock)
+                await anyio.wait_all_tasks_blocked()
+                go.set()
+        assert seen[0] < 10.0
+
+
 async def test_no_deadlock_when_the_block_fails() -> None:
     """An error leaves the block as it was raised."""
     with pytest.raises(ValueError, match=r"^mine$"):

@@ -249,6 +249,29 @@ def test_an_error_that_is_expected(backend: Backend) -> None:
         inject_faults(Expected(), backend, faults=OPERATION_FAILS)
 
 
+class Following(Service):
+    """Fails in the course of a failure, as a `finally` does."""
+
+    @Service.task
+    async def work(self) -> None:
+        try:
+            await anyio.sleep(1.0)
+        except InjectedError:
+            raise KeyError("followed")  # noqa: B904 - the traceback shows both
+
+
+def test_an_error_in_the_course_of_another(backend: Backend) -> None:
+    """What is seen in the traceback of what came out has come out, too."""
+
+    class Expected(Pair):
+        expected: ClassVar[tuple[type[BaseException], ...]] = (*Scenario.expected, KeyError)
+
+        def make(self) -> Service:
+            return Following()
+
+    inject_faults(Expected(), backend, faults=OPERATION_FAILS)
+
+
 Patch = Callable[[pytest.MonkeyPatch], object]
 
 

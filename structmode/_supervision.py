@@ -1,0 +1,395 @@
+"""What a supervisor knows of each service it looks after, and the task in which it looks after them.
+
+Theory
+------
+*Who tells.* A run tells the unit that owns it when a failure leaves it, and when it is over (`on_child_failed`,
+`on_child_ended`). So a supervisor is told in the instant of the crash and polls nothing. What it is told only changes what it
+knows, its `Ward`; what is done about it is done by the `Overseer`, in a task of the supervisor's, and decided by the engine's
+`_restarting` and the strategy.
+
+*One thing at a time to each service, and to many services at once.* A `Mending` is one act of restarting what broke and
+those that are restarted with it. Those that concern different services go on side by side: a service that takes long to
+come up again, or that waits for its back-off, keeps nobody else waiting. When something breaks that concerns services in
+a mending that is still going on, that one is called off - what it was starting is undone in order - and a new one begins
+which takes up what the other has left.
+
+*What is counted.* Each mending that answers a failure counts as one restart, however many services it takes along, and so
+does one that answers a restart which failed. Beginning a service that was added is none.
+
+*When the supervisor itself is told to stop*, it answers no more failures, but they still end with it: a service that fails
+when it was about to be stopped anyway is logged, and no more. What fails in its own stop is what went wrong in the stop of
+the supervisor, as with any other parent. What the supervisor was doing ends as all tasks do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from enum import Enum, auto
+from typing import Any, Protocol
+
+import anyio
+
+from structmode import _engine as engine
+from structmode._unit import ServiceUnit, service_of
+from structmode.exceptions import StartAborted
+from structmode.utils.logging import CompositeLogger
+from structmode.utils.times import Seconds
+
+__all__ = ("Mending", "Overseer", "SupervisorUnit", "Ward")
+
+
+class Phase(Enum):
+    """How a supervisor stands to one of its services."""
+
+    WATCHED = auto()  # it runs, or is started by somebody else
+    NEW = auto()  # it was added while the supervisor runs, and is to be started
+    BROKEN = (
+        auto()
+    )  # it failed, or ended and should not have, and nothing has been done about it yet
+    ANSWERED = auto()  # the same, and the strategy has been told
+    HELD = auto()  # it was stopped to be started again
+    STARTING = auto()  # it is being started by the supervisor
+    LEAVING = auto()  # it is being stopped for good
+    AT_REST = auto()  # it has ended, and that is all right
+
+
+class Ward:
+    """What a supervisor knows of one service that it looks after.
+
+    Args:
+        service: The service.
+        restart: When it is restarted at all.
+        significant: Whether the supervisor ends when it does.
+    """
+
+    def __init__(self, service: Any, restart: engine.RestartType, *, significant: bool) -> None:
+        self.service = service
+        self.restart: engine.RestartType = restart
+        self.significant = significant
+        #: How long its stop may take, if the supervisor has a say in that.
+        self.shutdown_timeout: Seconds | None = None
+        self.phase = Phase.WATCHED
+        #: What it failed with, if it failed, and nothing has been done about it yet.
+        self.reason: BaseException | None = None
+        #: What the last attempt of the supervisor to start it failed with.
+        self.start_error: BaseException | None = None
+        #: How often it has been restarted since it was last well.
+        self.attempts = 0
+        #: How many calls are about to stop it and start it again.
+        self.in_hand = 0
+        self._dismissed: engine.Run | None = None
+
+    @property
+    def life(self) -> engine.Life:
+        """What the service holds of the engine."""
+        life: engine.Life = self.service._outer
+        return life
+
+    def reset(self) -> None:
+        """Know nothing, as when the supervisor starts."""
+        self.phase = Phase.WATCHED
+        self.reason = self.start_error = self._dismissed = None
+        self.attempts = 0
+
+    def dismiss(self) -> None:
+        """Let the end of its present run be its end for good."""
+        alive = self.life.alive
+        self._dismissed = self.life.run if alive else None
+        self.phase = Phase.LEAVING if alive else Phase.AT_REST
+        self.reason = None
+
+    def leave_as_it_is(self) -> None:
+        """The strategy has done nothing about it."""
+        if self.life.alive and not self.life.current.stop_requested:
+            self.phase, self.reason = Phase.WATCHED, None
+        else:
+            self.dismiss()
+
+    def failed(self, exc: BaseException) -> None:
+        """A failure has left it."""
+        self.reason = exc
+        if engine.wants_restart(self.restart, failed=True):
+            self.phase = Phase.BROKEN
+
+    def did_not_start(self, exc: BaseException) -> None:
+        """The supervisor has tried to start it, and it failed; or the attempt was called off."""
+        self.start_error = exc
+        if not isinstance(exc, Exception):
+            self.phase = Phase.HELD
+            return
+        failed = not isinstance(exc, StartAborted)  # somebody has stopped it
+        self.reason = exc if failed else None
+        again = engine.wants_restart(self.restart, failed=failed)
+        self.phase = Phase.BROKEN if again else Phase.AT_REST
+
+    def ended(self) -> None:
+        """Its run is over."""
+        run = self.life.current
+        if run is self._dismissed:
+            self.phase = Phase.AT_REST
+            return
+        if self.phase in {Phase.BROKEN, Phase.ANSWERED, Phase.HELD}:
+            return
+        if not run.was_up and self.phase in {Phase.STARTING, Phase.AT_REST}:
+            return  # who starts it is told why it could not start
+        if self.reason is None and not isinstance(run.start_error, StartAborted):
+            self.reason = run.start_error
+        again = engine.wants_restart(self.restart, failed=self.reason is not None)
+        self.phase = Phase.BROKEN if again else Phase.AT_REST
+
+    def next_delay(self, backoff: engine.Backoff | None, now: float) -> float:
+        """Count one more restart, and return how many seconds it should wait."""
+        since = self.life.current.up_since
+        if backoff is None:
+            return 0.0
+        if since is not None:
+            self.attempts = backoff.attempts_left(self.attempts, now - since)
+        self.attempts += 1
+        return backoff.delay(self.attempts - 1, random.random())  # noqa: S311 - nobody gains by guessing it
+
+
+class Mending:
+    """One act of the overseer's: services that are being restarted, or begun, together."""
+
+    def __init__(self, wards: Collection[Ward]) -> None:
+        self.wards = set(wards)
+        self.over = anyio.Event()
+        self.called_off = False
+        self.task: engine.Task[None] | None = None
+
+    async def call_off(self) -> None:
+        """Cancel it, and wait until nothing of it goes on."""
+        self.called_off = True
+        if self.task is not None:
+            self.task.cancel()
+        await self.over.wait()
+
+
+class Strategy(Protocol):
+    """What an overseer needs of its supervisor."""
+
+    log: CompositeLogger
+    max_restarts: float
+    over: float
+    _life: engine.Life
+    _wards: list[Ward]
+
+    @property
+    def should_stop(self) -> bool: ...
+    @property
+    def _ends_with_the_significant(self) -> bool: ...
+    @property
+    def _counts_restarts(self) -> bool: ...
+    def service_operational(self, service: Any) -> bool: ...
+    def affected_by(self, services: Sequence[Any]) -> Sequence[Any]: ...
+    def _give_up(self, reason: BaseException | None, who: Ward) -> None: ...
+    def _forget(self, ward: Ward) -> None: ...
+    def _ward_of(self, service: Any) -> Ward | None: ...
+    async def restart_services(self, services: list[Any]) -> None: ...
+    async def start_services(self, services: list[Any]) -> None: ...
+
+
+class Overseer:
+    """Looks after the services of one run of a supervisor.
+
+    Args:
+        strategy: The supervisor.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+        self._woken = anyio.Event()
+        self._budget = engine.Budget(strategy.max_restarts, strategy.over)
+        self._mendings: list[Mending] = []
+        #: Set when no service is left that runs, or is to run.
+        self.nothing_left = anyio.Event()
+
+    def wake(self) -> None:
+        """Have it look after the services now."""
+        self._woken.set()
+
+    async def oversee(self) -> None:
+        """Look after the services, each time that it is woken; ends when it is cancelled."""
+        self.wake()
+        while True:
+            await self._woken.wait()
+            self._woken = anyio.Event()
+            if self._strategy.should_stop:
+                return
+            await self._look()
+
+    async def _look(self) -> None:
+        self._let_go()
+        for broken in self._groups(self._broken()):
+            await self._answer(broken)
+        for ward in self._to_begin():
+            self._begin([ward], self._strategy.start_services, [ward.service])
+        if not self._mendings and all(w.phase is Phase.AT_REST for w in self._strategy._wards):
+            self.nothing_left.set()
+
+    def _let_go(self) -> None:
+        """Forget the temporary ones that have ended; end with the significant ones."""
+        resting = [ward for ward in self._strategy._wards if ward.phase is Phase.AT_REST]
+        ends = bool(resting) and self._strategy._ends_with_the_significant
+        for ward in resting:
+            if ward.restart == "temporary" and not ward.life.alive:
+                self._strategy._forget(ward)
+        if ends:
+            self._strategy._life.request_stop()
+
+    # -- What broke
+
+    def _broken(self) -> list[Ward]:
+        return [ward for ward in self._strategy._wards if self._is_broken(ward)]
+
+    def _is_broken(self, ward: Ward) -> bool:
+        if ward.phase is Phase.BROKEN:
+            return True
+        if ward.phase is not Phase.WATCHED or self._mending_of(ward) is not None:
+            return False
+        return ward.life.alive and not self._strategy.service_operational(ward.service)
+
+    def _groups(self, broken: list[Ward]) -> list[list[Ward]]:
+        """Put those together that concern the same services."""
+        groups: list[tuple[set[Ward], list[Ward]]] = []
+        for ward in broken:
+            affected, members = self._affected([ward]), [ward]
+            for other in [group for group in groups if group[0] & affected]:
+                groups.remove(other)
+                affected |= other[0]
+                members = other[1] + members
+            groups.append((affected, members))
+        return [members for _, members in groups]
+
+    def _affected(self, wards: Iterable[Ward]) -> set[Ward]:
+        services = self._strategy.affected_by([ward.service for ward in wards])
+        found = (self._strategy._ward_of(service) for service in services)
+        return {ward for ward in found if ward is not None}
+
+    async def _answer(self, broken: list[Ward]) -> None:
+        reasons = [ward.reason for ward in broken if ward.reason is not None]
+        if self._strategy._counts_restarts and not self._budget.spend(anyio.current_time()):
+            self._strategy._give_up(reasons[0] if reasons else None, broken[0])
+            return
+        affected = self._affected(broken)
+        unfinished = {Phase.ANSWERED, Phase.HELD}
+        for mending in [one for one in self._mendings if one.wards & affected]:
+            await mending.call_off()
+            broken += [ward for ward in mending.wards if ward.phase in unfinished]
+            affected |= mending.wards
+        broken = [
+            ward for ward in self._strategy._wards if ward in broken
+        ]  # in order; some may be gone
+        for ward in broken:
+            ward.phase = Phase.ANSWERED
+        self._begin(affected, self._strategy.restart_services, [ward.service for ward in broken])
+
+    # -- Doing something about it
+
+    def _to_begin(self) -> list[Ward]:
+        waiting = {Phase.NEW, Phase.HELD}
+        return [
+            ward
+            for ward in self._strategy._wards
+            if ward.phase in waiting and not ward.in_hand and self._mending_of(ward) is None
+        ]
+
+    def _mending_of(self, ward: Ward) -> Mending | None:
+        return next((mending for mending in self._mendings if ward in mending.wards), None)
+
+    def _begin(
+        self,
+        wards: Collection[Ward],
+        do: Callable[[list[Any]], Awaitable[None]],
+        services: list[Any],
+    ) -> None:
+        mending = Mending(wards)
+        self._mendings.append(mending)
+        mending.task = engine.Task(self._mend(mending, do, services), "supervision")
+        mending.task.add_done_callback(lambda _: self._done(mending))
+        self._strategy._life.current.spawn(mending.task)
+
+    async def _mend(
+        self, mending: Mending, do: Callable[[list[Any]], Awaitable[None]], services: list[Any]
+    ) -> None:
+        try:
+            await do(services)
+        except Exception as exc:
+            ward = next((ward for ward in mending.wards if ward.start_error is exc), None)
+            if ward is None and not self._strategy.should_stop:
+                raise  # not of a service: the strategy itself failed
+            if (
+                ward is None or ward.phase is not Phase.BROKEN
+            ):  # or else it is told of when that is dealt with
+                self._report(exc)
+
+    def _report(self, exc: Exception) -> None:
+        if not isinstance(exc, StartAborted):
+            self._strategy.log.error("A service did not start: %r", exc, exc_info=exc)
+
+    def _done(self, mending: Mending) -> None:
+        self._mendings.remove(mending)
+        mending.over.set()
+        for ward in mending.wards:
+            if ward.phase is Phase.ANSWERED and not mending.called_off:
+                ward.leave_as_it_is()
+        self.wake()
+
+
+class SupervisorUnit(ServiceUnit):
+    """A supervisor as the engine sees it: a service that is told of what becomes of its children."""
+
+    def __init__(self, supervisor: Any, *, deals_with_failures: bool) -> None:
+        super().__init__(supervisor)
+        self._supervisor = supervisor
+        self._deals_with_failures = deals_with_failures
+        self.overseer: Overseer | None = None
+        #: The services that have been told to go, and have not ended yet.
+        self.leaving: list[Any] = []
+
+    async def set_up(self) -> None:
+        for ward in self._supervisor._wards:
+            ward.reset()
+        self.overseer = Overseer(self._supervisor)
+        await super().set_up()
+
+    async def ready(self) -> None:
+        if self.overseer is not None:  # pragma: no branch - set_up has made it
+            task = engine.Task(self.overseer.oversee(), f"{self.label}.oversee", finite=False)
+            self._supervisor._life.current.spawn(task)
+        await super().ready()
+
+    def wake(self) -> None:
+        """Have the overseer look, if there is one."""
+        if self.overseer is not None:
+            self.overseer.wake()
+
+    def on_child_failed(self, child: engine.Unit, exc: BaseException) -> bool:
+        service = service_of(child)
+        if service in self.leaving:
+            self.on_failure(exc, child.label, "unreceived")
+            return True
+        ward = self._supervisor._ward_of(service)
+        # What ends a program, such as KeyboardInterrupt, is nothing that a restart would cure.
+        if ward is None or not self._deals_with_failures or not isinstance(exc, Exception):
+            return False
+        ward.failed(exc)
+        self.wake()
+        return True
+
+    def on_child_ended(self, child: engine.Unit) -> None:
+        ward = self._supervisor._ward_of(service_of(child))
+        if ward is not None:
+            ward.ended()
+            self.wake()
+
+    def on_child_released(self, child: engine.Unit) -> None:
+        super().on_child_released(child)
+        service = service_of(child)
+        if service in self.leaving:
+            self.leaving.remove(service)
+        ward = self._supervisor._ward_of(service)
+        if ward is not None:
+            self._supervisor._forget(ward)
+            self.wake()

@@ -1,0 +1,146 @@
+"""Another service in the place of the one that broke."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from structmode import MaxRestartsExceeded
+from structmode.supervisors import OneForAllSupervisor, OneForOneSupervisor, Supervised
+from structmode.types.services import ServiceT
+
+from .worker import Worker, failing, quiet, workers
+
+
+class Factory:
+    """Makes replacements, and notes for whom."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+        self.made: list[Worker] = []
+        self.failures: list[BaseException] = []
+        self.result: Any = None
+
+    async def __call__(self, broken: ServiceT, place: int) -> ServiceT:
+        self.log.append(f"replace {broken.shortlabel} at {place}")
+        await anyio.lowlevel.checkpoint()
+        if self.failures:
+            raise self.failures.pop(0)
+        if self.result is not None:
+            result: ServiceT = self.result
+            return result
+        self.made.append(Worker(f"{broken.shortlabel}'", self.log))
+        return self.made[-1]
+
+
+async def test_it_takes_the_place() -> None:
+    """Of one that has stopped; it is supervised like it, and in its order."""
+    log, (a, b, c) = workers("abc")
+    factory = Factory(log)
+    async with OneForOneSupervisor(a, b, c, replacement=factory) as supervisor:
+        log.clear()
+        await failing(b)
+        (new,) = factory.made
+        assert log == ["stop b", "replace b at 1", "start b'"]
+        assert supervisor.services == (a, new, c)
+        assert (new.supervisor, b.supervisor) == (supervisor, None)
+        assert [node.data for node in supervisor.beacon.children if node.data is b] == []
+        await failing(new)
+        assert supervisor.services[1] is factory.made[1]
+        log.clear()
+    assert log == ["stop c", "stop b''", "stop a"]
+
+
+async def test_all_are_replaced_together() -> None:
+    """Each in its turn."""
+    log, (a, b) = workers("ab")
+    async with OneForAllSupervisor(a, b, replacement=Factory(log)):
+        log.clear()
+        await failing(b)
+        assert log[-4:] == ["replace a at 0", "start a'", "replace b at 1", "start b'"]
+
+
+async def test_the_same_one_is_restarted() -> None:
+    """A replacement may say that the broken one will do."""
+    log, (a,) = workers("a")
+    factory = Factory(log)
+    factory.result = a
+    async with OneForOneSupervisor(a, replacement=factory) as supervisor:
+        await failing(a)
+        assert (a.state, a.starts, a.restart_count) == ("running", 2, 1)
+        assert supervisor.services == (a,)
+
+
+@pytest.mark.parametrize("failure", [OSError("no more of them"), None])
+async def test_one_that_fails(failure: BaseException | None) -> None:
+    """That is a restart that failed, whether nothing came of it or something that does not start."""
+    log, (a,) = workers("a")
+    factory = Factory(log)
+    if failure is not None:
+        factory.failures.append(failure)
+    else:
+        factory.result = Worker("bad", log)
+        factory.result.start_failures.append(OSError("not now"))
+    async with OneForOneSupervisor(a, replacement=factory, max_restarts=2) as supervisor:
+        await failing(a)
+        assert [one.state for one in supervisor.services] == ["running"]
+        assert sum(line.startswith("replace") for line in log) == 2
+
+
+async def test_one_that_makes_no_service() -> None:
+    """It is told what it should have made, and the budget bounds it."""
+    log, (a,) = workers("a")
+    factory = Factory(log)
+    factory.result = "a string"
+    with pytest.raises(MaxRestartsExceeded) as caught:
+        async with OneForOneSupervisor(a, replacement=factory, max_restarts=2, over=60.0):
+            a.fail()
+            await anyio.sleep_forever()
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert "not 'a string'" in str(caught.value.__cause__)
+
+
+async def test_how_it_was_supervised() -> None:
+    """What was said of the first counts for all that come after it."""
+    log, (a,) = workers("a")
+    factory = Factory(log)
+    spec = Supervised(a, restart="permanent", shutdown_timeout=7.0)
+    async with OneForOneSupervisor(spec, replacement=factory):
+        await failing(a)
+        new = factory.made[0]
+        assert new.shutdown_timeout == 7.0
+        new.end()
+        await quiet()
+        assert factory.made[1].state == "running"
+
+
+async def test_discarded_while_another_is_made() -> None:
+    """Then it is not needed any more."""
+    _, (a, b) = workers("ab")
+    gate = anyio.Event()
+
+    async def slowly(broken: ServiceT, place: int) -> ServiceT:
+        await gate.wait()
+        return b
+
+    async with OneForOneSupervisor(a, replacement=slowly) as supervisor:
+        await failing(a)
+        supervisor.discard(a)
+        gate.set()
+        await quiet()
+        assert supervisor.services == ()
+        assert b.starts == 0
+        assert supervisor.state == "running"
+
+
+async def test_a_supervisor_that_starts_again() -> None:
+    """It goes on with the replacement, which is one of its services now."""
+    log, (a,) = workers("a")
+    factory = Factory(log)
+    async with OneForOneSupervisor(a, replacement=factory) as supervisor:
+        await failing(a)
+        await supervisor.restart()
+        assert factory.made[0].state == "running"
+        assert a.starts == 1
