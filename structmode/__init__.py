@@ -14,6 +14,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `supervisors`: services that restart others; `_supervision`: what they know, and the task in which they act.
 - `console`: a look into a running tree, over a line of text.
 - `proxy`: a service that stands for another one.
+- `threads`: services in threads with event loops of their own, and calls into them.
 - `worker`: a process around services: signals, logging, exit codes.
 
 What a program needs stands here. It is loaded when it is first asked for, so that `import structmode` costs little,
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from structmode.exceptions import (
+        CallAborted as CallAborted,
         EventLoopMismatch as EventLoopMismatch,
         LifecycleError as LifecycleError,
         MaxRestartsExceeded as MaxRestartsExceeded,
@@ -61,23 +63,41 @@ if TYPE_CHECKING:
         Supervised as Supervised,
         SupervisorStrategy as SupervisorStrategy,
     )
-    from structmode.timers import Timer as Timer
-    from structmode.types.services import DiagT as DiagT, ServiceT as ServiceT
+    from structmode.threads import (
+        MethodQueue as MethodQueue,
+        QueueServiceThread as QueueServiceThread,
+        ServiceThread as ServiceThread,
+    )
+    from structmode.timers import (
+        Timer as Timer,
+    )
+    from structmode.types.services import (
+        DiagT as DiagT,
+        ServiceT as ServiceT,
+    )
     from structmode.types.signals import (
         BaseSignalT as BaseSignalT,
         SignalT as SignalT,
         SyncSignalT as SyncSignalT,
     )
-    from structmode.types.supervisors import SupervisorStrategyT as SupervisorStrategyT
+    from structmode.types.supervisors import (
+        SupervisorStrategyT as SupervisorStrategyT,
+    )
     from structmode.utils.logging import (
         flight_recorder as flight_recorder,
         get_logger as get_logger,
         setup_logging as setup_logging,
     )
-    from structmode.utils.times import Seconds as Seconds, want_seconds as want_seconds
-    from structmode.worker import Worker as Worker
+    from structmode.utils.times import (
+        Seconds as Seconds,
+        want_seconds as want_seconds,
+    )
+    from structmode.worker import (
+        Worker as Worker,
+    )
 
 _HOME = {
+    "CallAborted": "structmode.exceptions",
     "EventLoopMismatch": "structmode.exceptions",
     "LifecycleError": "structmode.exceptions",
     "MaxRestartsExceeded": "structmode.exceptions",
@@ -106,6 +126,9 @@ _HOME = {
     "Supervised": "structmode.supervisors",
     "SupervisorStrategy": "structmode.supervisors",
     "SupervisorStrategyT": "structmode.types.supervisors",
+    "MethodQueue": "structmode.threads",
+    "QueueServiceThread": "structmode.threads",
+    "ServiceThread": "structmode.threads",
     "Timer": "structmode.timers",
     "DiagT": "structmode.types.services",
     "ServiceT": "structmode.types.services",
@@ -124,6 +147,7 @@ __all__ = (
     "Backoff",
     "BaseSignal",
     "BaseSignalT",
+    "CallAborted",
     "CrashingSupervisor",
     "Diag",
     "DiagT",
@@ -132,13 +156,16 @@ __all__ = (
     "ForfeitOneForOneSupervisor",
     "LifecycleError",
     "MaxRestartsExceeded",
+    "MethodQueue",
     "OneForAllSupervisor",
     "OneForOneSupervisor",
+    "QueueServiceThread",
     "RestForOneSupervisor",
     "Seconds",
     "Service",
     "ServiceBase",
     "ServiceT",
+    "ServiceThread",
     "ShutdownTimeout",
     "Signal",
     "SignalT",

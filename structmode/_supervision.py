@@ -31,7 +31,7 @@ from typing import Any, Protocol
 import anyio
 
 from structmode import _engine as engine
-from structmode._unit import ServiceUnit
+from structmode._unit import ServiceUnit, service_of
 from structmode.exceptions import StartAborted
 from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import Seconds
@@ -83,7 +83,7 @@ class Ward:
     @property
     def life(self) -> engine.Life:
         """What the service holds of the engine."""
-        life: engine.Life = self.service._life
+        life: engine.Life = self.service._outer
         return life
 
     def reset(self) -> None:
@@ -366,7 +366,7 @@ class SupervisorUnit(ServiceUnit):
             self.overseer.wake()
 
     def on_child_failed(self, child: engine.Unit, exc: BaseException) -> bool:
-        service = child.subject
+        service = service_of(child)
         if service in self.leaving:
             self.on_failure(exc, child.label, "unreceived")
             return True
@@ -379,14 +379,14 @@ class SupervisorUnit(ServiceUnit):
         return True
 
     def on_child_ended(self, child: engine.Unit) -> None:
-        ward = self._supervisor._ward_of(child.subject)
+        ward = self._supervisor._ward_of(service_of(child))
         if ward is not None:
             ward.ended()
             self.wake()
 
     def on_child_released(self, child: engine.Unit) -> None:
         super().on_child_released(child)
-        service: Any = child.subject
+        service = service_of(child)
         if service in self.leaving:
             self.leaving.remove(service)
         ward = self._supervisor._ward_of(service)

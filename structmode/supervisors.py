@@ -476,10 +476,10 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             return False
         if ward not in self._wards:  # discarded meanwhile
             return True
-        self._life.place_child(new._life, old._life)
+        self._life.place_child(new._outer, old._outer)
         ward.service, old.supervisor = new, None
         self._adopt(ward)
-        self._life.release_child(old._life)
+        self._life.release_child(old._outer)
         await new.maybe_start()
         return True
 

@@ -27,7 +27,13 @@ def test_e3_a_blocked_loop_is_reported(backend: str) -> None:
 
     job = Job(block)
     worker = Worker(
-        job, debug=True, console_port=None, blocking_timeout=0.05, daemon=False, backend=backend, stderr=log
+        job,
+        debug=True,
+        console_port=None,
+        blocking_timeout=0.05,
+        daemon=False,
+        backend=backend,
+        stderr=log,
     )
     assert execute(worker) == 0
     text = log.getvalue()
@@ -57,7 +63,10 @@ def test_a_detector_that_does_not_exist_is_not_pretended(backend: str) -> None:
         BLOCK_DETECTOR = "my_detectors:Detector"
 
     log = Log()
-    assert execute(Looking(debug=True, console_port=None, daemon=False, backend=backend, stderr=log)) == 0
+    assert (
+        execute(Looking(debug=True, console_port=None, daemon=False, backend=backend, stderr=log))
+        == 0
+    )
     assert log.lines() == [
         "[^Looking]: A blocked event loop is not looked out for: there is no my_detectors:Detector"
     ]
