@@ -57,10 +57,8 @@ def test_every_way_to_end_it_loses_nothing() -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "uvloop", "trio"])
 def test_nothing_is_left_after_some_rounds(backend: str) -> None:
     """Restarted, crashed and starved, it holds no more tasks, threads, descriptors and memory than before."""
-    if (
-        backend == "uvloop" and importlib.util.find_spec("uvloop") is None
-    ):  # pragma: no cover - is there
-        pytest.skip("there is no uvloop here")
+    if backend == "uvloop" and importlib.util.find_spec("uvloop") is None:
+        pytest.skip("there is no uvloop here")  # pragma: no cover - there is
     run = soak("--ends", "0", "--rounds", "8", "--backend", backend)
     assert run.returncode == 0, run.stdout + run.stderr
     totals = run.stdout.splitlines()[-1]

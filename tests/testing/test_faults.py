@@ -421,6 +421,7 @@ def lose_it(moment: Moment) -> Answer | None:
 def test_a_fault_of_ones_own(backend: Backend) -> None:
     """A fault is a name and a function of the moment; one that breaks a law can be repeated from what is told of it."""
     fault = Fault("a loss", lose_it)
+    assert repr(fault) == "<Fault 'a loss'>"
     sweep = inject_faults(Pair(), backend, faults=[fault])
     assert sweep.runs["a loss"] == 0
     assert sweep.skipped["a loss"] == sum(sweep.moments.values())
