@@ -345,7 +345,7 @@ def test_a_failed_soak(
         raise Failed("SIGKILL on trio: 1 lost")
         yield
 
-    monkeypatch.setattr(soak.tempfile, "mkdtemp", lambda **_: str(tmp_path))
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(tmp_path))
     monkeypatch.setattr(Ends, "live", live)
     assert run_soak(monkeypatch, "--ends", "3") == 1
     last = capsys.readouterr().out.splitlines()[-2:]
