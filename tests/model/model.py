@@ -1147,7 +1147,7 @@ class World:
                 self.units[call.target].allow()
             case "cancel call":
                 self._calls[call.target].cancel()
-            case "cancel owner":
+            case "cancel owner":  # pragma: no branch - there is no other
                 if self._owner is not None:
                     self._owner.cancel()
 
