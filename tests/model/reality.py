@@ -97,7 +97,7 @@ class RealPlay:
                 services[call.target].set_shutdown()
             case "cancel call":
                 self._calls[call.target].cancel()
-            case "cancel owner":
+            case "cancel owner":  # pragma: no branch - there is no other
                 self._owner.cancel()
 
     # -- The plan

@@ -81,7 +81,7 @@ def test_a_thread_unknown_to_threading_is_shown() -> None:
     """A thread that was not started through `threading` has a part too."""
     running, release, ended = threading.Event(), threading.Event(), threading.Event()
 
-    def low_level() -> None:
+    def low_level() -> None:  # pragma: no cover - what threading has not started is not traced
         running.set()
         release.wait(30)
         ended.set()
