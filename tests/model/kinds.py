@@ -19,11 +19,27 @@ from typing import Any, Protocol
 import anyio
 
 from structmode import Service
-from structmode.supervisors import Backoff, OneForOneSupervisor, SupervisorStrategy
+from structmode.supervisors import (
+    Backoff,
+    CrashingSupervisor,
+    ForfeitOneForAllSupervisor,
+    ForfeitOneForOneSupervisor,
+    OneForAllSupervisor,
+    OneForOneSupervisor,
+    RestForOneSupervisor,
+    SupervisorStrategy,
+)
 
 from .model import Unit
 from .plan import FOREVER, SECOND, Call, Context, HookName, Script, Then, Work
-from .supervision import OneForOne
+from .supervision import (
+    Crashing,
+    ForfeitOneForAll,
+    ForfeitOneForOne,
+    OneForAll,
+    OneForOne,
+    RestForOne,
+)
 
 
 class Play(Protocol):
@@ -277,4 +293,9 @@ def _supervisor(base: type[SupervisorStrategy], unit: type[Unit]) -> Kind:
 KINDS: dict[str, Kind] = {
     "service": Kind(make_service, Unit),
     "one for one": _supervisor(OneForOneSupervisor, OneForOne),
+    "one for all": _supervisor(OneForAllSupervisor, OneForAll),
+    "rest for one": _supervisor(RestForOneSupervisor, RestForOne),
+    "forfeit one for one": _supervisor(ForfeitOneForOneSupervisor, ForfeitOneForOne),
+    "forfeit one for all": _supervisor(ForfeitOneForAllSupervisor, ForfeitOneForAll),
+    "crashing": _supervisor(CrashingSupervisor, Crashing),
 }

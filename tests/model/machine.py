@@ -56,6 +56,8 @@ SUPERVISORS = 0.35
 #: How many of the plans are about supervisors most of all.
 SUPERVISED = 0.5
 FAILINGS: tuple[Then, ...] = ("raise", "raise", "raise once", "raise later", "return")
+#: What a supervisor calls it when services come and go.
+SUPERVISING: dict[Verb, Verb] = {"add": "supervise", "remove": "discard"}
 #: When services are restarted; mode's way is the usual one.
 RESTARTS: tuple[RestartType, ...] = ("transient", "transient", "permanent", "temporary")
 
@@ -351,7 +353,7 @@ class Machine(RuleBasedStateMachine):
         spares = [spare.label for spare in self.plan.spares]
         children = [child.label for child in self._script(label).children]
         if self._script(label).kind != "service" and verb in {"add", "remove"}:
-            verb = choose.choice([verb, "supervise" if verb == "add" else "discard"])
+            verb = choose.choice((verb, SUPERVISING[verb]))
         if verb in {"remove", "discard"}:
             other = choose.choice(children + spares or [self._label(choose)])
             return Call(self._next(), verb, label, other)

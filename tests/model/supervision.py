@@ -359,3 +359,57 @@ def _was_called_off(unit: Unit, fault: Fault) -> bool:
 
 class OneForOne(Supervisor):
     """Restarts each service that fails, and no others."""
+
+
+class OneForAll(Supervisor):
+    """Restarts all when one fails."""
+
+    def affected_by(self, broken: Collection[Ward]) -> list[Ward]:
+        """All."""
+        return list(self.wards) if broken else []
+
+
+class RestForOne(Supervisor):
+    """Restarts the one that fails, and those that were added after it."""
+
+    def affected_by(self, broken: Collection[Ward]) -> list[Ward]:
+        """The first that broke, and all after it."""
+        first = next((place for place, ward in enumerate(self.wards) if ward in broken), None)
+        return self.wards[first:] if first is not None else []
+
+
+class ForfeitOneForOne(Supervisor):
+    """Leaves one that fails stopped."""
+
+    counts = False
+
+    def _mend(self, run: Run, caller: Caller, broken: list[Ward]) -> Doing[None]:
+        """Stop those concerned for good."""
+        concerned = [ward for ward in self.affected_by(broken) if not ward.is_at_rest]
+        for ward in concerned:
+            ward.give_up()
+        for ward in reversed(concerned):
+            yield from self._stop_one(caller, ward)
+
+
+class ForfeitOneForAll(ForfeitOneForOne):
+    """Stops all for good when one fails."""
+
+    def affected_by(self, broken: Collection[Ward]) -> list[Ward]:
+        """All."""
+        return list(self.wards) if broken else []
+
+
+class Crashing(Supervisor):
+    """Crashes when one fails, as any parent does; and when one ends that should not."""
+
+    counts = False
+
+    def child_failed(self, child: Unit, fault: Fault) -> bool:
+        """Deal with nothing, but what was to go anyway."""
+        return child in self._released
+
+    def _mend(self, run: Run, caller: Caller, broken: list[Ward]) -> Doing[None]:
+        """Crash."""
+        yield from ()
+        run.fail(Fault(f"MaxRestartsExceeded({broken[0].unit.script.label})"))
