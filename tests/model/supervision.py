@@ -44,6 +44,8 @@ class Ward:
         self.has_failed = False
         #: How often it has been restarted since it was last well.
         self.attempts = 0
+        #: The run that is its last, if it is given up.
+        self.last: Run | None = None
 
     @property
     def restart(self) -> RestartType:
@@ -55,6 +57,16 @@ class Ward:
         """Whether it did its work and has ended; nobody has started it again since."""
         return self.place is Place.AT_REST and not self.unit.alive
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether its run is to be its last."""
+        return self.last is not None and self.last is self.unit.run
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is at rest, or on its way there."""
+        return self.is_at_rest or (self.place is Place.LEAVING and self.is_leaving)
+
     def has_ended(self) -> None:
         """Decide what its end means."""
         again = self.restart == "permanent" or (self.restart == "transient" and self.has_failed)
@@ -62,6 +74,7 @@ class Ward:
 
     def give_up(self) -> None:
         """Let it end for good."""
+        self.last = self.unit.run if self.unit.alive else None
         self.place = Place.LEAVING if self.unit.alive else Place.AT_REST
 
 
@@ -101,7 +114,7 @@ class Supervisor(Unit):
     def begins(self) -> None:
         """Know nothing of former runs."""
         for ward in self.wards:
-            ward.place, ward.has_failed, ward.attempts = Place.UP, False, 0
+            ward.place, ward.has_failed, ward.attempts, ward.last = Place.UP, False, 0, None
         self._mendings, self._restarts = [], []
 
     def is_set_up(self, run: Run) -> None:
@@ -118,7 +131,7 @@ class Supervisor(Unit):
         ward = self._ward_of(child)
         if ward is None:
             return False
-        if ward.place is Place.LEAVING:
+        if ward.is_leaving:
             return True
         ward.has_failed = True
         if ward.restart != "temporary":
@@ -133,8 +146,9 @@ class Supervisor(Unit):
         if ward is None or run is None:
             return
         self._woken.open()
-        if ward.place is Place.LEAVING:
+        if ward.is_leaving:
             ward.place = Place.AT_REST
+            return
         if ward.place in {Place.BROKEN, Place.DOWN}:
             return
         if not run.was_up and ward.place in {Place.STARTING, Place.AT_REST}:
@@ -292,14 +306,23 @@ class Supervisor(Unit):
         for ward in concerned:
             if run.told.is_open:
                 return
-            if ward in self.wards:
-                yield from self._start_one(run, caller, ward, again=True)
+            if ward in self.wards and not ward.is_done:
+                yield from self._start_again(run, caller, ward)
+
+    def _start_again(self, run: Run, caller: Caller, ward: Ward) -> Doing[None]:
+        """Start one of several; if somebody stops it meanwhile, the others are started all the same."""
+        try:
+            yield from self._start_one(run, caller, ward, again=True)
+        except Fault as fault:
+            stopped = _was_called_off(ward.unit, fault)
+            if not stopped or (ward in self.wards and ward.place is Place.BROKEN):
+                raise
 
     def _at_work(self, broken: list[Ward]) -> list[Ward]:
         return [
             ward
             for ward in self.affected_by(broken)
-            if ward in broken or not (ward.is_at_rest or ward.place is Place.LEAVING)
+            if ward in broken or not ward.is_done
         ]
 
     def _delay(self, ward: Ward) -> int:
