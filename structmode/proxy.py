@@ -26,7 +26,7 @@ from structmode.types.services import ServiceT
 __all__ = ("ServiceProxy",)
 
 #: By which services, and what runs them, know each other.
-_PRIVATE = ("__post_init__", "_life", "_log_mundane", "_schedules_in_use", "_unit")
+_PRIVATE = ("__post_init__", "_life", "_log_mundane", "_outer", "_schedules_in_use", "_unit")
 #: Settings that are read from the service that runs: in the class of a proxy they would say nothing.
 _SETTINGS = (
     "Diag",

@@ -319,11 +319,7 @@ class Supervisor(Unit):
                 raise
 
     def _at_work(self, broken: list[Ward]) -> list[Ward]:
-        return [
-            ward
-            for ward in self.affected_by(broken)
-            if ward in broken or not ward.is_done
-        ]
+        return [ward for ward in self.affected_by(broken) if ward in broken or not ward.is_done]
 
     def _delay(self, ward: Ward) -> int:
         """How long to wait before the restart: each time twice as long, until it has been well for a while."""

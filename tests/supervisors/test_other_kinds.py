@@ -122,3 +122,18 @@ async def test_a_proxy() -> None:
         await quiet()
         assert supervisor.services == ()
     assert log[-1] == "stop b"
+
+
+async def test_a_proxy_of_a_thread() -> None:
+    """It is the thread's owner's side that is supervised."""
+    threaded = Threaded()
+
+    class Standing(ServiceProxy):
+        @cached_property
+        def _service(self) -> Service:
+            return threaded
+
+    async with OneForOneSupervisor(Standing()):
+        await threaded.call_thread(threaded.fail)
+        await until_running(threaded, 2, threaded)
+    assert threaded.state == "shutdown"
