@@ -120,6 +120,10 @@ async def test_d03_call_with_a_timeout() -> None:
         assert log == ["ends"]
 
 
+async def _in_thread(function: Callable[[], object]) -> None:
+    await anyio.to_thread.run_sync(function)
+
+
 async def test_d03_casts_from_many_threads() -> None:
     """Casts from many event loops at once arrive, each once, and in the order of each loop."""
     arrived: list[tuple[int, int]] = []
@@ -133,7 +137,7 @@ async def test_d03_casts_from_many_threads() -> None:
         async with anyio.create_task_group() as group:
             for place in range(4):
                 run = partial(anyio.run, cast, place)
-                group.start_soon(partial(anyio.to_thread.run_sync, run))
+                _ = group.start_soon(_in_thread, run)
     for place in range(4):
         assert [number for one, number in arrived if one == place] == list(range(50))
 
