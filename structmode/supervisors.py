@@ -25,6 +25,7 @@ import anyio.lowlevel
 from structmode import _engine as engine
 from structmode._engine import Backoff, RestartType
 from structmode._supervision import Overseer, Phase, SupervisorUnit, Ward
+from structmode._unit import service_of
 from structmode.exceptions import LifecycleError, MaxRestartsExceeded, StartAborted
 from structmode.services import Service
 from structmode.types.services import ServiceT
@@ -282,7 +283,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             ward = self._ward_of(service)
             if ward is not None:
                 self._life.current.check_loop("discard()")
-                self._unit.leaving.append(ward.service)
+                self._unit.leaving.append(service_of(ward.life.unit))
                 self._forget(ward)
 
     def _forget(self, ward: Ward) -> None:
@@ -345,7 +346,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         Args:
             services: Some of the supervised services.
         """
-        broken = [i for i, ward in enumerate(self._wards) if ward.service in services]
+        concerned = [self._ward_of(service) for service in services]
+        broken = [i for i, ward in enumerate(self._wards) if ward in concerned]
         return [self._wards[place].service for place in self._reach.of(broken, len(self._wards))]
 
     @property
@@ -429,7 +431,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     def _at_work(self, services: Sequence[ServiceT]) -> list[Ward]:
         """Return the wards of those that are affected, without those that are at rest: these did their work, and have ended."""
         wards = self._affected(services)
-        return [ward for ward in wards if not ward.is_done or ward.service in services]
+        asked = [self._ward_of(service) for service in services]
+        return [ward for ward in wards if not ward.is_done or ward in asked]
 
     def _affected(self, services: Sequence[ServiceT]) -> list[Ward]:
         return [self._ward(service, "restart_services") for service in self.affected_by(services)]

@@ -118,7 +118,10 @@ async def test_a_proxy() -> None:
         await failing(behind)
         assert (behind.state, behind.starts) == ("running", 2)
         assert supervisor.service_operational(proxy)
-        await supervisor.remove_dependency(proxy)
+        await supervisor.restart_services([behind])
+        assert behind.starts == 3
+        behind.stop_failures.append(OSError("nobody waits"))
+        supervisor.discard(proxy)
         await quiet()
         assert supervisor.services == ()
     assert log[-1] == "stop b"
