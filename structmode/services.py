@@ -55,6 +55,7 @@ from structmode.exceptions import LifecycleError
 from structmode.timers import Timer
 from structmode.types.services import DiagT, ServiceT
 from structmode.types.supervisors import SupervisorStrategyT
+from structmode.utils.cron import CronTicks
 from structmode.utils.logging import CompositeLogger, get_logger, level_number
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
@@ -244,6 +245,9 @@ class Service(ServiceBase, ServiceCallbacks):
         self._beacon = Node(self, parent=beacon)
         self._unit = self._make_unit()
         self._life = engine.Life(self._unit)
+        self._schedules: weakref.WeakKeyDictionary[Timer | CronTicks, engine.Run] = (
+            weakref.WeakKeyDictionary()
+        )
         super().__init__(beacon=beacon, loop=loop)
         self.diag = self.Diag(self)
         self.on_init()
@@ -724,7 +728,17 @@ class Service(ServiceBase, ServiceCallbacks):
             clock=clock or anyio.current_time,
             sleep=sleep or self.sleep,
         )
+        self._keep_in_sight(ticking)
         return _ServiceTicks(self, ticking)
+
+    def _keep_in_sight(self, schedule: Timer | CronTicks) -> None:
+        """Let those who look into the service find a schedule, as long as it is used."""
+        self._schedules[schedule] = self._life.current
+
+    def _schedules_in_use(self) -> list[Timer | CronTicks]:
+        """Return the schedules of the run that there is; what is left of a former one may outlast it."""
+        run = self._life.current
+        return [one for one, its in self._schedules.items() if its is run and run.state.alive]
 
     def _ticks_skipped(self, name: str, count: int) -> None:
         engine.emit(engine.TicksSkipped, self, name, count)

@@ -2,8 +2,8 @@
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
 the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
-`_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_thread`, `_restarting`. What faces may
-use of it is exactly what stands here.
+`_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_restarting`, `_thread`.
+What faces may use of it is exactly what stands here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from ._backend import (
     BACKENDS,
     BackendName,
+    loop_policy,
+    new_loop_on,
     on_trio,
     run_arguments,
     running_asyncio_loop,
@@ -108,6 +110,8 @@ __all__ = (
     "first_of",
     "frames_of",
     "in_call",
+    "loop_policy",
+    "new_loop_on",
     "note",
     "on_trio",
     "run_arguments",

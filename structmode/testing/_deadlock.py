@@ -13,6 +13,7 @@ import anyio
 
 from structmode import _engine as engine
 from structmode.exceptions import StructmodeError
+from structmode.utils._watchdog import THREADS
 
 __all__ = (
     "WORKERS",
@@ -22,8 +23,8 @@ __all__ = (
     "somebody_may_call",
 )
 
-# How threads are called that wait for work: idle, they wake nobody.
-WORKERS = ("Trio thread", "AnyIO worker thread", "asyncio_", "ThreadPoolExecutor")
+# How threads are called that wait for work: idle, they wake nobody. The watchdog only asks whether the loop turns.
+WORKERS = ("Trio thread", "AnyIO worker thread", "asyncio_", "ThreadPoolExecutor", THREADS)
 
 
 class Deadlock(StructmodeError):

@@ -152,7 +152,7 @@ class RunRecord:
     Attributes:
         service: Whose run it is.
         kind: Its kind.
-        owner: The service above it, when it began.
+        owner: The service above it, when it began; None also if that is of no known kind, so that nothing is known of it.
         began: Where it began.
         up: Where its start was complete.
         crashed: Where it crashed.
@@ -264,7 +264,9 @@ class Witness:
             self._watched[id(service)] = service
             self._watch(service, kind)
         now = self.entries[place].time
-        record = RunRecord(service, kind, _owner_of(service), place, now)
+        owner = _owner_of(service)
+        known = owner if kind_of(owner, self._kinds) is not None else None
+        record = RunRecord(service, kind, known, place, now)
         self._current[id(service)] = record
         self.runs.append(record)
 

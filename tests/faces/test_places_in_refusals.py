@@ -16,7 +16,7 @@ def passing_on(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def wrapper(*args: Any) -> Any:
-        return function(*args)
+        raise AssertionError("never called")
 
     return wrapper
 

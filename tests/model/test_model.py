@@ -611,6 +611,16 @@ def test_order_is_compared() -> None:
         compare(BLOCK, story, (lines, story.left), "paper")
 
 
+def test_what_is_left_is_compared() -> None:
+    """A service that is not in the state in which the laws leave it is named, with both states."""
+    story = play(BLOCK)
+    lines = [(line.at, line.text) for line in story.lines]
+    left = {**story.left, "b": "on fire"}
+    with pytest.raises(Difference) as caught:
+        compare(BLOCK, story, (lines, left), "paper")
+    assert f"b was left as on fire; by the laws: {story.left['b']}\n" in str(caught.value)
+
+
 def test_plans_are_made_small() -> None:
     """What has no part in a failure is left out of the plan that is reported."""
 
@@ -621,6 +631,119 @@ def test_plans_are_made_small() -> None:
     assert smallest.ops == ()
     assert [script.label for script in smallest.scripts()] == ["a", "c"]
     assert list(smallest.root.children[0].hooks) == ["on_stop"]
+
+
+RICH = Plan(
+    root=replace(
+        TREE,
+        hooks={
+            **hooks(10, "on_first_start", "on_start"),
+            "on_started": Hook(10 * MILLI, call=Call(1, "restart", "b"), rest=5 * MILLI),
+            "on_stop": Hook(FOREVER, deaf=True),
+            "on_shutdown": Hook(10 * MILLI, "raise"),
+        },
+        work=(
+            Work(10 * MILLI, True, "raise", Call(2, "stop", "c"), 1, 2, "raise", 3, "raise"),
+            Work(10 * MILLI),
+        ),
+        contexts=(Context(True, 3 * MILLI, "raise", 2 * MILLI, "raise"), Context(is_async=False)),
+        shutdown_timeout=SECOND,
+        drain_timeout=SECOND,
+        asks=True,
+    ),
+    spares=(Script("d", work=(Work(then="raise"),)),),
+    ops=(
+        op(100, "crash", "b"),
+        op(200, "add", "a", "d"),
+        op(300, "cancel call", "100"),
+        op(400, "cancel owner"),
+    ),
+)
+
+
+def test_what_is_needed_is_made_simple() -> None:
+    """Where nothing of a plan can be left out, each part of it becomes as calm as it can be."""
+
+    def shape(plan: Plan) -> object:
+        scripts = [
+            (one.label, list(one.hooks), len(one.work), len(one.contexts))
+            for one in plan.scripts()
+        ]
+        return scripts, plan.ops
+
+    smallest = reduce(RICH, lambda plan: shape(plan) == shape(RICH))
+    assert smallest == replace(
+        RICH,
+        root=replace(
+            RICH.root,
+            hooks={
+                **RICH.root.hooks,
+                "on_started": Hook(10 * MILLI),
+                "on_stop": Hook(FOREVER),
+                "on_shutdown": Hook(10 * MILLI),
+            },
+            work=(Work(10 * MILLI), Work(10 * MILLI)),
+            contexts=(Context(leaving=3 * MILLI), Context(is_async=False)),
+            shutdown_timeout=60 * SECOND,
+            drain_timeout=0,
+            asks=False,
+        ),
+        spares=(Script("d", work=(Work(),)),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "numbers", "labels"),
+    [
+        (300, [100, 300], ["a", "b"]),  # it cancels a call, which crashes b
+        (200, [200], ["a", "d"]),  # it adds d
+        (400, [400], ["a"]),  # it needs nothing
+    ],
+)
+def test_what_calls_name_stays(last: int, numbers: list[int], labels: list[str]) -> None:
+    """As long as a call is needed, so is what it names, be it a service or another call."""
+
+    def fails(plan: Plan) -> bool:
+        return any(op.call.number == last for op in plan.ops)
+
+    smallest = reduce(RICH, fails)
+    assert [op.call.number for op in smallest.ops] == numbers
+    assert [script.label for script in smallest.scripts()] == labels
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_reported(backend: reality.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan with which the two differ is reported with the smallest one that still shows it."""
+    on_stop = kinds.ScriptedService.on_stop
+
+    async def lazily(service: kinds.ScriptedService) -> None:
+        if service.acting.script.label == "c":
+            await anyio.sleep(0.001)
+        await on_stop(service)
+
+    monkeypatch.setattr(kinds.ScriptedService, "on_stop", lazily)
+    with pytest.raises(Difference) as caught:
+        check(BLOCK, backend)
+    report = str(caught.value)
+    assert f"on {backend}: they part at" in report
+    smallest = replace(BLOCK, root=Script("a", children=(Script("c"),)))
+    assert f"plan = {code(smallest)}\n" in report
+
+
+def test_what_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a plan leaves behind, or raises, is a difference too."""
+
+    def fail(plan: Plan, backend: reality.Backend) -> reality.Told:
+        raise RuntimeError("two tasks are left")
+
+    monkeypatch.setattr(reality, "play", fail)
+    with pytest.raises(Difference, match="on trio: RuntimeError\\('two tasks are left'\\)"):
+        check(BLOCK, "trio")
+
+
+def test_what_has_no_order_is_not_reported() -> None:
+    """A plan in which two things meet by chance is neither right nor wrong, so its reduction passes over it."""
+    check(replace(BLOCK, ops=(op(1000, "stop", "a"),)), "trio")
 
 
 def test_code_can_be_pasted() -> None:

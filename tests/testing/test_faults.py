@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import anyio
 import pytest
 
 from structmode import Service
+from structmode._engine import frames_of
 from structmode._engine._run import Run
 from structmode._unit import ServiceUnit
 from structmode.testing import (
@@ -419,6 +421,7 @@ def lose_it(moment: Moment) -> Answer | None:
 def test_a_fault_of_ones_own(backend: Backend) -> None:
     """A fault is a name and a function of the moment; one that breaks a law can be repeated from what is told of it."""
     fault = Fault("a loss", lose_it)
+    assert repr(fault) == "<Fault 'a loss'>"
     sweep = inject_faults(Pair(), backend, faults=[fault])
     assert sweep.runs["a loss"] == 0
     assert sweep.skipped["a loss"] == sum(sweep.moments.values())
@@ -458,3 +461,49 @@ def test_a_kind_of_ones_own(backend: Backend) -> None:
 
     with pytest.raises(LawBroken, match="Child called in this order: on_start, on_stop"):
         inject_faults(Strict(), backend)
+
+
+def test_services_of_no_kind(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services of a kind that a scenario does not name are held to no laws; the others are, though they own them."""
+
+    class Children(Pair):
+        kinds: ClassVar[tuple[Kind, ...]] = (replace(SERVICE, type=Child),)
+
+    tear_down = ServiceUnit.tear_down
+
+    async def parents_twice(unit: ServiceUnit) -> None:
+        await tear_down(unit)
+        if isinstance(unit.subject, Parent):
+            await tear_down(unit)
+
+    monkeypatch.setattr(ServiceUnit, "tear_down", parents_twice)
+    inject_faults(Children(), backend, faults=[])
+    tear_down_twice(monkeypatch)
+    with pytest.raises(LawBroken, match="Child called more than once: on_stop"):
+        inject_faults(Children(), backend, faults=[])
+
+
+def test_an_operation_that_is_all_of_a_task(backend: Backend) -> None:
+    """In a task that runs nothing but a library's function there is nothing of the program's that could fail."""
+
+    class Bare(Pair):
+        async def use(self, service: Service) -> None:
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.sleep, 1.0)
+                group.start_soon(anyio.sleep, 2.0)
+
+    seen: list[str] = []
+
+    def fail(moment: Moment) -> Answer | None:
+        answer = moment.fail_operation()
+        innermost = list(frames_of(moment._coroutine))
+        if {frame.f_globals["__name__"].partition(".")[0] for frame in innermost} <= {
+            "anyio",
+            "asyncio",
+            "trio",
+        }:
+            seen.append("fails" if answer else "goes on")
+        return answer
+
+    inject_faults(Bare(), backend, faults=[Fault("a failure", fail)])
+    assert set(seen) == {"goes on"}

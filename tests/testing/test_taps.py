@@ -8,8 +8,10 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 
-from structmode.testing import Answer
+from structmode._engine import frames_of
+from structmode.testing import Answer, VirtualClock
 from structmode.testing._taps import GO_ON, Tap, tapped_tasks
 
 
@@ -101,6 +103,43 @@ async def test_cancelled_while_held_back() -> None:
             group.cancel_scope.cancel()
     assert log[-1] == "ended"
     assert log.count("ended") == 1
+
+
+async def test_the_clock_is_left_alone() -> None:
+    """What moves virtual time is no part of the program: nobody is asked about it."""
+    asked: set[str] = set()
+
+    def say(coroutine: Coroutine[Any, Any, Any], has_failed: bool) -> Answer:
+        asked.update(frame.f_globals["__name__"] for frame in frames_of(coroutine))
+        return GO_ON
+
+    with tapped_tasks(say, seed=0), VirtualClock() as clock:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, 1000.0)
+    assert clock.elapsed == pytest.approx(1000.0)
+    assert "anyio._core._eventloop" in asked
+    assert not [module for module in asked if module.startswith("structmode.testing")]
+
+
+def test_trio_without_a_source_of_chance_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What trio draws from is not public: where it is not found, tasks are tapped all the same."""
+    asked: list[bool] = []
+
+    def say(coroutine: Coroutine[Any, Any, Any], has_failed: bool) -> Answer:
+        asked.append(has_failed)
+        return GO_ON
+
+    async def main() -> None:
+        with monkeypatch.context() as patch:
+            patch.delattr(trio, "_core")
+            tapped = tapped_tasks(say, seed=0)
+            tapped.__enter__()
+        async with anyio.create_task_group() as group:
+            group.start_soon(three_steps, [], "a")
+        tapped.__exit__(None, None, None)
+
+    anyio.run(main, backend="trio")
+    assert asked
 
 
 async def test_like_a_coroutine() -> None:

@@ -23,7 +23,7 @@ from structmode import Service, Worker
 _, backend, way, timeout = sys.argv
 
 
-def keep_busy() -> None:
+def keep_busy() -> None:  # pragma: no cover - is killed in it
     while True:
         pass
 
@@ -52,7 +52,7 @@ class Hung(Service):
             await ignore_cancellation()
         elif way == "busy":
             self.log.info("blocks the loop")
-            keep_busy()
+            keep_busy()  # pragma: no cover - is killed in it
         elif way == "asleep":
             self.log.info("blocks the loop")
             time.sleep(1000)  # pragma: no cover - is killed in it  # noqa: ASYNC251 - that is the point
