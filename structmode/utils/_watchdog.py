@@ -11,7 +11,7 @@ What is guaranteed:
 - Setting and cancelling an alarm takes a few microseconds, wakes nobody in the usual case, and raises nothing. Where no
   thread can be begun (at the very end of the process) it never rings.
 - Time in which the process could not run does not count: that of a suspended machine, of SIGSTOP, of a machine with too
-  much to do. The thread knows it by its own sleep: it lasted longer than it should have, and the process used hardly any
+  much to do. The thread knows it by itself: it was late at its work, and the process used hardly any
   time of the processor meanwhile. If it did use it, then something kept all other threads from running (a function in C that holds
   the GIL), and that time counts.
 - Who writes to a log may hang: behind a full pipe, or a lock that the blocked loop holds. So reports are written by a
@@ -85,6 +85,8 @@ class Watchdog:
         self._name = name
         self._numbers = itertools.count()
         self._suspended = 0.0
+        # Since when the thread should be awake, and how much of the processor had been used when that was looked at.
+        self._awake_at = self._used = 0.0
         self._registered = False
         self._forget()
 
@@ -157,6 +159,7 @@ class Watchdog:
         if hasattr(signal, "pthread_sigmask"):  # pragma: no branch - not on Windows
             # A signal that came here would not wake the main thread.
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._awake_at, self._used = time.monotonic(), time.process_time()
         while (alarm := self._next()) is not None:
             try:
                 alarm.callback()
@@ -169,13 +172,14 @@ class Watchdog:
             self._ringing = False
             self._changed.notify_all()  # to `join`
             while True:
+                self._notice_suspension()
                 alarm = self._take_due()
                 if alarm is not None:
                     self._ringing = True
                     return alarm
                 if self._alarms:
                     self._sleep(self._alarms[0][0] - self._now())
-                elif not self._changed.wait(LINGER) and not self._alarms:
+                elif not self._sleep(LINGER) and not self._alarms:
                     self._thread = None
                     return None
 
@@ -188,14 +192,19 @@ class Watchdog:
             self._cancelled -= 1
         return None
 
-    def _sleep(self, seconds: float) -> None:
-        """Sleep until the next alarm is due, or there is an earlier one; see what time does not count."""
+    def _sleep(self, seconds: float) -> bool:
+        """Sleep until then, or until something changes; return whether something did."""
         seconds = min(max(0.0, seconds), threading.TIMEOUT_MAX)
-        began, used = time.monotonic(), time.process_time()
-        self._changed.wait(seconds)
-        late = time.monotonic() - began - seconds
-        if late > _LATE and time.process_time() - used < late * _BUSY:
+        self._awake_at += seconds
+        return self._changed.wait(seconds)
+
+    def _notice_suspension(self) -> None:
+        """See what time has passed in which the process could not run: in the sleep, and since."""
+        now, used = time.monotonic(), time.process_time()
+        late = now - self._awake_at
+        if late > _LATE and used - self._used < late * _BUSY:
             self._suspended += late
+        self._awake_at, self._used = now, used
 
 
 #: The one watchdog of the process.
