@@ -293,7 +293,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         self.wakeup()
 
     def _ward_of(self, service: object) -> Ward | None:
-        life = getattr(service, "_life", None)  # a proxy has that of the service behind it
+        life = getattr(service, "_outer", None)  # a proxy has that of the service behind it
         return next((ward for ward in self._wards if ward.life is life), None)
 
     def _ward(self, service: ServiceT, call: str) -> Ward:
