@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -121,8 +122,13 @@ async def test_d03_call_with_a_timeout() -> None:
         assert log == ["ends"]
 
 
-async def _in_thread(function: Callable[[], object]) -> None:
-    await anyio.to_thread.run_sync(function)
+async def in_a_loop_of_its_own(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do some work in an event loop in a thread."""
+
+    def run() -> None:
+        anyio.run(work)
+
+    await anyio.to_thread.run_sync(run)
 
 
 async def test_d03_casts_from_many_threads() -> None:
@@ -137,8 +143,7 @@ async def test_d03_casts_from_many_threads() -> None:
 
         async with anyio.create_task_group() as group:
             for place in range(4):
-                run = partial(anyio.run, cast, place)
-                _ = group.start_soon(_in_thread, run)
+                group.start_soon(in_a_loop_of_its_own, partial(cast, place))
     for place in range(4):
         assert [number for one, number in arrived if one == place] == list(range(50))
 

@@ -220,17 +220,31 @@ async def test_result_of_a_cancelled_call(inside: str) -> None:
 
 async def test_failure_while_cancelled(inside: str) -> None:
     """What the work raises while it is being cancelled says more than the cancellation, and is raised."""
+    log: list[str] = []
 
     async def work() -> None:
+        log.append("begins")
         try:
             await anyio.sleep_forever()
         finally:
             raise ValueError("while leaving")
 
     async with Noting(backend=inside) as service:
-        with pytest.raises(ValueError, match="while leaving"):
-            with anyio.fail_after(0.01):
-                await service.call_thread(work)
+
+        async def call() -> None:
+            with anyio.CancelScope() as scope:
+                group.start_soon(cancel, scope)
+                with pytest.raises(ValueError, match="while leaving"):
+                    await service.call_thread(work)
+                log.append("raised")
+
+        async def cancel(scope: anyio.CancelScope) -> None:
+            await until(lambda: log)
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+    assert log == ["begins", "raised"]
 
 
 # --- Before, after, meanwhile ---------------------------------------------------------------------
