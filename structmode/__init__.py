@@ -4,13 +4,17 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 
 - `exceptions`: every error, its text made here from its parts.
 - `_engine`: structured lifecycles on the standard library and anyio; not one of a service's words in it.
-- `utils`: times, trees, logging, cron lines; the engine knows no utils, and utils no engine.
+- `utils`: times, trees, logging, cron lines; the engine knows none of them.
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
+- `loop`: what workers run on, chosen by name.
 - `signals`, `locals`: who wants to know is told, in order; what stands for an object until it is asked for, of which
   `_delegate` has what all such stand-ins have in common.
 - `services`: the face, `Service`.
 - `supervisors`: services that restart others; `_supervision`: what they know, and the task in which they act.
+- `console`: a look into a running tree, over a line of text.
+- `proxy`: a service that stands for another one.
+- `threads`: services in threads with event loops of their own, and calls into them.
 - `worker`: a process around services: signals, logging, exit codes.
 
 What a program needs stands here. It is loaded when it is first asked for, so that `import structmode` costs little,
@@ -24,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from structmode.exceptions import (
+        CallAborted as CallAborted,
         EventLoopMismatch as EventLoopMismatch,
         LifecycleError as LifecycleError,
         MaxRestartsExceeded as MaxRestartsExceeded,
@@ -58,19 +63,41 @@ if TYPE_CHECKING:
         Supervised as Supervised,
         SupervisorStrategy as SupervisorStrategy,
     )
-    from structmode.timers import Timer as Timer
-    from structmode.types.services import DiagT as DiagT, ServiceT as ServiceT
+    from structmode.threads import (
+        MethodQueue as MethodQueue,
+        QueueServiceThread as QueueServiceThread,
+        ServiceThread as ServiceThread,
+    )
+    from structmode.timers import (
+        Timer as Timer,
+    )
+    from structmode.types.services import (
+        DiagT as DiagT,
+        ServiceT as ServiceT,
+    )
     from structmode.types.signals import (
         BaseSignalT as BaseSignalT,
         SignalT as SignalT,
         SyncSignalT as SyncSignalT,
     )
-    from structmode.types.supervisors import SupervisorStrategyT as SupervisorStrategyT
-    from structmode.utils.logging import get_logger as get_logger, setup_logging as setup_logging
-    from structmode.utils.times import Seconds as Seconds, want_seconds as want_seconds
-    from structmode.worker import Worker as Worker
+    from structmode.types.supervisors import (
+        SupervisorStrategyT as SupervisorStrategyT,
+    )
+    from structmode.utils.logging import (
+        flight_recorder as flight_recorder,
+        get_logger as get_logger,
+        setup_logging as setup_logging,
+    )
+    from structmode.utils.times import (
+        Seconds as Seconds,
+        want_seconds as want_seconds,
+    )
+    from structmode.worker import (
+        Worker as Worker,
+    )
 
 _HOME = {
+    "CallAborted": "structmode.exceptions",
     "EventLoopMismatch": "structmode.exceptions",
     "LifecycleError": "structmode.exceptions",
     "MaxRestartsExceeded": "structmode.exceptions",
@@ -99,12 +126,16 @@ _HOME = {
     "Supervised": "structmode.supervisors",
     "SupervisorStrategy": "structmode.supervisors",
     "SupervisorStrategyT": "structmode.types.supervisors",
+    "MethodQueue": "structmode.threads",
+    "QueueServiceThread": "structmode.threads",
+    "ServiceThread": "structmode.threads",
     "Timer": "structmode.timers",
     "DiagT": "structmode.types.services",
     "ServiceT": "structmode.types.services",
     "BaseSignalT": "structmode.types.signals",
     "SignalT": "structmode.types.signals",
     "SyncSignalT": "structmode.types.signals",
+    "flight_recorder": "structmode.utils.logging",
     "get_logger": "structmode.utils.logging",
     "setup_logging": "structmode.utils.logging",
     "Seconds": "structmode.utils.times",
@@ -116,6 +147,7 @@ __all__ = (
     "Backoff",
     "BaseSignal",
     "BaseSignalT",
+    "CallAborted",
     "CrashingSupervisor",
     "Diag",
     "DiagT",
@@ -124,13 +156,16 @@ __all__ = (
     "ForfeitOneForOneSupervisor",
     "LifecycleError",
     "MaxRestartsExceeded",
+    "MethodQueue",
     "OneForAllSupervisor",
     "OneForOneSupervisor",
+    "QueueServiceThread",
     "RestForOneSupervisor",
     "Seconds",
     "Service",
     "ServiceBase",
     "ServiceT",
+    "ServiceThread",
     "ShutdownTimeout",
     "Signal",
     "SignalT",
@@ -147,6 +182,7 @@ __all__ = (
     "WaitResults",
     "Worker",
     "crontab",
+    "flight_recorder",
     "get_logger",
     "setup_logging",
     "task",

@@ -45,6 +45,7 @@ class Doer(Protocol):
         """Iterate over the ticks of a timer."""
         ...
 
+    def _keep_in_sight(self, schedule: Any) -> None: ...
     def _ticks_skipped(self, name: str, count: int) -> None: ...
     def _tick_failed(self, name: str, error: Exception) -> None: ...
 
@@ -175,6 +176,7 @@ class CrontabTask(PeriodicTask):
     async def work(self, service: Doer) -> None:
         """Run the method at each time of the schedule, until the service stops."""
         ticks = CronTicks(self.schedule, name=f"{service.shortlabel}.{self.name}")
+        service._keep_in_sight(ticks)
         ticks.start()
         while True:
             await service.sleep(ticks.delay())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from types import FunctionType
 from typing import NoReturn
 
@@ -41,21 +42,22 @@ ASYNC_HOOKS = ("on_first_start", "on_start", "on_started", "on_stop", "on_shutdo
 SYNC_HOOKS = ("__post_init__", "on_init", "on_init_dependencies")
 
 
-def check_hooks(cls: type) -> None:
+def check_hooks(
+    cls: type, async_hooks: Sequence[str] = ASYNC_HOOKS, sync_hooks: Sequence[str] = SYNC_HOOKS
+) -> None:
     """Refuse hooks that are async where they must not be, or the other way round, while the class is made."""
-    for name in (*ASYNC_HOOKS, *SYNC_HOOKS):
+    for name in (*async_hooks, *sync_hooks):
         hook = inspect.getattr_static(cls, name, None)  # a mixin's counts as well
-        if isinstance(hook, FunctionType) and inspect.iscoroutinefunction(hook) != (
-            name in ASYNC_HOOKS
-        ):
-            _refuse_hook(cls, name, hook)
+        is_async = name in async_hooks
+        if isinstance(hook, FunctionType) and inspect.iscoroutinefunction(hook) != is_async:
+            _refuse_hook(cls, name, hook, is_async)
 
 
-def _refuse_hook(cls: type, name: str, hook: FunctionType) -> NoReturn:
-    right = f"async def {name}(self)" if name in ASYNC_HOOKS else f"def {name}(self)"
+def _refuse_hook(cls: type, name: str, hook: FunctionType, is_async: bool) -> NoReturn:
+    right = f"async def {name}(self)" if is_async else f"def {name}(self)"
     kind = (
         "is awaited, so it must be async"
-        if name in ASYNC_HOOKS
+        if is_async
         else "is called, not awaited, so it must not be async"
     )
     raise TypeError(f"{where(hook)}: {cls.__qualname__}.{name} {kind}: write `{right}`")

@@ -31,7 +31,7 @@ from typing import Any, Protocol
 import anyio
 
 from structmode import _engine as engine
-from structmode._unit import ServiceUnit
+from structmode._unit import ServiceUnit, service_of
 from structmode.exceptions import StartAborted
 from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import Seconds
@@ -83,8 +83,22 @@ class Ward:
     @property
     def life(self) -> engine.Life:
         """What the service holds of the engine."""
-        life: engine.Life = self.service._life
+        life: engine.Life = self.service._outer
         return life
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has ended, that is all right, and nobody has started it again since."""
+        return self.phase is Phase.AT_REST and not self.life.alive
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is at rest, or on its way there: it is not restarted with others."""
+        return self.at_rest or (self.phase is Phase.LEAVING and self._is_dismissed)
+
+    @property
+    def _is_dismissed(self) -> bool:
+        return self._dismissed is not None and self.life.run is self._dismissed
 
     def reset(self) -> None:
         """Know nothing, as when the supervisor starts."""
@@ -107,7 +121,9 @@ class Ward:
             self.dismiss()
 
     def failed(self, exc: BaseException) -> None:
-        """A failure has left it."""
+        """A failure has left it. One that was to end for good ends so all the same."""
+        if self._is_dismissed:
+            return
         self.reason = exc
         if engine.wants_restart(self.restart, failed=True):
             self.phase = Phase.BROKEN
@@ -118,25 +134,30 @@ class Ward:
         if not isinstance(exc, Exception):
             self.phase = Phase.HELD
             return
-        failed = not isinstance(exc, StartAborted)  # somebody has stopped it
+        failed = not self._was_called_off(exc)
         self.reason = exc if failed else None
         again = engine.wants_restart(self.restart, failed=failed)
         self.phase = Phase.BROKEN if again else Phase.AT_REST
 
     def ended(self) -> None:
         """Its run is over."""
-        run = self.life.current
-        if run is self._dismissed:
+        if self._is_dismissed:
             self.phase = Phase.AT_REST
             return
+        run = self.life.current
         if self.phase in {Phase.BROKEN, Phase.ANSWERED, Phase.HELD}:
             return
         if not run.was_up and self.phase in {Phase.STARTING, Phase.AT_REST}:
             return  # who starts it is told why it could not start
-        if self.reason is None and not isinstance(run.start_error, StartAborted):
+        if self.reason is None and not self._was_called_off(run.start_error):
             self.reason = run.start_error
         again = engine.wants_restart(self.restart, failed=self.reason is not None)
         self.phase = Phase.BROKEN if again else Phase.AT_REST
+
+    def _was_called_off(self, exc: BaseException | None) -> bool:
+        """Whether a start ended because somebody has stopped the service itself; that one below it was is a failure."""
+        failures = self.life.current.failures
+        return isinstance(exc, StartAborted) and all(exc is not one for one in failures)
 
     def next_delay(self, backoff: engine.Backoff | None, now: float) -> float:
         """Count one more restart, and return how many seconds it should wait."""
@@ -225,15 +246,15 @@ class Overseer:
             await self._answer(broken)
         for ward in self._to_begin():
             self._begin([ward], self._strategy.start_services, [ward.service])
-        if not self._mendings and all(w.phase is Phase.AT_REST for w in self._strategy._wards):
+        if not self._mendings and all(w.at_rest for w in self._strategy._wards):
             self.nothing_left.set()
 
     def _let_go(self) -> None:
         """Forget the temporary ones that have ended; end with the significant ones."""
-        resting = [ward for ward in self._strategy._wards if ward.phase is Phase.AT_REST]
+        resting = [ward for ward in self._strategy._wards if ward.at_rest]
         ends = bool(resting) and self._strategy._ends_with_the_significant
         for ward in resting:
-            if ward.restart == "temporary" and not ward.life.alive:
+            if ward.restart == "temporary":
                 self._strategy._forget(ward)
         if ends:
             self._strategy._life.request_stop()
@@ -366,7 +387,7 @@ class SupervisorUnit(ServiceUnit):
             self.overseer.wake()
 
     def on_child_failed(self, child: engine.Unit, exc: BaseException) -> bool:
-        service = child.subject
+        service = service_of(child)
         if service in self.leaving:
             self.on_failure(exc, child.label, "unreceived")
             return True
@@ -379,14 +400,14 @@ class SupervisorUnit(ServiceUnit):
         return True
 
     def on_child_ended(self, child: engine.Unit) -> None:
-        ward = self._supervisor._ward_of(child.subject)
+        ward = self._supervisor._ward_of(service_of(child))
         if ward is not None:
             ward.ended()
             self.wake()
 
     def on_child_released(self, child: engine.Unit) -> None:
         super().on_child_released(child)
-        service: Any = child.subject
+        service = service_of(child)
         if service in self.leaving:
             self.leaving.remove(service)
         ward = self._supervisor._ward_of(service)

@@ -18,7 +18,7 @@ from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import want_seconds
 from structmode.utils.trees import Node
 
-__all__ = ("ServiceUnit",)
+__all__ = ("ServiceUnit", "service_of")
 
 
 class Face(Doer, Protocol):
@@ -33,6 +33,8 @@ class Face(Doer, Protocol):
     _declared: ClassVar[tuple[ServiceTask, ...]]
 
     @property
+    def _outer(self) -> engine.Life: ...
+    @property
     def beacon(self) -> Node[Any]: ...
     def __post_init__(self) -> None: ...
     def on_init_dependencies(self) -> Iterable[Any]: ...
@@ -40,11 +42,18 @@ class Face(Doer, Protocol):
     def _log_mundane(self, message: str) -> None: ...
 
 
+def service_of(unit: engine.Unit) -> Any:
+    """Return the service that a unit is, or that it holds."""
+    return getattr(unit, "service", unit.subject)
+
+
 class ServiceUnit:
     """A service as the engine sees it: the steps of its life, each with its hook and its log line."""
 
     def __init__(self, service: Face) -> None:
         self._service = service
+        #: For others than the engine: whose unit this is.
+        self.service: Any = service
         # The dependencies that __post_init__ added, to be dropped before it is called again.
         self._initial: list[Face] = []
         self._noting = False
@@ -76,8 +85,8 @@ class ServiceUnit:
         service.restart_count += 1
         initial, self._initial = self._initial, []
         for child in initial:
-            if child._life.parent is service._life:
-                service._life.drop_child(child._life)
+            if child._outer.parent is service._life:
+                service._life.drop_child(child._outer)
         service.__post_init__()
         await self._hook("on_restart")
 
@@ -152,8 +161,7 @@ class ServiceUnit:
         pass
 
     def on_child_released(self, child: engine.Unit) -> None:
-        if isinstance(child, ServiceUnit):  # pragma: no branch - a service has no other children
-            child.subject.beacon.detach(self._service.beacon)
+        service_of(child).beacon.detach(self._service.beacon)
 
     def noting_children(self) -> AbstractContextManager[None]:
         """Note what is added inside as what `__post_init__` adds."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = (
+    "CallAborted",
     "EventLoopMismatch",
     "LifecycleError",
     "MaxRestartsExceeded",
@@ -53,6 +54,22 @@ class StartAborted(LifecycleError):
         super().__init__(
             f"{label} was stopped before it had started",
             "Everything done for this start has been undone; it may be started again.",
+        )
+        self.label = label
+
+
+class CallAborted(LifecycleError):
+    """A call into another event loop that ended without a result, because of what happened there.
+
+    Args:
+        label: What was called, or who was.
+        problem: What happened.
+    """
+
+    def __init__(self, label: str, problem: str) -> None:
+        super().__init__(
+            f"the call of {label} came to no end: {problem}",
+            "Make calls while the service runs, and before you stop it",
         )
         self.label = label
 

@@ -55,6 +55,7 @@ from structmode.exceptions import LifecycleError
 from structmode.timers import Timer
 from structmode.types.services import DiagT, ServiceT
 from structmode.types.supervisors import SupervisorStrategyT
+from structmode.utils.cron import CronTicks
 from structmode.utils.logging import CompositeLogger, get_logger, level_number
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
@@ -244,6 +245,9 @@ class Service(ServiceBase, ServiceCallbacks):
         self._beacon = Node(self, parent=beacon)
         self._unit = self._make_unit()
         self._life = engine.Life(self._unit)
+        self._schedules: weakref.WeakKeyDictionary[Timer | CronTicks, engine.Run] = (
+            weakref.WeakKeyDictionary()
+        )
         super().__init__(beacon=beacon, loop=loop)
         self.diag = self.Diag(self)
         self.on_init()
@@ -253,6 +257,11 @@ class Service(ServiceBase, ServiceCallbacks):
     def _make_unit(self) -> ServiceUnit:
         """Make what the engine sees of the service; some kinds of services show it more."""
         return ServiceUnit(self)
+
+    @property
+    def _outer(self) -> engine.Life:
+        """The life by which others hold the service: its own, unless that is in a thread of its own."""
+        return self._life
 
     # -- Hooks that do not wait
 
@@ -274,7 +283,7 @@ class Service(ServiceBase, ServiceCallbacks):
     @property
     def started(self) -> bool:
         """Whether it has been started, and has not yet stopped. True in all its hooks but `on_init`."""
-        return self._life.alive
+        return self._outer.alive
 
     @property
     def crashed(self) -> bool:
@@ -302,8 +311,8 @@ class Service(ServiceBase, ServiceCallbacks):
 
         A start that failed leaves it in "init", as if it had never been started.
         """
-        run = self._life.current
-        if self._life.restarting or (run.restarting and run.state is engine.State.STARTING):
+        run = self._outer.current
+        if self._outer.restarting or (run.restarting and run.state is engine.State.STARTING):
             return "restarting"
         if run.crash_reason is not None:
             return "crashed"
@@ -361,7 +370,7 @@ class Service(ServiceBase, ServiceCallbacks):
     # -- Life
 
     async def __aenter__(self) -> Self:
-        block = self._life.block()
+        block = self._outer.block()
         await block.__aenter__()
         self._block = block
         return self
@@ -391,7 +400,7 @@ class Service(ServiceBase, ServiceCallbacks):
             StartAborted: If it was told to stop before it had started.
             BaseException: What made the start fail, as it was raised.
         """
-        await self._life.start()
+        await self._outer.start()
 
     async def maybe_start(self) -> bool:
         """Start the service, unless it runs.
@@ -404,7 +413,7 @@ class Service(ServiceBase, ServiceCallbacks):
         Raises:
             BaseException: What made the start fail, as for `start`.
         """
-        return await self._life.maybe_start()
+        return await self._outer.maybe_start()
 
     async def stop(self) -> None:
         """Stop the service; returns when nothing of it is left.
@@ -418,7 +427,7 @@ class Service(ServiceBase, ServiceCallbacks):
             ShutdownTimeout: If it took longer than `shutdown_timeout`; what was left has been cancelled.
             BaseException: What else went wrong in the stop of a service that had been well until then.
         """
-        await self._life.stop()
+        await self._outer.stop()
 
     async def restart(self) -> None:
         """Stop the service and start it again, in the same owner; returns when it has started.
@@ -431,7 +440,7 @@ class Service(ServiceBase, ServiceCallbacks):
             StartAborted: If it was stopped for good before it had started again.
             BaseException: What made the stop or the new start fail, as it was raised.
         """
-        await self._life.restart()
+        await self._outer.restart()
 
     async def crash(self, reason: BaseException) -> None:
         """Crash the service, its children and all services above it; returns at once, and the stop follows.
@@ -449,8 +458,8 @@ class Service(ServiceBase, ServiceCallbacks):
                 f"crash() takes the exception that is the reason, as in crash(RuntimeError('...')); not {reason!r}"
             )
         await anyio.lowlevel.checkpoint()
-        self._life.current.check_loop("crash()")
-        self._life.fail(reason, "crash()")
+        self._outer.current.check_loop("crash()")
+        self._outer.fail(reason, "crash()")
 
     def service_reset(self) -> None:
         """Make a stopped service as new: no crash, no failures, state "init". `start` does this by itself.
@@ -458,7 +467,7 @@ class Service(ServiceBase, ServiceCallbacks):
         Raises:
             LifecycleError: If it runs.
         """
-        self._life.forget()
+        self._outer.forget()
 
     def set_shutdown(self) -> None:
         """Allow a stop to be completed, where `wait_for_shutdown` asks for that; counts for the current run.
@@ -488,8 +497,8 @@ class Service(ServiceBase, ServiceCallbacks):
             LifecycleError: If it is this service or one above it, or if it runs elsewhere.
         """
         child = _want_service(service, "add_dependency")
-        self._life.add_child(child._life)
-        if child._life.parent is not self._life:  # added by what is left of a former run
+        self._life.add_child(child._outer)
+        if child._outer.parent is not self._life:  # added by what is left of a former run
             return service
         if child.beacon.parent is not self.beacon:
             child.beacon.reattach(self.beacon)
@@ -513,11 +522,11 @@ class Service(ServiceBase, ServiceCallbacks):
             await anyio.lowlevel.checkpoint()
             return service
         try:
-            if child._life.parent is self._life:  # not if what is left of a former run calls
-                await child._life.start_as_child()
+            if child._outer.parent is self._life:  # not if what is left of a former run calls
+                await child._outer.start_as_child()
         except BaseException:
-            if not child._life.alive:
-                self._life.drop_child(child._life)
+            if not child._outer.alive:
+                self._life.drop_child(child._outer)
             raise
         return service
 
@@ -532,14 +541,14 @@ class Service(ServiceBase, ServiceCallbacks):
             BaseException: What went wrong in its stop; it has been removed then.
         """
         child = _want_service(service, "remove_dependency")
-        if child._life.parent is not self._life:
+        if child._outer.parent is not self._life:
             raise LifecycleError(
                 f"{child.label} can't be removed from {self.label}: it is not one of its dependencies",
                 f"It belongs to {child.beacon.parent.data.label}"
                 if child.beacon.parent
                 else "It belongs to no service",
             )
-        await self._life.remove_child(child._life)
+        await self._life.remove_child(child._outer)
         return service
 
     async def join_services(self, services: Sequence[ServiceT]) -> None:
@@ -719,7 +728,17 @@ class Service(ServiceBase, ServiceCallbacks):
             clock=clock or anyio.current_time,
             sleep=sleep or self.sleep,
         )
+        self._keep_in_sight(ticking)
         return _ServiceTicks(self, ticking)
+
+    def _keep_in_sight(self, schedule: Timer | CronTicks) -> None:
+        """Let those who look into the service find a schedule, as long as it is used."""
+        self._schedules[schedule] = self._life.current
+
+    def _schedules_in_use(self) -> list[Timer | CronTicks]:
+        """Return the schedules of the run that there is; what is left of a former one may outlast it."""
+        run = self._life.current
+        return [one for one, its in self._schedules.items() if its is run and run.state.alive]
 
     def _ticks_skipped(self, name: str, count: int) -> None:
         engine.emit(engine.TicksSkipped, self, name, count)

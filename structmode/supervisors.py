@@ -25,7 +25,7 @@ import anyio.lowlevel
 from structmode import _engine as engine
 from structmode._engine import Backoff, RestartType
 from structmode._supervision import Overseer, Phase, SupervisorUnit, Ward
-from structmode.exceptions import LifecycleError, MaxRestartsExceeded
+from structmode.exceptions import LifecycleError, MaxRestartsExceeded, StartAborted
 from structmode.services import Service
 from structmode.types.services import ServiceT
 from structmode.types.supervisors import ReplacementT, SupervisorStrategyT
@@ -139,11 +139,13 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         auto_shutdown: AutoShutdown = "any",
         **kwargs: Any,
     ) -> None:
-        self.max_restarts = want_seconds(max_restarts)
-        self.over = want_seconds(over)
-        self.raises = MaxRestartsExceeded if raises is None else _check_exception_class(raises)
-        self.replacement = replacement
-        self.backoff = backoff
+        self.max_restarts: float = want_seconds(max_restarts)
+        self.over: float = want_seconds(over)
+        self.raises: type[BaseException] = (
+            MaxRestartsExceeded if raises is None else _check_exception_class(raises)
+        )
+        self.replacement: ReplacementT | None = replacement
+        self.backoff: Backoff | None = backoff
         self.auto_shutdown: AutoShutdown = auto_shutdown
         self.default_restart: RestartType = _check_restart(restart)
         self._check_arguments()
@@ -280,7 +282,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             ward = self._ward_of(service)
             if ward is not None:
                 self._life.current.check_loop("discard()")
-                self._unit.leaving.append(service)
+                self._unit.leaving.append(ward.service)
                 self._forget(ward)
 
     def _forget(self, ward: Ward) -> None:
@@ -291,7 +293,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         self.wakeup()
 
     def _ward_of(self, service: object) -> Ward | None:
-        return next((ward for ward in self._wards if ward.service is service), None)
+        life = getattr(service, "_life", None)  # a proxy has that of the service behind it
+        return next((ward for ward in self._wards if ward.life is life), None)
 
     def _ward(self, service: ServiceT, call: str) -> Ward:
         ward = self._ward_of(service)
@@ -347,7 +350,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
 
     @property
     def _ends_with_the_significant(self) -> bool:
-        ended = [ward.phase is Phase.AT_REST for ward in self._wards if ward.significant]
+        ended = [ward.at_rest for ward in self._wards if ward.significant]
         return bool(ended) and all(ended) if self.auto_shutdown == "all" else any(ended)
 
     def _give_up(self, reason: BaseException | None, who: Ward) -> None:
@@ -410,14 +413,26 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             for ward in affected:
                 if self.should_stop:
                     return
-                if ward in self._wards:  # it may have been discarded meanwhile
-                    await self.restart_service(ward.service)
+                await self._start_again(ward)
+
+    async def _start_again(self, ward: Ward) -> None:
+        """Restart one of several, unless it has been discarded meanwhile, or stopped for good."""
+        if ward not in self._wards or ward.is_done:
+            return
+        try:
+            await self.restart_service(ward.service)
+        except StartAborted:
+            if ward in self._wards and ward.phase is Phase.BROKEN:
+                raise
+            # Somebody has stopped it while it was starting. The others are still to be started.
 
     def _at_work(self, services: Sequence[ServiceT]) -> list[Ward]:
         """Return the wards of those that are affected, without those that are at rest: these did their work, and have ended."""
-        wards = [self._ward(service, "restart_services") for service in self.affected_by(services)]
-        at_rest = {Phase.LEAVING, Phase.AT_REST}
-        return [ward for ward in wards if ward.phase not in at_rest or ward.service in services]
+        wards = self._affected(services)
+        return [ward for ward in wards if not ward.is_done or ward.service in services]
+
+    def _affected(self, services: Sequence[ServiceT]) -> list[Ward]:
+        return [self._ward(service, "restart_services") for service in self.affected_by(services)]
 
     def _next_delay(self, services: Sequence[ServiceT]) -> float:
         now = anyio.current_time()
@@ -473,10 +488,10 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             return False
         if ward not in self._wards:  # discarded meanwhile
             return True
-        self._life.place_child(new._life, old._life)
+        self._life.place_child(new._outer, old._outer)
         ward.service, old.supervisor = new, None
         self._adopt(ward)
-        self._life.release_child(old._life)
+        self._life.release_child(old._outer)
         await new.maybe_start()
         return True
 
@@ -560,11 +575,11 @@ class ForfeitOneForOneSupervisor(SupervisorStrategy):
         Args:
             services: Those that failed.
         """
-        affected = self._at_work(services)
-        for ward in affected:
+        for ward in self._at_work(services):
             self.log.error("Giving up on %s: %s", ward.service.shortlabel, _why(ward))
             ward.dismiss()
-        for ward in reversed(affected):
+        # Those too that were given up before: what was to stop them may have been called off.
+        for ward in reversed(self._affected(services)):
             await self._stop(ward)
 
 
@@ -643,7 +658,7 @@ def _check_service(service: object, call: str) -> None:
 def _as_service(service: object) -> Service:
     if not isinstance(service, Service):
         raise TypeError(f"a supervisor takes services (instances of Service), not {service!r}")
-    return service
+    return cast("Service", service._life.unit.subject)  # of a proxy, the service behind it
 
 
 def _check_exception_class(raises: object) -> type[BaseException]:

@@ -8,6 +8,7 @@ afterwards. As a mere service, under ``async with``, it takes nothing.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,9 +19,10 @@ from typing import IO, Any, ClassVar, NoReturn
 import anyio
 import anyio.lowlevel
 
-from structmode import _engine as engine
 from structmode._process import Execution, LoggingPlan, keep_awake, write_at_once
+from structmode.console import Console
 from structmode.exceptions import LifecycleError
+from structmode.loop import chosen, run_arguments
 from structmode.services import Service
 from structmode.types.services import ServiceT
 from structmode.utils.logging import Severity, get_logger, level_number
@@ -47,7 +49,8 @@ class Worker(Service):
 
     Args:
         *services: The services to run. Without any, the worker waits for a signal.
-        debug: Whether SIGUSR2 opens a debugger, and whether a blocked event loop is looked out for.
+        debug: Whether SIGUSR2 opens a debugger, whether a blocked event loop is looked out for, and whether there is a
+            `structmode.console.Console`.
         quiet: Whether `say` and `carp` say nothing.
         logging_config: A configuration for `logging.config.dictConfig`, as `setup_logging` takes it.
         loglevel: Number or name of the log level; WARNING by default.
@@ -56,14 +59,17 @@ class Worker(Service):
         redirect_stdouts_level: Number or name of their level; WARNING by default.
         stdout: Where `say` writes; `sys.stdout` by default.
         stderr: Where `carp`, the log and the reports are written; `sys.stderr` by default.
-        console_port: Port for a console; kept, but there is no console in this version.
+        console_port: TCP port of the console that there is if `debug` is set; 0 for any that is free, None for no console.
+        console_ip: The IP address that the console listens on.
         loghandlers: Further handlers for the root logger.
-        blocking_timeout: How long the event loop may be blocked before that is reported, in seconds.
+        blocking_timeout: How long the event loop may be blocked before that is reported, in seconds; looked out for with
+            `debug` only, and not at all if it is 0.
         loop: Accepted for programs written for mode, and ignored.
         override_logging: Whether to set logging up, and to redirect what is printed. If not, neither is touched.
         daemon: Whether to run until told to stop. If not, the worker ends when its services have started and their tasks
             and futures are done; timers and crontabs don't count.
-        backend: The event loop to run on: "asyncio", "asyncio+uvloop" (or "uvloop"), or "trio".
+        backend: The event loop to run on: "asyncio", "asyncio+uvloop" (or "uvloop"), or "trio"; by default what
+            `structmode.loop.use` has chosen, which is "asyncio" if nobody has called it.
         **kwargs: Arguments of `Service`.
 
     Raises:
@@ -73,7 +79,7 @@ class Worker(Service):
 
     logger: logging.Logger = get_logger(__name__)
 
-    #: The class of `blocking_detector`, as "module:name". This version has none of that name.
+    #: The class of `blocking_detector`, as "module:name"; called with the timeout, and ``beacon=``.
     BLOCK_DETECTOR: ClassVar[str] = "structmode.debug:BlockingDetector"
 
     services: Sequence[ServiceT]
@@ -87,7 +93,8 @@ class Worker(Service):
     redirect_stdouts_level: Severity | None
     stdout: IO[str]
     stderr: IO[str]
-    console_port: int
+    console_port: int | None
+    console_ip: str
     blocking_timeout: float
     override_logging: bool
     daemon: bool
@@ -105,13 +112,14 @@ class Worker(Service):
         redirect_stdouts_level: Severity | None = None,
         stdout: IO[str] | None = None,
         stderr: IO[str] | None = None,
-        console_port: int = 50101,
+        console_port: int | None = 50101,
         loghandlers: Iterable[logging.Handler] | None = None,
         blocking_timeout: Seconds = 10.0,
         loop: Any = None,
         override_logging: bool = True,
         daemon: bool = True,
-        backend: str = "asyncio",
+        backend: str | None = None,
+        console_ip: str = "127.0.0.1",
         **kwargs: Any,
     ) -> None:
         self.services = tuple(_want_services(services))
@@ -126,13 +134,17 @@ class Worker(Service):
         self.stdout = sys.stdout if stdout is None else stdout
         self.stderr = sys.stderr if stderr is None else stderr
         self.console_port = console_port
+        self.console_ip = console_ip
         self.blocking_timeout = want_seconds(blocking_timeout)
         self.override_logging = override_logging
         self.daemon = daemon
-        self.backend = _checked_backend(backend)
+        self.backend = _checked_backend(chosen() if backend is None else backend)
         self._detector: ServiceT | None = None
         self._execution = Execution(self)
         super().__init__(loop=loop, **kwargs)
+        if debug and console_port is not None:
+            # Before all else, so that it starts first and stops last.
+            self.add_dependency(Console(console_port, console_ip))
 
     def _repr_info(self) -> str:
         return "".join(f", {service.label}" for service in self.services)
@@ -261,8 +273,10 @@ class Worker(Service):
     def blocking_detector(self) -> ServiceT:
         """The service that looks out for a blocked event loop: an instance of `BLOCK_DETECTOR`.
 
+        It reports what takes longer than `blocking_timeout`, and raises nothing.
+
         Raises:
-            LifecycleError: If there is no such class. In this version that is so, unless a subclass names one of its own.
+            LifecycleError: If there is no such class.
         """
         if self._detector is None:
             make = self._find_block_detector()
@@ -271,8 +285,8 @@ class Worker(Service):
         return self._detector
 
     async def maybe_start_blockdetection(self) -> None:
-        """Start `blocking_detector`, if `debug` is set; where there is none, say so in the log."""
-        if not self.debug:
+        """Start `blocking_detector`, if `debug` is set; if its class does not exist, say so in the log."""
+        if not (self.debug and 0 < self.blocking_timeout < math.inf):
             return
         try:
             detector = self.blocking_detector
@@ -289,7 +303,7 @@ class Worker(Service):
             if exc.name != module:  # it is there, and lacks something itself
                 raise
         raise LifecycleError(
-            f"there is no {self.BLOCK_DETECTOR} in this version",
+            f"there is no {self.BLOCK_DETECTOR}",
             "Set BLOCK_DETECTOR to 'module:name' of a service class that takes a timeout",
         )
 
@@ -317,5 +331,5 @@ def _checked_backend(backend: str) -> str:
     if not isinstance(backend, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"backend is a name, such as 'trio', not {backend!r}")
     with suppress(ModuleNotFoundError):  # what is not installed is said when it is to run
-        engine.run_arguments(backend)
+        run_arguments(backend)
     return backend

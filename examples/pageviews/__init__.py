@@ -5,7 +5,7 @@
 The tree, in the order in which it starts (and stops in reverse):
 
     PageViews               app.py        the program
-    ├── Store               store.py      SQLite: what is in it survives
+    ├── Store               store.py      SQLite, in a thread: what is in it survives
     ├── Counter             counter.py    counts in memory, saved every half second
     ├── Visitors            visitors.py   who has been seen in the last 30 seconds
     ├── History             history.py    views per second and per minute

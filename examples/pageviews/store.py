@@ -1,21 +1,18 @@
-"""The store: SQLite, kept away from the event loop.
+"""The store: SQLite, in a thread of its own.
 
-SQLite blocks, so every call runs in a thread; and the connection must be used by one thread at a time, so all of them
-pass a limiter that has one token. A thread that has begun is waited for even when its caller is cancelled: a
-transaction is either refused before it began, or its outcome is known.
+SQLite blocks, so it gets a thread, which has one worker: the connection is made, used and closed in that thread, by one call
+at a time. A call that has begun is waited for even when its caller is cancelled, and its result is not lost: a transaction
+is either refused before it began, or its outcome is known.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
-import anyio
-import anyio.to_thread
-
-from structmode import Service
+from structmode import LifecycleError, QueueServiceThread
 
 T = TypeVar("T")
 
@@ -39,13 +36,15 @@ class StoreError(Exception):
     """The database could not be read or written; what was to be written has not been."""
 
 
-class Store(Service):
+class Store(QueueServiceThread):
     """The counts, and the views of each minute, in a file.
 
     Args:
         path: The file; made if it is not there.
         patience: How long to wait for another program that has locked the file, in seconds.
     """
+
+    num_workers = 1
 
     def __init__(self, path: str, *, patience: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -54,30 +53,12 @@ class Store(Service):
 
     async def on_start(self) -> None:
         """Open the database, and write to it: what can't be written must not look as if it had started."""
-        self._turn = anyio.CapacityLimiter(1)
-        self._db = await self.add_async_context(self._connection())
-        await self._in_thread(self._db.executescript, SCHEMA)
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncGenerator[sqlite3.Connection]:
-        db = await self._in_thread(self._connect)
-        try:
-            yield db
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._in_thread(db.close)
-
-    def _connect(self) -> sqlite3.Connection:
-        # No isolation level: transactions begin where this file says so, and nowhere else.
-        db = sqlite3.connect(
-            self.path, timeout=self.patience, isolation_level=None, check_same_thread=False
-        )
-        try:
+        with self._explained():
+            # No isolation level: transactions begin where this file says so, and nowhere else.
+            db = sqlite3.connect(self.path, timeout=self.patience, isolation_level=None)
+            self._db = self.add_context(closing(db))
             db.execute("PRAGMA journal_mode = WAL")  # others may read while we write
-        except sqlite3.Error:
-            db.close()
-            raise
-        return db
+            db.executescript(SCHEMA)
 
     async def counts(self) -> dict[str, int]:
         """Return the views of each path."""
@@ -102,7 +83,7 @@ class Store(Service):
         await self._write("DELETE FROM minutes WHERE minute < ?", [(before,)])
 
     async def _query(self, sql: str, *values: object) -> list[Any]:
-        return await self._in_thread(lambda: self._db.execute(sql, values).fetchall())
+        return await self._call(lambda: self._db.execute(sql, values).fetchall())
 
     async def _write(self, sql: str, rows: Any) -> None:
         def transaction() -> None:
@@ -110,15 +91,20 @@ class Store(Service):
                 self._db.execute("BEGIN IMMEDIATE")
                 self._db.executemany(sql, rows)
 
-        await self._in_thread(transaction)
+        await self._call(transaction)
 
-    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+    async def _call(self, function: Callable[[], T]) -> T:
+        with self._explained():
+            return await self.call_thread(function)
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
         try:
-            return await anyio.to_thread.run_sync(function, *args, limiter=self._turn)
-        except sqlite3.Error as error:
+            yield
+        except (sqlite3.Error, LifecycleError) as error:  # the latter if the store has stopped
             raise StoreError(self._explain(error)) from error
 
-    def _explain(self, error: sqlite3.Error) -> str:
+    def _explain(self, error: Exception) -> str:
         problem = f"The database {self.path} can't be used: {error}"
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
             return f"{problem}; another program has held it for {self.patience:g} s"

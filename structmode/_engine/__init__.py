@@ -2,8 +2,8 @@
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
 the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
-`_waiting`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_restarting`. What faces may use of it is exactly
-what stands here.
+`_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_restarting`, `_thread`.
+What faces may use of it is exactly what stands here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from __future__ import annotations
 from ._backend import (
     BACKENDS,
     BackendName,
+    loop_policy,
+    new_loop_on,
     on_trio,
     run_arguments,
     running_asyncio_loop,
     signal_safe_caller,
+    token_here,
 )
+from ._border import Call, Mailbox, Reply, in_call
 from ._contexts import Contexts
 from ._events import (
     Crashed,
@@ -42,6 +46,7 @@ from ._run import Run, current_run
 from ._stacks import frames_of, stack_of
 from ._state import TRANSITIONS, State, Trigger, advance
 from ._tasks import Task
+from ._thread import MARGIN, ThreadHome
 from ._waiting import (
     Outcome,
     StopSignal,
@@ -57,20 +62,24 @@ from ._waiting import (
 
 __all__ = (
     "BACKENDS",
+    "MARGIN",
     "RESTART_TYPES",
     "TRANSITIONS",
     "BackendName",
     "Backoff",
     "Budget",
+    "Call",
     "Contexts",
     "Crashed",
     "Fate",
     "Life",
     "LifecycleEvent",
     "Listener",
+    "Mailbox",
     "Outcome",
     "OwnedBlock",
     "Reach",
+    "Reply",
     "RestartType",
     "Restarting",
     "Run",
@@ -84,6 +93,7 @@ __all__ = (
     "Stopping",
     "Task",
     "TaskEnded",
+    "ThreadHome",
     "TickFailed",
     "TicksSkipped",
     "Trigger",
@@ -99,6 +109,9 @@ __all__ = (
     "emit",
     "first_of",
     "frames_of",
+    "in_call",
+    "loop_policy",
+    "new_loop_on",
     "note",
     "on_trio",
     "run_arguments",
@@ -107,5 +120,6 @@ __all__ = (
     "sleep",
     "stack_of",
     "subscribe",
+    "token_here",
     "wants_restart",
 )

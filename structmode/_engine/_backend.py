@@ -7,7 +7,9 @@ does not offer, because they have no common form, are here and nowhere else:
 - taking back a cancellation that came from outside every cancel scope, which only asyncio knows, and telling whom a
   cancellation was meant for (`absorb_cancellation`, `being_cancelled`);
 - waking the loop from a signal handler, even while it is busy (`signal_safe_caller`);
-- the names under which a user asks for a loop, and what `anyio.run` needs for each (`run_arguments`).
+- the names under which a user asks for a loop, and what `anyio.run` needs for each (`run_arguments`);
+- making asyncio's own loop on a selector that somebody else has made (`new_loop_on`), and a policy for code that asks
+  asyncio for a loop by itself (`loop_policy`).
 
 Both libraries are imported inside the functions: importing structmode loads neither.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from selectors import BaseSelector
 from typing import Any, Literal, cast
 
 import anyio
@@ -103,12 +106,42 @@ def signal_safe_caller() -> Callable[[Callable[[], object]], None]:
         return lambda function: token.run_sync_soon(function, idempotent=True)
     import asyncio
 
-    loop = asyncio.get_running_loop()
+    # The context of the caller: a handler interrupts whatever runs, which may be a greenlet without anyio's variables.
+    loop, context = asyncio.get_running_loop(), copy_context()
 
     def call(function: Callable[[], object]) -> None:
-        loop.call_soon_threadsafe(function)
+        loop.call_soon_threadsafe(function, context=context)
 
     return call
+
+
+def new_loop_on(selector: BaseSelector) -> Any:
+    """Return a new event loop of asyncio's own that waits by means of `selector`."""
+    import asyncio
+
+    return asyncio.SelectorEventLoop(selector)
+
+
+def loop_policy(new_event_loop: Callable[[], Any]) -> type[Any]:
+    """Return a class of asyncio's event loop policies that makes its loops so, and one wherever one is asked for.
+
+    Raises:
+        AttributeError: If there are no policies in this Python: 3.16 has none.
+    """
+    import asyncio
+
+    class Policy(cast(Any, asyncio).DefaultEventLoopPolicy):  # type: ignore[misc]
+        """An event loop policy; it makes a loop for each thread that asks for one."""
+
+        def new_event_loop(self) -> Any:
+            return new_event_loop()
+
+        def get_event_loop(self) -> Any:
+            if self._local._loop is None:
+                self.set_event_loop(self.new_event_loop())
+            return self._local._loop
+
+    return Policy
 
 
 def run_arguments(backend: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 
 class Hook:
@@ -33,6 +34,11 @@ class Hook:
 
 _run: ContextVar[object] = ContextVar("structmode_run", default=None)
 _hook: ContextVar[Hook | None] = ContextVar("structmode_hook", default=None)
+
+
+def belongs_to_the_engine(variable: ContextVar[Any]) -> bool:
+    """Whether a context variable is one of those above, which say where code runs."""
+    return variable is _run or variable is _hook
 
 
 def calling_run() -> object:

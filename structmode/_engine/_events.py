@@ -138,8 +138,8 @@ class _Subscription:
 
 
 def emit(kind: Callable[..., LifecycleEvent], subject: object, *parts: object) -> None:
-    """Make an event of its parts and tell it, if anybody listens."""
-    if not _listeners:
+    """Make an event of its parts and tell it, if anybody listens; what has no subject tells nothing."""
+    if not _listeners or subject is None:
         return
     event = kind(subject, *parts)
     for listener in list(_listeners):  # they may change while an event is being told

@@ -44,6 +44,14 @@ def frames_of(awaited: Any) -> list[FrameType]:
     return _waiting_frames(awaited, _LIMIT)
 
 
+def stack_of_thread(ident: int | None) -> str:
+    """Return where a thread stands now, as text."""
+    frame = sys._current_frames().get(ident or 0)
+    if frame is None:
+        return "  (the thread has ended since)\n"
+    return "".join(traceback.format_stack(frame, _LIMIT))
+
+
 def stack_of_exception(exc: BaseException) -> str:
     """Return where `exc` came from, outermost call first, without the exception itself."""
     return _as_text(traceback.extract_tb(exc.__traceback__, _LIMIT))

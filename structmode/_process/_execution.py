@@ -22,6 +22,7 @@ import anyio
 
 from structmode import _engine as engine
 from structmode.exceptions import LifecycleError, ShutdownTimeout
+from structmode.loop import run_arguments
 from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import want_seconds
 
@@ -124,7 +125,7 @@ class Execution:
 
     def _run_arguments(self) -> dict[str, Any]:
         try:
-            return engine.run_arguments(self._program.backend)
+            return run_arguments(self._program.backend)
         except ModuleNotFoundError as exc:
             raise CannotRun(str(exc)) from exc
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import IO
 
 from structmode import _engine as engine
-from structmode.utils.logging import cry
+from structmode.utils.logging._cry import cry_threads
 
 __all__ = ("process_report", "threads_report", "write_at_once")
 
@@ -27,7 +27,7 @@ def process_report(root: engine.Run | None) -> str:
 def threads_report() -> str:
     """Return the stack of each thread."""
     threads = io.StringIO()
-    cry(threads)
+    cry_threads(threads)
     return threads.getvalue()
 
 

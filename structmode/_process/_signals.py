@@ -70,15 +70,13 @@ class OsSignals:
         Raises:
             ValueError: If this is not the main thread.
         """
-        if threading.current_thread() is not threading.main_thread():
-            raise ValueError("that takes the main thread")
         missing: list[str] = []
         for name, handler in self._handlers().items():
             number = getattr(signal, name, None)
             if number is None:
                 missing.append(name)
             elif number not in self._replaced:
-                self._replaced[number] = signal.signal(number, handler)
+                self._replaced[number] = _take(number, handler)
         return [name for name in missing if name != "SIGBREAK"]
 
     def give_back(self) -> None:
@@ -129,8 +127,6 @@ async def keep_awake() -> None:
 
     trio and uvloop do, and asyncio on Windows.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
@@ -146,9 +142,20 @@ async def keep_awake() -> None:
             _set_wakeup_fd(-1, instead_of=writer.fileno())
 
 
+def _take(number: int, handler: Handler) -> Any:
+    # Not asked of `threading`, which gevent and eventlet replace: then no thread is the main one.
+    try:
+        return signal.signal(number, handler)
+    except ValueError:
+        raise ValueError("that takes the main thread") from None
+
+
 def _set_wakeup_fd(number: int, *, instead_of: int) -> bool:
-    """Set the file that signals are written to, unless there is another than is expected."""
-    found = signal.set_wakeup_fd(number, warn_on_full_buffer=False)
+    """Set the file that signals are written to, unless there is another than is expected, or this is no main thread."""
+    try:
+        found = signal.set_wakeup_fd(number, warn_on_full_buffer=False)
+    except ValueError:
+        return False
     if found == instead_of:
         return True
     signal.set_wakeup_fd(found)
@@ -156,7 +163,10 @@ def _set_wakeup_fd(number: int, *, instead_of: int) -> bool:
 
 
 def take_no_signals() -> None:
-    """Leave signals to the other threads from now on; to be called in a thread that is not the main one."""
+    """Leave signals to the other threads from now on; in the main thread it does nothing."""
+    # What gevent and eventlet make of a thread is a part of the main one.
+    if threading.get_native_id() == threading.main_thread().native_id:
+        return
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 

@@ -13,6 +13,7 @@ import anyio
 
 from structmode import _engine as engine
 from structmode.exceptions import StructmodeError
+from structmode.utils._watchdog import THREADS
 
 __all__ = (
     "WORKERS",
@@ -22,8 +23,8 @@ __all__ = (
     "somebody_may_call",
 )
 
-# How threads are called that wait for work: idle, they wake nobody.
-WORKERS = ("Trio thread", "AnyIO worker thread", "asyncio_", "ThreadPoolExecutor")
+# How threads are called that wait for work: idle, they wake nobody. The watchdog only asks whether the loop turns.
+WORKERS = ("Trio thread", "AnyIO worker thread", "asyncio_", "ThreadPoolExecutor", THREADS)
 
 
 class Deadlock(StructmodeError):
@@ -43,6 +44,8 @@ def a_task_waits_for_a_thread() -> bool:
 def _threads_at_work_for(task: anyio.TaskInfo) -> int:
     """Return 1 if a task waits for a thread, and -1 if it does what a thread waits for, by where it stands."""
     calls = [frame.f_code.co_name for frame in engine.frames_of(task.coro)]
+    if "until_answered" in calls:  # by the event loop of another thread
+        return 1
     if "to_thread_run_sync" in calls:  # trio: the same task does what its thread asks for
         return calls[calls.index("to_thread_run_sync") + 1] == "wait_task_rescheduled"
     if calls[-1:] == ["run_sync_in_worker_thread"]:  # asyncio: another task does

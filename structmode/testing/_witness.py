@@ -421,6 +421,6 @@ def label_of(service: object) -> str:
 
 
 def _owner_of(service: Any) -> Any:
-    run = service._life.run
+    run = service._outer.run
     owner = run.parent if run is not None else None
     return owner.unit.subject if owner is not None else None

@@ -84,6 +84,27 @@ async def test_store_writes_all_or_nothing(database: Path) -> None:
         assert await store.counts() == {}
 
 
+async def test_store_that_has_stopped(database: Path) -> None:
+    """What is asked of a store that does not run is refused, as what it can't do is."""
+    store = Store(str(database))
+    for _ in range(2):
+        with pytest.raises(StoreError, match="takes no calls"):
+            await store.counts()
+        async with store:
+            assert await store.counts() == {}
+
+
+async def test_outcome_of_a_write_is_known(database: Path) -> None:
+    """A write that has begun is done, and known to be done, even if its caller is cancelled meanwhile."""
+    async with Store(str(database)) as store:
+        done = 0
+        for number in range(20):
+            with anyio.move_on_after(0.0002 * number):
+                await store.add_views({"/a": 1})
+                done += 1
+        assert await store.counts() == ({"/a": done} if done else {})
+
+
 async def test_store_that_is_locked_does_not_start(database: Path) -> None:
     """A database that another program holds makes the start fail, with an error that says so."""
     async with Store(str(database)):

@@ -135,6 +135,7 @@ def test_e4_nothing_is_raised_into_code_that_blocks(backend: str) -> None:
     worker = Worker(
         Job(block),
         debug=True,
+        console_port=None,
         blocking_timeout=0.01,
         daemon=False,
         backend=backend,

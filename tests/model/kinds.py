@@ -19,9 +19,27 @@ from typing import Any, Protocol
 import anyio
 
 from structmode import Service
+from structmode.supervisors import (
+    Backoff,
+    CrashingSupervisor,
+    ForfeitOneForAllSupervisor,
+    ForfeitOneForOneSupervisor,
+    OneForAllSupervisor,
+    OneForOneSupervisor,
+    RestForOneSupervisor,
+    SupervisorStrategy,
+)
 
 from .model import Unit
-from .plan import SECOND, Call, Context, HookName, Script, Then, Work
+from .plan import FOREVER, SECOND, Call, Context, HookName, Script, Then, Work
+from .supervision import (
+    Crashing,
+    ForfeitOneForAll,
+    ForfeitOneForOne,
+    OneForAll,
+    OneForOne,
+    RestForOne,
+)
 
 
 class Play(Protocol):
@@ -29,6 +47,10 @@ class Play(Protocol):
 
     def log(self, text: str) -> None:
         """Write a line."""
+        ...
+
+    def ends(self, where: str, then: Then) -> bool:
+        """Note that a place ends once more; returns whether it fails."""
         ...
 
     def fault(self, where: str) -> Exception:
@@ -40,6 +62,10 @@ class Play(Protocol):
         ...
 
 
+def _add(above: Service, child: Service, script: Script) -> None:
+    _ = above.add_dependency(child)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of services.
@@ -48,11 +74,13 @@ class Kind:
         make: Makes the real thing, without its children.
         unit: Its life in the model.
         fits: Whether it can play a script.
+        adopt: Makes another service, of which the script is given, a child of it.
     """
 
     make: Callable[[Script, Play], Service]
     unit: type[Unit]
     fits: Callable[[Script], bool] = lambda _: True
+    adopt: Callable[[Service, Service, Script], None] = _add
 
 
 async def pause(time: int) -> None:
@@ -168,7 +196,7 @@ class Acting:
             self.play.log(f"{name} leaving")
 
     def _end(self, where: str, then: Then) -> None:
-        if then == "return":
+        if not self.play.ends(where, then):
             self.play.log(f"{where} returns")
             return
         fault = self.play.fault(where)
@@ -179,15 +207,19 @@ class Acting:
 class ScriptedService(Service):
     """A plain service that plays a script."""
 
-    def __init__(self, script: Script, play: Play) -> None:
+    def __init__(self, script: Script, play: Play, **kwargs: Any) -> None:
         self.acting = Acting(script, play)
-        super().__init__()
+        super().__init__(**kwargs)
         self.shutdown_timeout = script.shutdown_timeout / SECOND
         self.drain_timeout = script.drain_timeout / SECOND
         self.wait_for_shutdown = script.asks
 
     @property
     def label(self) -> str:
+        return self.acting.script.label
+
+    @property
+    def shortlabel(self) -> str:
         return self.acting.script.label
 
     async def on_first_start(self) -> None:
@@ -209,12 +241,12 @@ class ScriptedService(Service):
         await self.acting.hook(self, "on_restart")
 
 
-_classes: dict[int, type[ScriptedService]] = {0: ScriptedService}
+_classes: dict[tuple[type[Service], int], type[ScriptedService]] = {}
 
 
-def _with_tasks(count: int) -> type[ScriptedService]:
+def _with_tasks(count: int, base: type[Service] = Service) -> type[ScriptedService]:
     """Return the class of services that have so many tasks: they are declared in the class body."""
-    if count not in _classes:
+    if (base, count) not in _classes:
 
         def task(number: int) -> Any:
             async def work(self: ScriptedService) -> None:
@@ -222,9 +254,10 @@ def _with_tasks(count: int) -> type[ScriptedService]:
 
             return Service.task(work)
 
+        bases = (ScriptedService,) if base is Service else (ScriptedService, base)
         body = {f"task_{number}": task(number) for number in range(count)}
-        _classes[count] = type(f"With{count}Tasks", (ScriptedService,), body)
-    return _classes[count]
+        _classes[base, count] = type(f"{base.__name__}With{count}Tasks", bases, body)
+    return _classes[base, count]
 
 
 def make_service(script: Script, play: Play) -> Service:
@@ -232,4 +265,37 @@ def make_service(script: Script, play: Play) -> Service:
     return _with_tasks(len(script.work))(script, play)
 
 
-KINDS: dict[str, Kind] = {"service": Kind(make_service, Unit)}
+def _supervisor(base: type[SupervisorStrategy], unit: type[Unit]) -> Kind:
+    """Return the kind of a strategy."""
+
+    def make(script: Script, play: Play) -> Service:
+        policy = script.policy
+        return _with_tasks(len(script.work), base)(
+            script,
+            play,
+            max_restarts=policy.max_restarts,
+            over=policy.over / SECOND,
+            backoff=Backoff(
+                initial=policy.delay / SECOND,
+                maximum=FOREVER / SECOND,
+                jitter=0.0,
+                reset_after=policy.healthy / SECOND,
+            ),
+        )
+
+    def adopt(above: Service, child: Service, script: Script) -> None:
+        assert isinstance(above, SupervisorStrategy)
+        above.add(child, restart=script.restart)
+
+    return Kind(make, unit, adopt=adopt)
+
+
+KINDS: dict[str, Kind] = {
+    "service": Kind(make_service, Unit),
+    "one for one": _supervisor(OneForOneSupervisor, OneForOne),
+    "one for all": _supervisor(OneForAllSupervisor, OneForAll),
+    "rest for one": _supervisor(RestForOneSupervisor, RestForOne),
+    "forfeit one for one": _supervisor(ForfeitOneForOneSupervisor, ForfeitOneForOne),
+    "forfeit one for all": _supervisor(ForfeitOneForAllSupervisor, ForfeitOneForAll),
+    "crashing": _supervisor(CrashingSupervisor, Crashing),
+}

@@ -27,6 +27,8 @@ from .plan import (
     HookName,
     Op,
     Plan,
+    Policy,
+    RestartType,
     Script,
     Then,
     Verb,
@@ -48,6 +50,16 @@ UNITS = {name: kind.unit for name, kind in KINDS.items()}
 
 #: What a rule makes its choices with. Hypothesis likes small numbers, and the same ones again; this spreads them.
 choices = st.integers(0, 2**64 - 1).map(Random)
+
+#: How many of the services are supervisors.
+SUPERVISORS = 0.35
+#: How many of the plans are about supervisors most of all.
+SUPERVISED = 0.5
+FAILINGS: tuple[Then, ...] = ("raise", "raise", "raise once", "raise later", "return")
+#: What a supervisor calls it when services come and go.
+SUPERVISING: dict[Verb, Verb] = {"add": "supervise", "remove": "discard"}
+#: When services are restarted; mode's way is the usual one.
+RESTARTS: tuple[RestartType, ...] = ("transient", "transient", "permanent", "temporary")
 
 VERBS: tuple[Verb, ...] = ("start", "stop", "stop", "restart", "restart", "crash", "add", "remove")
 OF_HOOKS: tuple[Verb, ...] = ("stop", "restart", "crash")
@@ -90,12 +102,17 @@ class Machine(RuleBasedStateMachine):
     def begin(self, choose: Random) -> None:
         """Choose who owns the root, and plant a tree."""
         owner: Literal["block", "nobody"] = choose.choice(["block", "block", "nobody"])
-        root = self._draw_script(choose, "a", "service")
+        root = self._draw_script(choose, "a", self._draw_kind(choose))
         self.plan = Plan(root, owner=owner, body=self._span(200), end=self._span(300))
         if owner == "nobody":
             self._put_op("start", self._span(choose.randint(1, 9)), "a")
+        if choose.random() < SUPERVISED:
+            self.plant_supervisor(choose)
+            self.have_one_fail(choose)
+            self.have_one_fail(choose)
         for _ in range(choose.randint(0, 4)):
-            self.add_service(choose)
+            if len(self.plan.scripts()) < MOST_SERVICES:
+                self.add_service(choose)
 
     # -- The tree and its scripts
 
@@ -103,7 +120,7 @@ class Machine(RuleBasedStateMachine):
     @rule(choose=choices)
     def add_service(self, choose: Random) -> None:
         """Put one more service in the tree, or beside it, as one that calls may add."""
-        kind = choose.choice(sorted(KINDS))
+        kind = self._draw_kind(choose)
         script = self._draw_script(choose, LABELS[len(self.plan.scripts())], kind)
         if not KINDS[kind].fits(script):
             return
@@ -112,6 +129,41 @@ class Machine(RuleBasedStateMachine):
             return
         above = self._label(choose)
         self._change(above, lambda old: replace(old, children=(*old.children, script)))
+
+    @precondition(lambda self: len(self.plan.scripts()) <= MOST_SERVICES - 2)
+    @rule(choose=choices)
+    def plant_supervisor(self, choose: Random) -> None:
+        """Put a supervisor in the tree, with some services to look after."""
+        wards: list[Script] = []
+        first = len(self.plan.scripts())
+        for place in range(choose.randint(1, min(3, MOST_SERVICES - first - 1))):
+            kind = "service" if choose.random() < 0.8 else self._draw_kind(choose)
+            wards.append(self._draw_script(choose, LABELS[first + 1 + place], kind))
+        kind = choose.choice(sorted({*KINDS} - {"service"}))
+        script = self._draw_script(choose, LABELS[first], kind)
+        script = replace(script, children=tuple(wards))
+        self._change(
+            self._label(choose), lambda old: replace(old, children=(*old.children, script))
+        )
+
+    @rule(choose=choices)
+    def have_one_fail(self, choose: Random) -> None:
+        """Have a service that is supervised fail, or end, while it runs, or while it starts again."""
+        scripts = [one for one in self.plan.scripts() if one.kind != "service"]
+        wards = [ward.label for one in scripts for ward in one.children]
+        if not wards:
+            return
+        label, then = choose.choice(wards), choose.choice(FAILINGS)
+        match choose.choice(["task", "task", "call", "start", "stop"]):
+            case "task":
+                self._add_work(label, Work(self._span(choose.randint(1, 60)), then=then))
+            case "call" if len(self.plan.ops) < MOST_OPS:
+                verb: Verb = choose.choice(["crash", "crash", "stop", "restart", "start"])
+                self._put_op(verb, self._span(choose.randint(1, 200)), label)
+            case "start":
+                self._set_hook(label, "on_start", Hook(self._tenths(choose), "raise later"))
+            case _:
+                self._set_hook(label, "on_stop", Hook(self._tenths(choose), then))
 
     @rule(choose=choices)
     def script_hook(self, choose: Random) -> None:
@@ -242,7 +294,20 @@ class Machine(RuleBasedStateMachine):
             name: Hook(self._span(choose.randint(1, 4))) for name in HOOKS if choose.random() < 0.6
         }
         work = tuple(self._draw_work(choose) for _ in range(choose.randint(0, 2)))
-        return Script(label, kind, hooks=hooks, work=work)
+        script = Script(label, kind, hooks=hooks, work=work, restart=choose.choice(RESTARTS))
+        return script if kind == "service" else replace(script, policy=self._draw_policy(choose))
+
+    def _draw_kind(self, choose: Random) -> str:
+        others = sorted({*KINDS} - {"service"})
+        return choose.choice(others) if choose.random() < SUPERVISORS else "service"
+
+    def _draw_policy(self, choose: Random) -> Policy:
+        return Policy(
+            max_restarts=choose.choice([0, 1, 2, 3, 5]),
+            over=self._span(choose.randint(10, 100)),
+            delay=self._tenths(choose) if choose.random() < 0.5 else 0,
+            healthy=self._span(choose.randint(10, 50)),
+        )
 
     def _draw_work(self, choose: Random) -> Work:
         return Work(
@@ -287,10 +352,12 @@ class Machine(RuleBasedStateMachine):
         verb, label = choose.choice(VERBS), self._label(choose)
         spares = [spare.label for spare in self.plan.spares]
         children = [child.label for child in self._script(label).children]
-        if verb == "remove":
+        if self._script(label).kind != "service" and verb in {"add", "remove"}:
+            verb = choose.choice((verb, SUPERVISING[verb]))
+        if verb in {"remove", "discard"}:
             other = choose.choice(children + spares or [self._label(choose)])
             return Call(self._next(), verb, label, other)
-        if verb == "add":
+        if verb in {"add", "supervise"}:
             other = choose.choice(
                 spares if choose.random() < 0.8 and spares else [self._label(choose)]
             )
@@ -304,9 +371,9 @@ class Machine(RuleBasedStateMachine):
         match call.verb:
             case "start":
                 return not target.alive
-            case "add":
+            case "add" | "supervise":
                 return target.alive and not world.units[call.other].alive
-            case "remove":
+            case "remove" | "discard":
                 return world.units[call.other].parent is target
             case _:
                 return target.alive
@@ -317,7 +384,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def _then(choose: Random) -> Then:
-    return "raise" if choose.random() < 0.12 else "return"
+    return choose.choice(FAILINGS) if choose.random() < 0.15 else "return"
 
 
 def tell(plan: Plan) -> Story | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from .plan import (
     FOREVER,
@@ -72,7 +73,7 @@ class Owner:
         """Whether a run may begin in it."""
         return True
 
-    def crashed(self, fault: Fault) -> None:
+    def crashed(self, unit: Unit, fault: Fault) -> None:
         """Hear of a crash; here it can only be logged."""
 
 
@@ -87,9 +88,10 @@ class ParentRun(Owner):
         """As long as nobody in it has been told to stop."""
         return self._run.takes_work()
 
-    def crashed(self, fault: Fault) -> None:
-        """Suffer what the child did."""
-        self._run.fail(fault)
+    def crashed(self, unit: Unit, fault: Fault) -> None:
+        """Suffer what the child did, if it does not deal with it."""
+        if not self._run.unit.child_failed(unit, fault):
+            self._run.fail(fault)
 
 
 class Block(Owner):
@@ -104,7 +106,7 @@ class Block(Owner):
         """Until it is being left."""
         return self.is_open
 
-    def crashed(self, fault: Fault) -> None:
+    def crashed(self, unit: Unit, fault: Fault) -> None:
         """Cancel the body; the first fault leaves."""
         if self.fault is None:  # pragma: no branch - no plan is known with a second one
             self.fault = fault
@@ -145,6 +147,9 @@ class Run:
         #: How many wait for the stop, and so get its fault.
         self.receivers = 0
         self.was_up = False
+        self.up_since: int | None = None
+        #: Whether the unit above has dealt with its failure, which then goes no further.
+        self.dealt_with = False
         self.successor: Run | None = None
         #: Its own failures, and the records of the children that it has stopped.
         self.record: list[Fault | Run] = []
@@ -153,7 +158,7 @@ class Run:
         self.reached = 0
         #: The runs of children that there are, in the order of their starts.
         self.below: list[Run] = []
-        self.tasks: list[TaskLife] = []
+        self.tasks: list[TaskLife | Labour] = []
         self.contexts: list[tuple[int, Context]] = []
         #: How many async contexts are just being left.
         self.leaving = 0
@@ -291,7 +296,11 @@ class Run:
         above = self.owner.above
         if above is None:
             if not was_told:  # pragma: no branch - no plan is known in which it was
-                self.owner.crashed(fault)
+                self.owner.crashed(self.unit, fault)
+            self.request_stop()
+            return None
+        if not was_told and above.unit.child_failed(self.unit, fault):
+            self.dealt_with = True
             self.request_stop()
             return None
         if above.state == "stopping" or (was_told and above.crash_reason is not None):
@@ -314,11 +323,17 @@ class Run:
 
     def _take_up(self, child: Run) -> None:
         """Keep what went wrong in a child that has been stopped."""
-        if child.record and child not in self.record:
+        if child.record and child not in self.record and not self._has_dealt_with(child):
             first = not self.record
             self.record.append(child)
             if first:
                 self._sound_alarm(child.first())
+
+    def _has_dealt_with(self, child: Run) -> bool:
+        """Whether a failure of a child ended with it, or does so now, if that is a start which failed."""
+        if child.was_up:
+            return child.dealt_with
+        return self.unit.child_failed(child.unit, child.first())
 
     def first(self) -> Fault:
         """Return the first failure."""
@@ -346,6 +361,7 @@ class Run:
         if ending == "done":
             self.state = "running"
             self.was_up = True
+            self.up_since = self._simulation.now
             self.started.open()
             yield Wait(self.turn)
         else:
@@ -430,6 +446,7 @@ class Run:
         if not self.unit.started_once:
             yield from self._hook("on_first_start")
             self._check_wanted()
+        self.unit.begins()
         yield from self._hook("on_start")
         self._set_up = True
         self._check_wanted()
@@ -446,6 +463,7 @@ class Run:
             self.reached += 1
             yield from self._start_child(self.wanted[self.reached - 1])
         self._check_wanted()
+        self.unit.is_set_up(self)
         yield from self._hook("on_started")
         self._check_well()
 
@@ -667,12 +685,31 @@ class Run:
             self.contexts.append((number, context))
 
     def _end(self, where: str, then: Then, track: str) -> None:
-        if then == "return":
+        if not self._log.ends(where, then):
             self._log.add(f"{where} returns", track)
             return
         fault = self._log.fault(where)
         self._log.add(f"{where} raises", track)
         raise fault
+
+
+class Labour:
+    """A task of a run that is not scripted: what it does has no lines in the log."""
+
+    def __init__(self, run: Run, doing: Doing[None]) -> None:
+        self._run = run
+        run.tasks.append(self)
+        self.process = run.unit.world.simulation.spawn(self._live(doing))
+
+    def cancel(self, *, killed: bool = False) -> None:
+        """Cancel it."""
+        self.process.cancel()
+
+    def _live(self, doing: Doing[None]) -> Doing[None]:
+        with suppress(Cut):
+            yield from doing
+        self._run.tasks.remove(self)
+        self._run.changed.open()
 
 
 class TaskLife:
@@ -909,7 +946,7 @@ class Unit:
 
     def _tell_owner(self, run: Run, fault: Fault, receivers: int) -> None:
         if not receivers and not isinstance(fault, Aborted):
-            run.owner.crashed(fault)
+            run.owner.crashed(self, fault)
 
     def _leave_place(self, run: Run) -> None:
         above = run.owner.above
@@ -919,6 +956,7 @@ class Unit:
                 above.killed
             ):  # which may have ended it before its turn, but has stopped it all the same
                 above._take_up(run)
+            above.unit.child_ended(self)
             above.changed.open()
         if self._removed and self.parent is not None:
             self.parent.drop(self)
@@ -1062,6 +1100,29 @@ class Unit:
                 run.reached -= 1
             run.wanted.remove(child)
 
+    # -- What other kinds do otherwise
+
+    def begins(self) -> None:
+        """A start of it begins to set it up."""
+
+    def is_set_up(self, run: Run) -> None:
+        """All that belongs to a run has been started."""
+
+    def child_failed(self, child: Unit, fault: Fault) -> bool:
+        """Hear that a child has failed; returns whether the failure ends here."""
+        return False
+
+    def child_ended(self, child: Unit) -> None:
+        """Hear that the run of a child is over, and that no other has taken its place."""
+
+    def supervise(self, child: Unit) -> None:
+        """Look after one more service."""
+        raise Misuse
+
+    def discard(self, child: Unit, caller: Caller) -> None:
+        """Look after a service no more."""
+        raise Misuse
+
 
 # --- The plan -------------------------------------------------------------------------------------
 
@@ -1143,6 +1204,10 @@ class World:
                 yield from self.units[call.target].add(self.units[call.other], caller)
             case "remove":
                 yield from self.units[call.target].remove(self.units[call.other], caller)
+            case "supervise":
+                self.units[call.target].supervise(self.units[call.other])
+            case "discard":
+                self.units[call.target].discard(self.units[call.other], caller)
             case "allow":
                 self.units[call.target].allow()
             case "cancel call":

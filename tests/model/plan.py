@@ -34,7 +34,9 @@ HOOKS: tuple[HookName, ...] = (
     "on_shutdown",
     "on_restart",
 )
-Then = Literal["return", "raise"]
+#: How something ends: "raise once" is the first time only, and "raise later" each time but the first.
+Then = Literal["return", "raise", "raise once", "raise later"]
+RestartType = Literal["permanent", "transient", "temporary"]
 Verb = Literal[
     "start",
     "stop",
@@ -42,10 +44,22 @@ Verb = Literal[
     "crash",
     "add",
     "remove",
+    "supervise",
+    "discard",
     "allow",
     "cancel call",
     "cancel owner",
 ]
+
+
+def raises(then: Then, times: int) -> bool:
+    """Whether something raises that has ended so many times before."""
+    return {
+        "return": False,
+        "raise": True,
+        "raise once": times == 0,
+        "raise later": times > 0,
+    }[then]
 
 
 def span(tenths: int, item: int) -> int:
@@ -62,7 +76,8 @@ class Call:
         verb: What is done.
         target: The label of the service; for "cancel call", the number of another call; unused for "cancel owner".
             "allow" is set_shutdown().
-        other: For "add" and "remove": the label of the service that becomes, or was, a child of the target.
+        other: For "add", "remove", "supervise" and "discard": the label of the service that becomes, or was, a child of the
+            target. The last two are for supervisors.
     """
 
     number: int
@@ -140,6 +155,23 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Policy:
+    """How a supervisor deals with failures.
+
+    Attributes:
+        max_restarts: How many restarts it may make within `over`.
+        over: The length of that window.
+        delay: How long it waits before a restart; each further one takes twice as long.
+        healthy: After how long a run the waits begin with `delay` again.
+    """
+
+    max_restarts: int = 3
+    over: int = 10 * SECOND
+    delay: int = 0
+    healthy: int = 5 * SECOND
+
+
+@dataclass(frozen=True)
 class Script:
     """A service: what it does in its life, and what it is made of.
 
@@ -153,6 +185,8 @@ class Script:
         shutdown_timeout: How long its stop may take.
         drain_timeout: How long its tasks may take to end by themselves.
         asks: Whether its stop waits for a permission, `set_shutdown`.
+        restart: When it is restarted, if a supervisor has it.
+        policy: How it deals with failures, if it is a supervisor.
     """
 
     label: str
@@ -164,6 +198,8 @@ class Script:
     shutdown_timeout: int = 60 * SECOND
     drain_timeout: int = 0
     asks: bool = False
+    restart: RestartType = "transient"
+    policy: Policy = Policy()
 
     def all(self) -> list[Script]:
         """Return this script and all below it, each before its children."""

@@ -12,11 +12,17 @@ from typing import Literal
 import anyio
 
 from structmode import Service
-from structmode.exceptions import LifecycleError, ShutdownTimeout, StartAborted
+from structmode.exceptions import (
+    LifecycleError,
+    MaxRestartsExceeded,
+    ShutdownTimeout,
+    StartAborted,
+)
+from structmode.supervisors import Supervised, SupervisorStrategy
 from structmode.testing import VirtualClock, nothing_left_behind, virtual_backend
 
 from .kinds import KINDS
-from .plan import MOST_CALLS, PATIENCE, SECOND, Call, Plan, Script
+from .plan import MOST_CALLS, PATIENCE, SECOND, Call, Plan, Script, Then, raises
 from .story import standing
 
 Backend = Literal["asyncio", "trio"]
@@ -36,6 +42,7 @@ class RealPlay:
         self._make = make
         self._clock = VirtualClock()
         self._counts: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()
         self._made: Counter[int] = Counter()
         self._calls: dict[str, anyio.CancelScope] = {}
         self._owner = anyio.CancelScope()
@@ -48,6 +55,11 @@ class RealPlay:
     def log(self, text: str) -> None:
         """Write a line."""
         self.lines.append((round(self._clock.elapsed * SECOND), text))
+
+    def ends(self, where: str, then: Then) -> bool:
+        """Note that a place ends once more; returns whether it fails."""
+        self._ended[where] += 1
+        return raises(then, self._ended[where] - 1)
 
     def fault(self, where: str) -> Exception:
         """Make the next failure of a place."""
@@ -93,12 +105,25 @@ class RealPlay:
                 await services[call.target].add_runtime_dependency(services[call.other])
             case "remove":
                 await services[call.target].remove_dependency(services[call.other])
+            case "supervise":
+                self._supervisor(call.target).add(self._supervised(call.other))
+            case "discard":
+                self._supervisor(call.target).discard(services[call.other])
             case "allow":
                 services[call.target].set_shutdown()
             case "cancel call":
                 self._calls[call.target].cancel()
             case "cancel owner":  # pragma: no branch - there is no other
                 self._owner.cancel()
+
+    def _supervisor(self, label: str) -> SupervisorStrategy:
+        service = self.services[label]
+        assert isinstance(service, SupervisorStrategy)
+        return service
+
+    def _supervised(self, label: str) -> Supervised:
+        script = next(script for script in self._plan.scripts() if script.label == label)
+        return Supervised(self.services[label], restart=script.restart)
 
     # -- The plan
 
@@ -118,7 +143,7 @@ class RealPlay:
         service = self._make(script, self)
         self.services[script.label] = service
         for child in script.children:
-            service.add_dependency(self._build(child))
+            KINDS[script.kind].adopt(service, self._build(child), child)
         return service
 
     async def _run(self, root: Service) -> None:
@@ -179,6 +204,8 @@ def _name_of(exc: BaseException) -> str:
     match exc:
         case StartAborted() | ShutdownTimeout():
             return f"{type(exc).__name__}({exc.label})"
+        case MaxRestartsExceeded():
+            return f"MaxRestartsExceeded({str(exc).partition(' ')[0]})"
         case LifecycleError():
             return "LifecycleError"
         case Fault():

@@ -65,6 +65,10 @@ def _smaller_scripts(script: Script) -> Iterator[Script]:
         yield replace(script, shutdown_timeout=60 * SECOND)
     if script.drain_timeout:
         yield replace(script, drain_timeout=0)
+    if script.restart != "transient":
+        yield replace(script, restart="transient")
+    if script.policy.delay:
+        yield replace(script, policy=replace(script.policy, delay=0))
     if script.asks:
         yield replace(script, asks=False)
     yield from _simpler_scripts(script)
@@ -91,7 +95,7 @@ def _simpler_hooks(hook: Hook) -> Iterator[Hook]:
         yield replace(hook, call=None, rest=0)
     if hook.deaf:
         yield replace(hook, deaf=False)
-    if hook.then == "raise":
+    if hook.then != "return":
         yield replace(hook, then="return")
 
 

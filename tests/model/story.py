@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from .plan import Then, raises
 from .simulation import Simulation
 
 
@@ -93,6 +94,7 @@ class Log:
         self._simulation = simulation
         self._last: dict[str, set[int]] = {}
         self._counts: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()
 
     def add(self, text: str, track: str) -> None:
         """Write a line on a track."""
@@ -111,6 +113,11 @@ class Log:
     def come_after(self, track: str, lines: set[int]) -> None:
         """What comes on a track comes after some lines."""
         self._last[track] = self.last(track) | lines
+
+    def ends(self, where: str, then: Then) -> bool:
+        """Note that a place ends once more; returns whether it fails."""
+        self._ended[where] += 1
+        return raises(then, self._ended[where] - 1)
 
     def fault(self, where: str) -> Fault:
         """Make the next failure of a place."""

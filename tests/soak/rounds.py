@@ -224,8 +224,7 @@ class Rounds:
 
     async def _keep_from_database(self, service: Service) -> None:
         """Let nobody else have the thread of the store."""
-        async with self._app.store._turn:
-            await anyio.sleep(self._rng.uniform(0.05, 0.2))
+        await self._app.store.call_thread(time.sleep, self._rng.uniform(0.05, 0.2))
 
 
 def innermost(error: Exception) -> Exception:

@@ -244,3 +244,15 @@ async def test_without_back_off_nothing_waits() -> None:
                 await anyio.sleep(0)
             assert clock.elapsed < 0.01
             await quiet()
+
+
+async def test_stopped_for_good_while_it_waits() -> None:
+    """What `stop_services` stops before its restart is due is not restarted."""
+    _, those = workers("a")
+    with VirtualClock():
+        async with OneForOneSupervisor(*those, backoff=STEADY) as supervisor:
+            await failing(*those)
+            await anyio.sleep(0.5)
+            await supervisor.stop_services(those)
+            await anyio.sleep(10.0)
+            assert (those[0].starts, those[0].started) == (1, False)

@@ -18,6 +18,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
+from functools import cached_property
 from typing import Any, assert_type
 from zoneinfo import ZoneInfo
 
@@ -53,6 +54,7 @@ from structmode.events import (
     TicksSkipped,
     subscribe,
 )
+from structmode.proxy import ServiceProxy
 from structmode.utils.cron import CronSchedule, CronTicks, secs_for_next
 from structmode.utils.trees import Node
 
@@ -502,3 +504,36 @@ def declare_mistakes() -> None:
             pass
 
     use(Mistaken)
+
+
+# --- A proxy --------------------------------------------------------------------------------------
+
+
+class CacheProxy(ServiceProxy):
+    """A service that is made when it is first needed."""
+
+    @cached_property
+    def _service(self) -> Cache:
+        return Cache()
+
+
+class VagueProxy(ServiceProxy):
+    """One that says as little of the service as mode's manual does."""
+
+    @cached_property
+    def _service(self) -> ServiceT:
+        return Cache()
+
+
+async def use_proxies(app: App) -> None:
+    """A proxy has all that a service has, with the same types."""
+    async with CacheProxy() as proxy:
+        assert_type(proxy, CacheProxy)
+        assert_type(app.add_dependency(proxy), CacheProxy)
+        assert_type(proxy.add_dependency(Cache()), Cache)
+        assert_type(await proxy.maybe_start(), bool)
+        assert_type(await proxy.wait(Connection().send("line")), WaitResult[int])
+        assert_type(proxy.crash_reason, BaseException | None)
+        proxy.shutdown_timeout = 1.0
+        use(proxy.size)  # type: ignore[attr-defined]
+    use(VagueProxy().state, Worker(CacheProxy()))

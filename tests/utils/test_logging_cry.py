@@ -1,4 +1,4 @@
-"""The stacks of all threads, also from within a signal handler."""
+"""The stacks of all tasks and all threads, also from within a signal handler."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
+from structmode import Service
 from structmode.utils.logging import cry
 
 
@@ -171,3 +174,83 @@ def test_another_error_of_the_file_is_not_hidden() -> None:
     file.close()
     with pytest.raises(ValueError, match="closed"):
         cry(file)
+
+
+# --- Tasks ----------------------------------------------------------------------------------------
+
+
+async def wait_in_a_function_of_a_telling_name(begun: anyio.Event) -> None:
+    """Wait for ever."""
+    begun.set()
+    await anyio.sleep_forever()
+
+
+async def test_tasks_are_shown_with_their_stacks() -> None:
+    """On every event loop: each task that waits, where it waits, and the calling one, up to the call."""
+    begun = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait_in_a_function_of_a_telling_name, begun, name="the waiting task")
+        await begun.wait()
+        text = cried()
+        group.cancel_scope.cancel()
+    waiting = part_of(text, "Task the waiting task (")
+    assert "in wait_in_a_function_of_a_telling_name" in waiting
+    assert waiting.endswith("\n" + "~" * 49 + "\n")
+    [current] = [part for part in text.split("=" * 49 + "\n") if ", current)\n" in part][:1]
+    assert current.startswith("Task ")
+    assert "in test_tasks_are_shown_with_their_stacks" in current
+    calls = [line for line in current.splitlines() if line.startswith("  File")]
+    assert calls[-1].endswith("in cried")
+
+
+class Sleeper(Service):
+    """Has a task of its own."""
+
+    def __init__(self) -> None:
+        self.begun = anyio.Event()
+        super().__init__()
+
+    @Service.task
+    async def sleep_well(self) -> None:
+        await wait_in_a_function_of_a_telling_name(self.begun)
+
+
+async def test_the_tasks_of_services_are_shown_without_what_runs_them() -> None:
+    """The first line of the stack is the program's own."""
+    async with Sleeper() as sleeper:
+        await sleeper.begun.wait()
+        part = part_of(cried(), "Task Sleeper.sleep_well (")
+    first = next(line for line in part.splitlines() if line.startswith("  File"))
+    assert first.endswith("in sleep_well")
+
+
+async def test_a_thread_without_an_event_loop_tells_no_tasks() -> None:
+    """They are those of an event loop that can't be looked at from there."""
+    text = await anyio.to_thread.run_sync(cried)
+    assert "\nTask " not in text
+    assert threading.current_thread().name in text
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no interval timer")
+async def test_tasks_are_shown_from_a_signal_handler_of_an_idle_loop() -> None:
+    """The signal comes while the event loop waits, so that no task runs."""
+    file, cried_out, begun = io.StringIO(), threading.Event(), anyio.Event()
+
+    def handler(_number: int, _frame: object) -> None:
+        cry(file)
+        cried_out.set()
+
+    old = signal.signal(signal.SIGALRM, handler)
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait_in_a_function_of_a_telling_name, begun, name="the waiting task")
+            await begun.wait()
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            while not cried_out.is_set():
+                await anyio.sleep(0.05)
+            group.cancel_scope.cancel()
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    assert "in wait_in_a_function_of_a_telling_name" in part_of(
+        file.getvalue(), "Task the waiting task ("
+    )

@@ -33,8 +33,8 @@ def test_unknown_backend() -> None:
     """A backend that does not exist is refused when the worker is made, and the error names those that do."""
     with pytest.raises(ValueError, match=r"no backend 'curio'; it is one of 'asyncio', .*'trio'"):
         Worker(backend="curio")
-    with pytest.raises(TypeError, match="backend is a name, such as 'trio', not None"):
-        Worker(backend=None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="backend is a name, such as 'trio', not 3"):
+        Worker(backend=3)  # type: ignore[arg-type]
 
 
 def test_blocking_timeout_that_can_not_be_read() -> None:

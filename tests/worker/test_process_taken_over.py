@@ -129,6 +129,7 @@ def test_debugger_is_opened_where_the_signal_came(
     worker = Worker(
         Job(look),
         debug=True,
+        console_port=None,
         daemon=False,
         override_logging=override_logging,
         redirect_stdouts=redirect,

@@ -11,6 +11,11 @@ from structmode.utils.logging._composite import (
     LogSeverityMixin as LogSeverityMixin,
 )
 from structmode.utils.logging._cry import cry as cry
+from structmode.utils.logging._flight_recorder import (
+    Logwrapped as Logwrapped,
+    flight_recorder as flight_recorder,
+    on_timeout as on_timeout,
+)
 from structmode.utils.logging._formatters import (
     DefaultFormatter as DefaultFormatter,
     ExtensionFormatter as ExtensionFormatter,
@@ -43,14 +48,17 @@ __all__ = (
     "FormatterHandler",
     "FormatterHandler2",
     "LogSeverityMixin",
+    "Logwrapped",
     "Severity",
     "cry",
+    "flight_recorder",
     "formatter",
     "formatter2",
     "get_logger",
     "level_name",
     "level_number",
     "logging_setup",
+    "on_timeout",
     "redirect_logger",
     "redirect_stdouts",
     "setup_logging",

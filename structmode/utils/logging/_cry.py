@@ -1,9 +1,12 @@
-"""The stacks of all threads, for the moment when a program hangs.
+"""The stacks of all tasks and all threads, for the moment when a program hangs.
 
 It is called from a signal handler more often than not, and so in the middle of anything the main
 thread may be doing. Hence it takes no locks but reentrant ones, calls no code of the program (it
 shows no local variables, whose `repr` may do anything), and makes the whole text before it writes
 it.
+
+The tasks are those of the event loop that runs in the calling thread: there they stand still while
+they are looked at, and another thread's event loop can't be asked from outside.
 """
 
 from __future__ import annotations
@@ -11,43 +14,85 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from types import FrameType
-from typing import IO
+from typing import IO, NamedTuple
 
-__all__ = ("cry",)
+import anyio
+
+from structmode.utils._stacks import as_text, is_running, snapshot, task_frames, thread_frames
+
+__all__ = ("cry", "cry_threads")
+
+
+class _Lines(NamedTuple):
+    """The lines between the parts of the text."""
+
+    above: str
+    between: str
+    below: str
 
 
 def cry(
     file: IO[str], *, sep1: str = "=", sep2: str = "-", sep3: str = "~", seplen: int = 49
 ) -> None:
-    """Write the stacks of all threads to a stream.
+    """Write the stacks of all threads to a stream, and of all tasks of the event loop of the calling one.
 
     May be called from any thread and from a signal handler, also from one that interrupted a write
-    to the same file.
+    to the same file. In a thread without an event loop there are no tasks to tell.
 
-    Differs from mode: local variables are not shown, as they may hold secrets.
+    Differs from mode: tasks are shown as well, on every event loop. Local variables are not shown,
+    as they may hold secrets.
 
     Args:
         file: The stream.
-        sep1: Character of the line above the name of a thread.
+        sep1: Character of the line above the name of a task or a thread.
         sep2: Character of the line between the name and the stack.
         sep3: Character of the line below the stack.
         seplen: Length of these lines in characters.
     """
-    frames = sys._current_frames()
-    # The caller is of interest, this function is not.
-    frames[threading.get_ident()] = sys._getframe(1)
+    lines = _Lines(sep1 * seplen, sep2 * seplen, sep3 * seplen)
+    caller = sys._getframe(1)
+    _write("\n".join([*_tasks(lines), *_threads(lines, caller)]) + "\n", file)
+
+
+def cry_threads(file: IO[str]) -> None:
+    """Write the stacks of all threads only, as `cry` does."""
+    lines = _Lines("=" * 49, "-" * 49, "~" * 49)
+    _write("\n".join(_threads(lines, sys._getframe(1))) + "\n", file)
+
+
+def _tasks(lines: _Lines) -> Iterator[str]:
+    tasks: Sequence[anyio.TaskInfo] = ()
+    with suppress(RuntimeError):  # no event loop runs here
+        tasks = anyio.get_running_tasks()
+    for task in tasks:
+        current = ", current" if is_running(task.coro) else ""
+        yield from _part(
+            lines,
+            f"Task {task.name} ({task.id}{current})",
+            task_frames(task.coro, threading.get_ident()),
+        )
+
+
+def _threads(lines: _Lines, caller: FrameType) -> Iterator[str]:
     known = {thread.ident: thread for thread in threading.enumerate()}
-    lines: list[str] = []
-    for ident, frame in frames.items():
-        lines.append(sep1 * seplen)
-        lines.append(_title(ident, known.get(ident)))
-        lines.append(sep2 * seplen)
-        lines.extend(_stack(frame))
-        lines.append(sep3 * seplen)
-    _write("\n".join(lines) + "\n", file)
+    for ident in sys._current_frames():
+        frames = thread_frames(ident)
+        if ident == threading.get_ident():
+            # The caller is of interest, this module is not.
+            frames = frames[: frames.index(caller) + 1]
+        if frames:  # pragma: no branch - unless the thread has just ended
+            yield from _part(lines, _title(ident, known.get(ident)), frames)
+
+
+def _part(lines: _Lines, title: str, frames: Sequence[FrameType]) -> Iterator[str]:
+    yield lines.above
+    yield title
+    yield lines.between
+    yield as_text(snapshot(frames)) if frames else "  (it has no frame)"
+    yield lines.below
 
 
 def _title(ident: int, thread: threading.Thread | None) -> str:
@@ -59,11 +104,6 @@ def _title(ident: int, thread: threading.Thread | None) -> str:
     if ident == threading.get_ident():
         marks.append("current")
     return f"{thread.name} ({', '.join(marks)})"
-
-
-def _stack(frame: FrameType) -> Iterator[str]:
-    for entry in traceback.format_stack(frame):
-        yield entry.rstrip("\n")
 
 
 def _write(text: str, file: IO[str]) -> None:

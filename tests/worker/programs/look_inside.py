@@ -42,4 +42,6 @@ class Started(Worker):
 
 
 threading.Thread(target=threading.Event().wait, name="bystander", daemon=True).start()
-Started(Busy(), loglevel="info", backend=backend, debug=mode == "debug").execute_from_commandline()
+Started(
+    Busy(), loglevel="info", backend=backend, debug=mode == "debug", console_port=None
+).execute_from_commandline()

@@ -1,0 +1,471 @@
+"""A run in a thread of its own, with an event loop of its own.
+
+Theory
+------
+*Two ends.* What owns the run lives in one event loop, the run in another, and nothing of the one may be touched by the
+other. So there is a unit at each end. Outside, the owner's tree has a unit like any other: its start spawns the thread and
+waits until all has started inside; its stop passes the stop on and waits for the end. Inside, the *floor* is the root of all
+that runs in the thread. Between them pass messages: down go "stop, it is your turn", "something above you has failed" and
+"time is up"; up go "started", "crashed" and "over".
+
+*The laws hold across.* A failure inside is passed up at once, as it was raised, and nobody inside goes on working; but the
+floor does not stop by itself then: it waits for its turn, as the owner's tree stops from the top down. A failure above marks
+all inside, at once too. The start is undone inside before the owner's start fails.
+
+*Nobody waits for ever.* Python can't end a thread that does not listen. When the time of the stop is over, and the grace
+after it, the thread is given up: whoever waits for something from it gets an error, the stop goes on with a
+`ShutdownTimeout` that shows where the thread stands, and as the thread is a daemon, it does not keep the process from
+ending.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+import anyio.to_thread
+
+from structmode.exceptions import ShutdownTimeout, StartAborted, StuckTask
+
+from ._backend import on_trio, running_asyncio_loop, token_here
+from ._border import Call, Mailbox, Reply, adopt, close_boxes
+from ._callers import enter_run
+from ._cancellation import through, without_cancellation
+from ._events import StopOverdue, emit
+from ._flag import Flag
+from ._hosting import Parent
+from ._life import Life
+from ._protocols import Fate, Unit
+from ._run import Run
+from ._stacks import stack_of_thread
+from ._steps import GRACE
+from ._tasks import Task
+
+#: How much longer than the stop of what is inside that of the unit outside may take, in seconds.
+MARGIN = 3 * GRACE
+# How long after the time of the stop the thread is given up, in seconds: what is inside has given up its own waits by then.
+_PATIENCE = 1.75 * GRACE
+
+
+class _Floor:
+    """The root of what runs in a thread."""
+
+    subject = None
+    stop_timeout = float(
+        "inf"
+    )  # what stands on it has a timeout of its own, and so has the unit outside
+    drain_timeout = 0.0
+
+    def __init__(self, home: ThreadHome) -> None:
+        self._home = home
+        self.label = f"the thread of {home.life.unit.label}"
+
+    async def renew(self) -> None:
+        """Never restarted: each thread has a floor of its own."""
+
+    async def first_set_up(self) -> None:
+        """Nothing to do."""
+
+    async def set_up(self) -> None:
+        """Start the life that the thread is for."""
+        await self._home.start_life()
+
+    def work(self) -> Sequence[Task[Any]]:
+        """Return what watches the life."""
+        work = (self._home.watch_life, self._home.watch_work)
+        return [Task(one, f"{self.label}: {one.__name__}", finite=False) for one in work]
+
+    async def ready(self) -> None:
+        """Nothing to do."""
+
+    async def tear_down(self) -> None:
+        """Wait until it is this thread's turn to stop."""
+        await self._home.until_turn()
+
+    async def hold(self) -> None:
+        """Nothing to do."""
+
+    async def farewell(self) -> None:
+        """Nothing to do."""
+
+    def on_failure(self, exc: BaseException, origin: str, fate: Fate) -> None:
+        """Tell the unit that people know."""
+        self._home.life.unit.on_failure(exc, origin, fate)
+
+    def on_child_failed(self, child: Unit, exc: BaseException) -> bool:
+        """Leave it to those above."""
+        return False
+
+    def on_child_ended(self, child: Unit) -> None:
+        """What watches the life knows."""
+
+    def on_child_released(self, child: Unit) -> None:
+        """Never: the life stays where it is."""
+
+
+class _Tenancy:
+    """The owner of the floor: the thread, and whoever owns that."""
+
+    parent: Run | None = None
+    accepts = True
+
+    def __init__(self, group: anyio.abc.TaskGroup, home: ThreadHome) -> None:
+        self._group = group
+        self._home = home
+
+    def spawn(
+        self, function: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> anyio.TaskHandle[None]:
+        """Begin the floor's task."""
+        return self._group.start_soon(function, name=name)
+
+    def crashed(self, run: Run, exc: BaseException) -> None:
+        """Pass the failure on to the owner's end."""
+        self._home.pass_up_crash(exc)
+
+
+class ThreadHome:
+    """One thread for one run of a life, and the two ends of what passes between it and its owner.
+
+    To be made in the owner's event loop.
+
+    Args:
+        outside: The life that the owner's tree knows.
+        life: The life that is to run in the thread.
+        options: The arguments of `anyio.run`.
+        restarting: Whether the run takes the place of a former one.
+    """
+
+    def __init__(
+        self, outside: Life, life: Life, options: dict[str, Any], *, restarting: bool
+    ) -> None:
+        self.life = life
+        #: The thread, once it has been begun.
+        self.thread: threading.Thread | None = None
+        #: The event loop of the thread, while it runs.
+        self.token: anyio.lowlevel.EventLoopToken | None = None
+        #: The event loop of asyncio that runs in the thread, if it is one.
+        self.native_loop: Any = None
+        #: Answered when the start inside is over; with an error if it failed.
+        self.started: Reply[None] = Reply()
+        #: What came from inside, and has been told there.
+        self.told_inside: list[BaseException] = []
+        #: Called in the thread when a message from outside has arrived.
+        self.on_wakeup: Callable[[], object] = lambda: None
+        self._outside = outside
+        self._options = options
+        self._restarting = restarting
+        self._context: Context = copy_context()
+        # Answered when the event loop of the thread is over, or if it is known that it never will be.
+        self._over: Reply[Sequence[StuckTask]] = Reply()
+        self._idle: Reply[None] = Reply()
+        self._up = Mailbox(life.unit.label, outlasts=True)
+        self._lock = threading.Lock()
+        self._down: Mailbox | None = None
+        self._stop_asked = False
+        self._turn: Flag | None = None
+        self._floor = Life(_Floor(self))
+        self._alarm: BaseException | None = None
+        self._failure: BaseException | None = None
+        self._owner_waits_for_start = True
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread exists."""
+        return self.thread is not None and self.thread.is_alive()
+
+    # -- Outside: in the owner's loop
+
+    def begin(self, thread: threading.Thread) -> None:
+        """Start the thread, which is to call `serve`."""
+        self.thread = thread
+        try:
+            thread.start()
+        except BaseException:
+            self.thread = None
+            raise
+
+    async def attend(self) -> None:
+        """Do what is asked for from inside; a task of the unit outside."""
+        while True:
+            call = self._up.take()
+            if call is None:
+                await self._up.until_news()
+            else:
+                await call.perform()
+
+    async def pass_down_alarm(self) -> None:
+        """Tell those inside of a failure above; a task of the unit outside."""
+        run = self._outside.current
+        await run.signal.wait()
+        if run.alarm is not None and not self.has_told(run.alarm):
+            self._send_down(partial(self._sound_alarm, run.alarm, run.crash_reason is not None))
+
+    def has_told(self, exc: BaseException) -> bool:
+        """Whether a failure came from inside, where it has been told of."""
+        return any(exc is told for told in self.told_inside)
+
+    async def until_idle(self) -> None:
+        """Wait until what is finite inside has been done; a task of the unit outside."""
+        await self._idle.arrived.wait()
+
+    async def until_started(self) -> None:
+        """Wait for the start inside.
+
+        Raises:
+            BaseException: What made it fail, as it was raised.
+        """
+        await self.started.until_answered()
+        self.started.result()
+
+    def do_not_wait_for_start(self) -> None:
+        """Have a start that fails be a crash."""
+        self._owner_waits_for_start = False
+
+    async def end(self, label: str, subject: object, timeout: float) -> None:
+        """Have all inside stop, and wait for the end of the thread.
+
+        If the caller is cancelled, those inside are hurried, and the wait is short.
+
+        Args:
+            label: Who stops, in the error.
+            subject: About whom the event of being overdue is.
+            timeout: The seconds that the stop may take.
+
+        Raises:
+            ShutdownTimeout: If the thread has been given up.
+            BaseException: What went wrong inside.
+        """
+        cancelled = await self._end(label, subject, timeout, math.inf)
+        if self._failure is not None and not isinstance(self._failure, StartAborted):
+            raise self._failure
+        if cancelled is not None:
+            raise cancelled
+
+    async def _end(
+        self, label: str, subject: object, timeout: float, within: float
+    ) -> BaseException | None:
+        """Do so; returns the cancellation that has come meanwhile, for the caller to pass on.
+
+        Those above may have no more time than `within`: then what is inside is hurried.
+        """
+        if self.thread is None:
+            return None
+        with self._lock:
+            self._stop_asked = True
+        self._send_down(self._take_turn)
+        cancelled: BaseException | None = None
+        try:
+            with anyio.move_on_after(min(timeout + _PATIENCE, within)):
+                await self._until_over()
+        except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - passed on below
+            cancelled = exc
+        if self.alive and (cancelled is not None or within < timeout + _PATIENCE):
+            self._send_down(self._floor.kill)
+            with anyio.move_on_after(GRACE, shield=True):
+                await self._until_over()
+        if self.alive:
+            raise self._give_up(label, subject, timeout)
+        return cancelled
+
+    async def undo(self, label: str, subject: object, timeout: float) -> None:
+        """As `end`, for a start that has failed or was called off; what made it fail is known, and not raised again.
+
+        Raises:
+            ShutdownTimeout: If the thread has been given up.
+        """
+        with anyio.CancelScope(shield=True):
+            # A hard cancel from above does not come through the shield: those above must not have to wait for us.
+            deadline = min(run.deadline for run in self._outside.current.lineage())
+            within = max(0.0, deadline - anyio.current_time())
+            await self._end(label, subject, timeout, within)
+
+    async def _until_over(self) -> None:
+        await self._over.until_answered()
+        if not self._over.result() and self.thread is not None:
+            # It has nothing left to do, unless somebody has added to what a thread does last.
+            limiter = anyio.CapacityLimiter(1)
+            await anyio.to_thread.run_sync(
+                self.thread.join, abandon_on_cancel=True, limiter=limiter
+            )
+
+    def _give_up(self, label: str, subject: object, timeout: float) -> ShutdownTimeout:
+        thread = self.thread
+        name, ident = (thread.name, thread.ident) if thread is not None else ("", None)
+        stuck = [StuckTask(label, f"thread {name}", stack_of_thread(ident))]
+        if self._over.done():
+            stuck += self._over.result()
+        close_boxes(ident or 0, f"its thread {name} hangs, and has been given up")
+        emit(StopOverdue, subject, tuple(stuck))
+        return ShutdownTimeout(label, timeout, stuck)
+
+    def _send_down(self, message: Callable[[], object]) -> None:
+        with self._lock:
+            down = self._down
+        if down is not None:
+            down.post(Call("a message", message, None))
+
+    def set_permission(self) -> None:
+        """Allow the stop inside to be completed."""
+        self._send_down(self._permit)
+
+    # -- Inside: in the thread
+
+    def serve(self) -> None:
+        """Run the event loop; what the thread does. Never raises."""
+        Context().run(self._serve)
+
+    def _serve(self) -> None:
+        try:
+            anyio.run(self._main, **self._options)
+        except BaseException as exc:  # noqa: ASYNC103 - handed over to the owner
+            self._fail(exc)
+        finally:
+            with self._lock:
+                self._down = None
+            close_boxes(threading.get_ident(), "its thread has ended")
+            self.started.fail(self._failure or StartAborted(self.life.unit.label))
+            self._over.give(())
+            if self._floor.current.was_up and not self._stop_asked:
+                self.ask_owner(self._stop_outside)
+
+    def _fail(self, exc: BaseException) -> None:
+        """The event loop itself has failed, or could not be made."""
+        if self._failure is None:
+            self._failure = exc
+        if self.started.done():
+            self.pass_up_crash(exc)
+
+    async def _main(self) -> None:
+        adopt(self._context)
+        enter_run(None)
+        self._turn = Flag()
+        down = Mailbox(self.life.unit.label, outlasts=True)
+        with self._lock:
+            self._down = down
+            stop_asked = self._stop_asked
+        self.token = token_here()
+        self.native_loop = None if on_trio() else running_asyncio_loop()
+        self.on_wakeup()
+        try:
+            async with anyio.create_task_group() as group:
+                porter = group.start_soon(self._carry, down, name="porter")
+                if not stop_asked:
+                    await self._run_floor(_Tenancy(group, self))
+                porter.cancel()
+        finally:
+            self.token = self.native_loop = None
+
+    async def _carry(self, down: Mailbox) -> None:
+        """Take what is sent down."""
+        try:
+            while True:
+                call = down.take()
+                if call is None:
+                    await down.until_news()
+                else:
+                    self.on_wakeup()
+                    await call.perform()
+        finally:  # if somebody ends this, nothing from outside would arrive any more
+            self._take_turn()
+
+    async def _run_floor(self, tenancy: _Tenancy) -> None:
+        try:
+            await self._floor.start_in(tenancy)
+        except BaseException as exc:  # noqa: ASYNC103 - handed over to the owner
+            self._start_failed(without_cancellation(exc) or StartAborted(self.life.unit.label))
+            return  # noqa: ASYNC104 - this is the end of the event loop
+        self.started.give(None)
+        run = self._floor.current
+        await through(run.unwound)
+        if not run.finished.is_set():
+            self._over.give(run.stuck())
+            await through(run.finished)
+        crashed = run.crash_reason is not None and run.crash_reason is not self._alarm
+        self._failure = run.crash_reason if crashed else run.stop_error
+        if self._failure is not None:
+            self.told_inside.append(self._failure)
+
+    async def watch_life(self) -> None:
+        """If the life ends by itself, tell the owner, who has nothing left to hold."""
+        run = self.life.run
+        if run is None:
+            return
+        await run.finished.wait()
+        if not self._floor.current.stop_requested:
+            self.ask_owner(self._stop_outside)
+
+    async def watch_work(self) -> None:
+        """Tell the owner when there is no work left in the thread that comes to an end by itself."""
+        if self.life.run is not None:
+            await self.life.run.work_done()
+        self._idle.give(None)
+
+    async def _fail_outside(self, failure: BaseException) -> None:
+        """Crash the unit outside, which has not waited for the start in the thread."""
+        await self._outside.current.settled.wait()
+        self._outside.fail(failure, self.life.unit.label)
+
+    async def _stop_outside(self) -> None:
+        """Stop the unit outside, which may not know yet that all has started."""
+        await self._outside.current.settled.wait()
+        self._outside.request_stop()
+
+    def _start_failed(self, failure: BaseException) -> None:
+        self._failure = failure
+        if isinstance(failure, StartAborted):
+            self.ask_owner(self._outside.request_stop)
+        elif not self._owner_waits_for_start:
+            self.told_inside.append(failure)
+            self.ask_owner(partial(self._fail_outside, failure))
+        self.started.fail(failure)
+
+    async def start_life(self) -> None:
+        """Start what the thread is for, on its floor."""
+        await self.life.start_in(Parent(self._floor.current), restarting=self._restarting)
+
+    async def until_turn(self) -> None:
+        """Wait until the owner has said that it is this thread's turn to stop."""
+        turn, floor = self._turn, self._floor.current
+        if turn is None or not floor.was_up:  # a start is undone at once
+            return
+        if not turn.is_set() and floor.crash_reason is None:  # somebody has cancelled all tasks
+            self.ask_owner(self._stop_outside)
+        await turn.wait()
+
+    def pass_up_crash(self, exc: BaseException) -> None:
+        """Tell the owner that something inside has failed."""
+        self.told_inside.append(exc)
+        self.ask_owner(partial(self._outside.fail, exc, self.life.unit.label))
+
+    def ask_owner(self, message: Callable[[], object]) -> None:
+        """Have the owner's end do something; if its event loop is over, nobody is left to wait for."""
+        if not self._up.post(Call("a message", message, None)) and self._turn is not None:
+            self._turn.set()
+
+    # What is sent down
+
+    def _take_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.set()
+        self._floor.request_stop()
+
+    def _permit(self) -> None:
+        if self.life.run is not None:
+            self.life.run.permission.set()
+
+    def _sound_alarm(self, exc: BaseException, crashed: bool) -> None:
+        floor = self._floor.current
+        if floor.alarm is not None or floor.stop_requested:
+            return
+        self._alarm = exc
+        if crashed:
+            floor._mark_subtree_crashed(exc)
+        floor._sound_alarm(exc)

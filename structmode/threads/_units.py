@@ -1,0 +1,142 @@
+"""A service in a thread of its own as the engine sees it: the unit that its owner holds, and the unit inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from structmode import _engine as engine
+from structmode._unit import ServiceUnit
+from structmode.exceptions import LifecycleError
+from structmode.utils.times import want_seconds
+
+if TYPE_CHECKING:
+    from .service import ServiceThread
+
+__all__ = ("InsideUnit", "OutsideUnit")
+
+
+class InsideUnit(ServiceUnit):
+    """The service as the engine in the thread sees it."""
+
+    def __init__(self, service: ServiceThread) -> None:
+        super().__init__(service)
+        self._thread_service = service
+
+    async def ready(self) -> None:
+        await super().ready()
+        await self._hook("on_thread_started")
+
+    async def tear_down(self) -> None:
+        try:
+            await super().tear_down()
+        finally:
+            await self._hook("on_thread_stop")  # noqa: ASYNC102 - cut short as any hook is
+
+    def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
+        if fate == "crash":
+            self._thread_service.on_crash("Crashed in {0}: {1!r}", origin, exc)
+        else:
+            super().on_failure(exc, origin, fate)
+
+
+class OutsideUnit:
+    """The service as its owner's engine sees it: something that has a thread.
+
+    It tells no events: the unit inside does.
+    """
+
+    subject = None
+    drain_timeout = 0.0
+
+    def __init__(self, service: ServiceThread) -> None:
+        self.service = service
+        self.home: engine.ThreadHome | None = None
+        # What the life inside had been running when the present start began.
+        self._former: engine.Run | None = None
+        self._renewing = False
+
+    @property
+    def label(self) -> str:
+        return self.service.shortlabel
+
+    @property
+    def stop_timeout(self) -> float:
+        return self._timeout + engine.MARGIN
+
+    @property
+    def _timeout(self) -> float:
+        return want_seconds(self.service.shutdown_timeout)
+
+    @property
+    def inside(self) -> engine.Run | None:
+        """The run in the thread, once it has begun."""
+        run = self.service._life.run
+        return None if run is self._former else run
+
+    async def renew(self) -> None:
+        engine.emit(engine.Restarting, self.service)
+        self._renewing = True
+
+    async def first_set_up(self) -> None:
+        pass
+
+    async def set_up(self) -> None:
+        service, renewing = self.service, self._renewing
+        self._renewing = False
+        if self.home is not None and self.home.alive:
+            raise LifecycleError(
+                f"{self.label} can't be started: its last thread was given up, and still hangs",
+                "Find out what it does, for example from the ShutdownTimeout; or start another instance",
+            )
+        self._former = service._life.run
+        home = engine.ThreadHome(
+            service._outer, service._life, service._run_arguments(), restarting=renewing
+        )
+        home.on_wakeup = service._woken
+        self.home = home
+        try:
+            await self._begin(home)
+        except BaseException:
+            await home.undo(self.label, service, self._timeout)  # noqa: ASYNC102 - the wait shields itself
+            raise
+
+    async def _begin(self, home: engine.ThreadHome) -> None:
+        run = self.service._outer.current
+        for task in (home.attend, home.pass_down_alarm):
+            run.spawn(engine.Task(task, f"{self.label}.{task.__name__}", finite=False))
+        if not self.service.wait_for_thread:
+            home.do_not_wait_for_start()
+        home.begin(self.service.Worker(self.service))
+        if self.service.wait_for_thread:
+            await home.until_started()
+
+    def work(self) -> Sequence[engine.Task[Any]]:
+        # For whoever waits until all work has been done, here and below.
+        return [engine.Task(self.home.until_idle, f"{self.label}.work")] if self.home else []
+
+    async def ready(self) -> None:
+        pass
+
+    async def tear_down(self) -> None:
+        if self.home is not None:
+            await self.home.end(self.label, self.service, self._timeout)
+
+    async def hold(self) -> None:
+        pass
+
+    async def farewell(self) -> None:
+        pass
+
+    def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
+        if fate == "unreceived" or self.home is None or not self.home.has_told(exc):
+            ServiceUnit.on_failure(self.service._unit, exc, origin, fate)
+
+    def on_child_failed(self, child: engine.Unit, exc: BaseException) -> bool:
+        return False
+
+    def on_child_ended(self, child: engine.Unit) -> None:
+        pass
+
+    def on_child_released(self, child: engine.Unit) -> None:
+        """It has no children: those of the service are inside."""

@@ -1,0 +1,434 @@
+"""The laws of supervisors, as a simulation: what `docs/explanation/supervision.md` promises, written as plainly as possible.
+
+A supervisor is a service in all but this:
+
+- A failure of a service that it looks after ends with it (`child_failed`): that one crashes and stops, and no others.
+- One that has failed, or has ended and should not have, is *broken*. What is done about it is a *mending*: those concerned
+  are stopped, the last one first, and after a while started again, the first one first. Mendings of different services go on
+  side by side; one that concerns services in another calls that one off, and takes up what it left.
+- Each mending counts as one restart; if there were too many, the supervisor crashes instead.
+- When it is told to stop, nothing is mended any more.
+
+What it does, it does in tasks of its own, which end with its other tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from enum import Enum, auto
+from typing import ClassVar
+
+from .model import Caller, Labour, Run, Unit, World, until_started
+from .plan import RestartType, Script
+from .simulation import Cut, Doing, Gate, Wait
+from .story import Aborted, Fault
+
+
+class Place(Enum):
+    """How a supervisor stands to a service."""
+
+    UP = auto()  # it is left alone: it runs, or somebody else starts it
+    BROKEN = auto()  # something is to be done about it
+    DOWN = auto()  # it is to be started, or has been stopped to be started again
+    STARTING = auto()  # the supervisor is starting it
+    LEAVING = auto()  # it is given up, or nearly
+    AT_REST = auto()  # it has ended, and that is all right
+
+
+class Ward:
+    """A service that is looked after."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.place = Place.UP
+        self.has_failed = False
+        #: How often it has been restarted since it was last well.
+        self.attempts = 0
+        #: The run that is its last, if it is given up.
+        self.last: Run | None = None
+
+    @property
+    def restart(self) -> RestartType:
+        """When it is restarted."""
+        return self.unit.script.restart
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it did its work and has ended; nobody has started it again since."""
+        return self.place is Place.AT_REST and not self.unit.alive
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether its run is to be its last."""
+        return self.last is not None and self.last is self.unit.run
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is at rest, or on its way there."""
+        return self.is_at_rest or (self.place is Place.LEAVING and self.is_leaving)
+
+    def has_ended(self) -> None:
+        """Decide what its end means."""
+        again = self.restart == "permanent" or (self.restart == "transient" and self.has_failed)
+        self.place = Place.BROKEN if again else Place.AT_REST
+
+    def give_up(self) -> None:
+        """Let it end for good."""
+        self.last = self.unit.run if self.unit.alive else None
+        self.place = Place.LEAVING if self.unit.alive else Place.AT_REST
+
+
+class Mending:
+    """One act of restarting services, or of starting one that was added."""
+
+    def __init__(self, wards: Collection[Ward]) -> None:
+        self.wards = set(wards)
+        self.over = Gate()
+        self.labour: Labour | None = None
+
+
+class Supervisor(Unit):
+    """Looks after its services, and restarts those that fail; by itself, each for itself."""
+
+    #: Whether what it does about a failure is a restart, of which there may be so many.
+    counts: ClassVar[bool] = True
+
+    def __init__(self, script: Script, world: World, parent: Unit | None = None) -> None:
+        self.wards: list[Ward] = []
+        super().__init__(script, world, parent)
+        self.wards = [Ward(child) for child in self.children]
+        self._woken = Gate()
+        self._mendings: list[Mending] = []
+        self._restarts: list[int] = []
+        self._released: list[Unit] = []
+        self._number = 0
+
+    # -- Which are concerned; other strategies say something else
+
+    def affected_by(self, broken: Collection[Ward]) -> list[Ward]:
+        """Return those that are restarted with the ones that broke, in order."""
+        return [ward for ward in self.wards if ward in broken]
+
+    # -- What it is told
+
+    def begins(self) -> None:
+        """Know nothing of former runs."""
+        for ward in self.wards:
+            ward.place, ward.has_failed, ward.attempts, ward.last = Place.UP, False, 0, None
+        self._mendings, self._restarts = [], []
+
+    def is_set_up(self, run: Run) -> None:
+        """From now on, do something about what breaks, and has broken."""
+        self._woken = Gate()
+        self._woken.open()
+        if run.takes_work():
+            _ = Labour(run, self._oversee(run))
+
+    def child_failed(self, child: Unit, fault: Fault) -> bool:
+        """Deal with it later, in the same instant; what was to end anyway is not mended."""
+        if child in self._released:
+            return True
+        ward = self._ward_of(child)
+        if ward is None:
+            return False
+        if ward.is_leaving:
+            return True
+        ward.has_failed = True
+        if ward.restart != "temporary":
+            ward.place = Place.BROKEN
+        self._woken.open()
+        return True
+
+    def child_ended(self, child: Unit) -> None:
+        """See whether that was all right."""
+        ward = self._ward_of(child)
+        run = child.run
+        if ward is None or run is None:
+            return
+        self._woken.open()
+        if ward.is_leaving:
+            ward.place = Place.AT_REST
+            return
+        if ward.place in {Place.BROKEN, Place.DOWN}:
+            return
+        if not run.was_up and ward.place in {Place.STARTING, Place.AT_REST}:
+            return  # whoever starts it is told
+        if run.start_fault is not None and not _was_called_off(child, run.start_fault):
+            ward.has_failed = True
+        ward.has_ended()
+
+    def drop(self, child: Unit) -> None:
+        """Forget it."""
+        super().drop(child)
+        if child in self._released:
+            self._released.remove(child)
+        ward = self._ward_of(child)
+        if ward is not None:
+            self._forget(ward, Caller("nobody"))
+
+    # -- Who it looks after
+
+    def supervise(self, child: Unit) -> None:
+        """Look after one more; if it runs itself, it starts that."""
+        if self._ward_of(child) is not None:
+            return
+        self._check_adoptable(child)
+        if child.parent is not self:
+            if child.parent is not None:
+                child.parent.drop(child)
+            child.parent = self
+            self.children.append(child)
+            if self.run is not None and self.run.alive:
+                self.run.wanted.append(child)
+        ward = Ward(child)
+        ward.place = Place.DOWN if self.alive else Place.UP
+        self.wards.append(ward)
+        self._woken.open()
+
+    def discard(self, child: Unit, caller: Caller) -> None:
+        """Have one stop, and look after it no more."""
+        ward = self._ward_of(child)
+        if ward is not None:
+            self._released.append(child)
+            self._forget(ward, caller)
+
+    def _forget(self, ward: Ward, caller: Caller) -> None:
+        self.wards.remove(ward)
+        child = ward.unit
+        if child.parent is self:
+            child._removed = True
+            child.call_off_restart()
+            if child.run is not None:
+                child.run.request_stop(caller)
+            if not child.alive:
+                self.drop(child)
+        self._woken.open()
+
+    def _ward_of(self, unit: Unit) -> Ward | None:
+        return next((ward for ward in self.wards if ward.unit is unit), None)
+
+    # -- What it does
+
+    def _oversee(self, run: Run) -> Doing[None]:
+        """Do something about what is broken, whenever something has happened."""
+        while True:
+            yield Wait(self._woken)
+            self._woken = Gate()
+            if run.told.is_open:
+                return
+            self._let_go()
+            for broken in self._groups():
+                yield from self._answer(run, broken)
+            for ward in self.wards:
+                if ward.place is Place.DOWN and not self._in_mending(ward):
+                    self._begin(run, [ward], self._start_one, ward)
+
+    def _let_go(self) -> None:
+        """Forget the temporary ones that have ended."""
+        for ward in tuple(self.wards):
+            if ward.restart == "temporary" and ward.is_at_rest:
+                self._forget(ward, Caller("nobody"))
+
+    def _groups(self) -> list[list[Ward]]:
+        """Return those that are broken; those that concern the same services are mended together."""
+        groups: list[list[Ward]] = []
+        for ward in self.wards:
+            if ward.place is not Place.BROKEN:
+                continue
+            concerned = set(self.affected_by([ward]))
+            same = [group for group in groups if concerned & set(self.affected_by(group))]
+            groups = [group for group in groups if group not in same]
+            groups.append([one for group in same for one in group] + [ward])
+        return groups
+
+    def _answer(self, run: Run, broken: list[Ward]) -> Doing[None]:
+        now = run.unit.world.simulation.now
+        if self.counts:
+            self._restarts = [at for at in self._restarts if at > now - self.script.policy.over]
+            if len(self._restarts) + 1 > self.script.policy.max_restarts:
+                run.fail(Fault(f"MaxRestartsExceeded({self.script.label})"))
+                return
+            self._restarts.append(now)
+        affected = set(self.affected_by(broken))
+        for mending in [one for one in self._mendings if one.wards & affected]:
+            assert mending.labour is not None
+            mending.labour.cancel()
+            yield Wait(mending.over)
+            broken += [ward for ward in mending.wards if ward.place is Place.DOWN]
+            affected |= mending.wards
+        broken = [ward for ward in self.wards if ward in broken]
+        self._begin(run, affected, self._mend, broken)
+
+    def _in_mending(self, ward: Ward) -> bool:
+        return any(ward in mending.wards for mending in self._mendings)
+
+    def _begin(
+        self,
+        run: Run,
+        wards: Collection[Ward],
+        do: Callable[..., Doing[None]],
+        what: Ward | list[Ward],
+    ) -> None:
+        if not run.takes_work():
+            return
+        mending = Mending(wards)
+        self._mendings.append(mending)
+        mending.labour = Labour(run, self._until_over(run, mending, do, what))
+
+    def _until_over(
+        self,
+        run: Run,
+        mending: Mending,
+        do: Callable[..., Doing[None]],
+        what: Ward | list[Ward],
+    ) -> Doing[None]:
+        self._number += 1
+        caller = Caller(f"{self.script.label}.mending {self._number}", run)
+        try:
+            yield from do(run, caller, what)
+        except Fault:
+            pass  # of a start: that is a failure like others, and dealt with as they are
+        finally:
+            self._mendings.remove(mending)
+            mending.over.open()
+            self._woken.open()
+
+    def _mend(self, run: Run, caller: Caller, broken: list[Ward]) -> Doing[None]:
+        """Stop those concerned, wait, and start them again."""
+        concerned = self._at_work(broken)
+        delay = max((self._delay(ward) for ward in broken), default=0)
+        for ward in concerned:
+            ward.place, ward.has_failed = Place.DOWN, False
+        for ward in reversed(concerned):
+            yield from self._stop_one(caller, ward)
+        if delay:
+            yield Wait(run.told, self.world.simulation.now + delay)
+        for ward in concerned:
+            if run.told.is_open:
+                return
+            if ward in self.wards and not ward.is_done:
+                yield from self._start_again(run, caller, ward)
+
+    def _start_again(self, run: Run, caller: Caller, ward: Ward) -> Doing[None]:
+        """Start one of several; if somebody stops it meanwhile, the others are started all the same."""
+        try:
+            yield from self._start_one(run, caller, ward, again=True)
+        except Fault as fault:
+            stopped = _was_called_off(ward.unit, fault)
+            if not stopped or (ward in self.wards and ward.place is Place.BROKEN):
+                raise
+
+    def _at_work(self, broken: list[Ward]) -> list[Ward]:
+        return [ward for ward in self.affected_by(broken) if ward in broken or not ward.is_done]
+
+    def _delay(self, ward: Ward) -> int:
+        """How long to wait before the restart: each time twice as long, until it has been well for a while."""
+        policy, run = self.script.policy, ward.unit.run
+        up_since = run.up_since if run is not None else None
+        if up_since is not None and self.world.simulation.now - up_since >= policy.healthy:
+            ward.attempts = 0
+        ward.attempts += 1
+        return policy.delay << (ward.attempts - 1)
+
+    def _stop_one(self, caller: Caller, ward: Ward) -> Doing[None]:
+        unit = ward.unit
+        if unit.run is not None and unit.run.alive and not unit.run.turn.is_open:
+            self.world.log.follow(unit.script.label, caller.track)
+        try:
+            yield from unit.stop(caller)
+        except Fault:
+            return  # nobody waits for this stop alone, and the start comes next
+
+    def _start_one(
+        self, run: Run, caller: Caller, ward: Ward, *, again: bool = False
+    ) -> Doing[None]:
+        unit = ward.unit
+        if not again and unit.run is not None and unit.run.turn.is_open:
+            yield Wait(unit.run.stopped)  # it is on its way out
+        ward.place, ward.has_failed = Place.STARTING, False
+        if not unit.alive:
+            self.world.log.follow(unit.script.label, caller.track)
+        try:
+            if again:
+                yield from unit.restart(caller)
+            elif not unit.alive:
+                yield from unit.start()
+            elif unit.run is not None:
+                begun = yield from until_started(unit.run)
+                if begun.start_fault is not None:
+                    raise begun.start_fault
+        except Cut:
+            if ward.place is Place.STARTING:
+                ward.place = Place.DOWN
+            raise
+        except Fault as fault:
+            if ward.place is Place.STARTING:
+                ward.has_failed = not _was_called_off(unit, fault)
+                ward.has_ended()
+            raise
+        if ward.place is Place.STARTING:
+            ward.place = Place.UP
+        self.world.log.follow(caller.track, unit.script.label)
+
+
+def _was_called_off(unit: Unit, fault: Fault) -> bool:
+    """Whether a start ended because the service itself was told to stop; that one below it was is a failure."""
+    return isinstance(fault, Aborted) and fault.name == Aborted(unit.script.label).name
+
+
+class OneForOne(Supervisor):
+    """Restarts each service that fails, and no others."""
+
+
+class OneForAll(Supervisor):
+    """Restarts all when one fails."""
+
+    def affected_by(self, broken: Collection[Ward]) -> list[Ward]:
+        """All."""
+        return list(self.wards) if broken else []
+
+
+class RestForOne(Supervisor):
+    """Restarts the one that fails, and those that were added after it."""
+
+    def affected_by(self, broken: Collection[Ward]) -> list[Ward]:
+        """The first that broke, and all after it."""
+        first = next((place for place, ward in enumerate(self.wards) if ward in broken), None)
+        return self.wards[first:] if first is not None else []
+
+
+class ForfeitOneForOne(Supervisor):
+    """Leaves one that fails stopped."""
+
+    counts = False
+
+    def _mend(self, run: Run, caller: Caller, broken: list[Ward]) -> Doing[None]:
+        """Stop those concerned for good."""
+        concerned = [ward for ward in self.affected_by(broken) if not ward.is_at_rest]
+        for ward in concerned:
+            ward.give_up()
+        for ward in reversed(concerned):
+            yield from self._stop_one(caller, ward)
+
+
+class ForfeitOneForAll(ForfeitOneForOne):
+    """Stops all for good when one fails."""
+
+    def affected_by(self, broken: Collection[Ward]) -> list[Ward]:
+        """All."""
+        return list(self.wards) if broken else []
+
+
+class Crashing(Supervisor):
+    """Crashes when one fails, as any parent does; and when one ends that should not."""
+
+    counts = False
+
+    def child_failed(self, child: Unit, fault: Fault) -> bool:
+        """Deal with nothing, but what was to go anyway."""
+        return child in self._released
+
+    def _mend(self, run: Run, caller: Caller, broken: list[Ward]) -> Doing[None]:
+        """Crash."""
+        yield from ()
+        run.fail(Fault(f"MaxRestartsExceeded({broken[0].unit.script.label})"))

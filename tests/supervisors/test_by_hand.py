@@ -1,0 +1,133 @@
+"""Supervised services that are stopped and started by hand, or given up, while their supervisor is at work on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from structmode.supervisors import (
+    ForfeitOneForAllSupervisor,
+    OneForAllSupervisor,
+    OneForOneSupervisor,
+    RestartType,
+    RestForOneSupervisor,
+    SupervisorStrategy,
+)
+
+from .worker import Worker, failing, quiet, workers
+
+
+class SlowToStop(Worker):
+    """Stops when it is released."""
+
+    def __init__(self, name: str, log: list[str] | None = None, **kwargs: Any) -> None:
+        super().__init__(name, log, **kwargs)
+        self.released = anyio.Event()
+
+    async def on_stop(self) -> None:
+        await super().on_stop()
+        await self.released.wait()
+
+
+# --- Given up, and not stopped yet ----------------------------------------------------------------
+
+
+async def test_one_more_fails_when_all_are_being_given_up() -> None:
+    """The others are stopped all the same, in their turn."""
+    log, (first, second) = workers("ab")
+    slow = SlowToStop("c", log)
+    async with ForfeitOneForAllSupervisor(first, second, slow) as supervisor:
+        await failing(slow)
+        await failing(first)
+        slow.released.set()
+        await quiet()
+        assert not any(service.started for service in (first, second, slow))
+        assert supervisor.started
+    assert log[3:] == ["stop c", "stop a", "stop b"]
+
+
+async def test_one_is_added_and_fails_when_all_are_being_given_up() -> None:
+    """What was to stop the others is called off, and what takes its place stops them too."""
+    log, (first, second) = workers("ab")
+    slow, added = SlowToStop("c", log), Worker("d", log)
+    added.start_failures.append(ValueError())
+    async with ForfeitOneForAllSupervisor(first, second, slow) as supervisor:
+        await failing(slow)
+        supervisor.add(added)
+        await quiet()
+        slow.released.set()
+        await quiet()
+        assert not any(service.started for service in (first, second, slow, added))
+
+
+@pytest.mark.parametrize("restart", ["permanent", "transient"])
+async def test_one_fails_before_stop_services_comes_to_it(restart: RestartType) -> None:
+    """It was to be stopped for good, so it is not restarted."""
+    first, slow = Worker("a"), SlowToStop("b")
+    async with OneForOneSupervisor(first, slow, restart=restart) as supervisor:
+        async with anyio.create_task_group() as group:
+            _ = group.start_soon(supervisor.stop_services, [first, slow])
+            await quiet()
+            await failing(first)
+            slow.released.set()
+        await quiet()
+        assert (first.starts, first.started) == (1, False)
+        assert (slow.starts, slow.started) == (1, False)
+
+
+# --- Stopped and started by others ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", [OneForAllSupervisor, RestForOneSupervisor])
+async def test_started_again_by_hand(strategy: type[SupervisorStrategy]) -> None:
+    """It is restarted with the others again."""
+    log, (first, second) = workers("ab")
+    async with strategy(first, second):
+        await second.stop()
+        await quiet()
+        await second.start()
+        log.clear()
+        await failing(first)
+        assert sorted(log[:2]) == ["stop a", "stop b"]
+        assert log[2:] == ["start a", "start b"]
+
+
+@pytest.mark.parametrize("discarded", [False, True])
+async def test_stopped_while_it_starts_again_with_others(*, discarded: bool) -> None:
+    """The others are started again, in order, one after the other."""
+    log, (first, second, third) = workers("abc")
+    async with OneForAllSupervisor(first, second, third) as supervisor:
+        first.gate, second.gate = anyio.Event(), anyio.Event()
+        await failing(first)
+        if discarded:
+            supervisor.discard(first)
+        else:
+            await first.stop()
+        await quiet()
+        log.clear()
+        assert second.state == "restarting"
+        assert not third.started
+        second.gate.set()
+        await quiet()
+        assert log == ["start b", "start c"]
+        assert not first.started
+
+
+async def test_a_service_below_is_stopped_while_it_starts_again() -> None:
+    """The start has failed for want of it, and nobody has stopped the service itself: that is a failure like others."""
+    above, below = Worker("above"), Worker("below")
+    _ = above.add_dependency(below)
+    async with OneForOneSupervisor(above) as supervisor:
+        below.gate = anyio.Event()
+        await failing(above)
+        assert below.state == "starting"
+        gate, below.gate = below.gate, None
+        await below.stop()
+        gate.set()
+        await quiet()
+        assert above.started
+        assert below.started
+        assert supervisor.started
+    assert above.starts == 3

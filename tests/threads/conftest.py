@@ -1,0 +1,25 @@
+"""Each test runs on nine pairs of event loops: that of the test, and that of the thread."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from structmode._engine import BACKENDS
+
+
+def _params() -> Iterator[Any]:
+    for name in BACKENDS:
+        absent = name == "asyncio+uvloop" and importlib.util.find_spec("uvloop") is None
+        marks = [pytest.mark.skip(reason="there is no uvloop here")] if absent else []
+        yield pytest.param(name, id=f"in-{name}", marks=marks)
+
+
+@pytest.fixture(scope="module", params=list(_params()))
+def inside(request: pytest.FixtureRequest) -> str:
+    """The backend of the thread's event loop."""
+    name: str = request.param
+    return name
