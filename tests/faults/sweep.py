@@ -59,5 +59,5 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - the tests import it
     sys.exit(main())

@@ -88,5 +88,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - the tests import it
     sys.exit(main())

@@ -34,9 +34,8 @@ class Program:
         for line in self._process.stdout:
             self.lines.append(line)
             if text in line:
-                break
-        else:  # pragma: no cover - only if the test fails
-            raise AssertionError(f"it ended without saying {text!r}, but:\n{self.text}")
+                return
+        pytest.fail(f"it ended without saying {text!r}, but:\n{self.text}")
 
     def send(self, number: int) -> None:
         self._process.send_signal(number)
