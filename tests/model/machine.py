@@ -158,7 +158,7 @@ class Machine(RuleBasedStateMachine):
         label, then = choose.choice(wards), choose.choice(FAILINGS)
         match choose.choice(["task", "task", "task", "call", "call", "start", "stop"]):
             case "task":
-                work = Work(self._span(choose.randint(1, 60)), then=then)
+                work = Work(self._span(choose.randint(15, 90)), then=then)
                 self._change(label, lambda old: replace(old, work=(work, *old.work[1:])))
             case "call" if len(self.plan.ops) < MOST_OPS:
                 self._call_on_ward(choose, label)
