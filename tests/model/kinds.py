@@ -182,7 +182,7 @@ class Acting:
         except anyio.get_cancelled_exc_class():
             self.play.log(f"{name} not entered")
             raise
-        if context.entered_then == "raise":
+        if self.play.ends(f"{name} entering", context.entered_then):
             self.play.log(f"{name} fails")
             raise self.play.fault(name)
         self.play.log(f"{name} entered")

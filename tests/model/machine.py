@@ -46,6 +46,8 @@ MOST_TASKS = 3
 MOST_CONTEXTS = 3
 LABELS = "abcdefghij"
 
+STRATEGIES = sorted({*KINDS} - {"service"})
+
 UNITS = {name: kind.unit for name, kind in KINDS.items()}
 
 #: What a rule makes its choices with. Hypothesis likes small numbers, and the same ones again; this spreads them.
@@ -54,12 +56,17 @@ choices = st.integers(0, 2**64 - 1).map(Random)
 #: How many of the services are supervisors.
 SUPERVISORS = 0.35
 #: How many of the plans are about supervisors most of all.
-SUPERVISED = 0.5
+SUPERVISED = 0.7
 FAILINGS: tuple[Then, ...] = ("raise", "raise", "raise once", "raise later", "return")
 #: What a supervisor calls it when services come and go.
-SUPERVISING: dict[Verb, Verb] = {"add": "supervise", "remove": "discard"}
+SUPERVISING: dict[Verb, tuple[Verb, ...]] = {
+    "add": ("supervise", "supervise"),
+    "remove": ("discard", "dismiss"),
+}
 #: When services are restarted; mode's way is the usual one.
 RESTARTS: tuple[RestartType, ...] = ("transient", "transient", "permanent", "temporary")
+
+STARTING: tuple[HookName, ...] = ("on_first_start", "on_start", "on_started")
 
 VERBS: tuple[Verb, ...] = ("start", "stop", "stop", "restart", "restart", "crash", "add", "remove")
 OF_HOOKS: tuple[Verb, ...] = ("stop", "restart", "crash")
@@ -97,18 +104,20 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.plan = Plan(Script("a"))
         self._items = 0
+        # Whether it is about what supervisors do: then most of it has to come up.
+        self._supervised = False
 
     @initialize(choose=choices)
     def begin(self, choose: Random) -> None:
         """Choose who owns the root, and plant a tree."""
         owner: Literal["block", "nobody"] = choose.choice(["block", "block", "nobody"])
+        self._supervised = supervised = choose.random() < SUPERVISED
         root = self._draw_script(choose, "a", self._draw_kind(choose))
+        root = self._draw_supervisor(choose, 0) if supervised else root
         self.plan = Plan(root, owner=owner, body=self._span(200), end=self._span(300))
         if owner == "nobody":
             self._put_op("start", self._span(choose.randint(1, 9)), "a")
-        if choose.random() < SUPERVISED:
-            self.plant_supervisor(choose)
-            self.have_one_fail(choose)
+        for _ in range(4 if supervised else 0):
             self.have_one_fail(choose)
         for _ in range(choose.randint(0, 4)):
             if len(self.plan.scripts()) < MOST_SERVICES:
@@ -134,14 +143,7 @@ class Machine(RuleBasedStateMachine):
     @rule(choose=choices)
     def plant_supervisor(self, choose: Random) -> None:
         """Put a supervisor in the tree, with some services to look after."""
-        wards: list[Script] = []
-        first = len(self.plan.scripts())
-        for place in range(choose.randint(1, min(3, MOST_SERVICES - first - 1))):
-            kind = "service" if choose.random() < 0.8 else self._draw_kind(choose)
-            wards.append(self._draw_script(choose, LABELS[first + 1 + place], kind))
-        kind = choose.choice(sorted({*KINDS} - {"service"}))
-        script = self._draw_script(choose, LABELS[first], kind)
-        script = replace(script, children=tuple(wards))
+        script = self._draw_supervisor(choose, len(self.plan.scripts()))
         self._change(
             self._label(choose), lambda old: replace(old, children=(*old.children, script))
         )
@@ -154,16 +156,28 @@ class Machine(RuleBasedStateMachine):
         if not wards:
             return
         label, then = choose.choice(wards), choose.choice(FAILINGS)
-        match choose.choice(["task", "task", "call", "start", "stop"]):
+        match choose.choice(["task", "task", "task", "call", "call", "start", "stop"]):
             case "task":
-                self._add_work(label, Work(self._span(choose.randint(1, 60)), then=then))
+                work = Work(self._span(choose.randint(15, 90)), then=then)
+                self._change(label, lambda old: replace(old, work=(work, *old.work[1:])))
             case "call" if len(self.plan.ops) < MOST_OPS:
-                verb: Verb = choose.choice(["crash", "crash", "stop", "restart", "start"])
-                self._put_op(verb, self._span(choose.randint(1, 200)), label)
+                self._call_on_ward(choose, label)
             case "start":
                 self._set_hook(label, "on_start", Hook(self._tenths(choose), "raise later"))
             case _:
                 self._set_hook(label, "on_stop", Hook(self._tenths(choose), then))
+
+    def _call_on_ward(self, choose: Random, label: str) -> None:
+        """Have it fail, or have somebody interfere; often soon after something else was done to one beside it."""
+        verb: Verb = choose.choice(["crash", "crash", "stop", "restart", "start", "dismiss"])
+        times = [op.at for op in self.plan.ops] or [0]
+        soon = choose.choice(times) + self._span(choose.randint(0, 8))
+        time = soon if choose.random() < 0.5 else self._span(choose.randint(1, 200))
+        if verb != "dismiss":
+            self._put_op(verb, time, label)
+            return
+        call = Call(self._next(), verb, self._lineage(label)[1], label)
+        self._accept(replace(self.plan, ops=(*self.plan.ops, Op(time, call))))
 
     @rule(choose=choices)
     def script_hook(self, choose: Random) -> None:
@@ -212,7 +226,8 @@ class Machine(RuleBasedStateMachine):
         takes = FOREVER if choose.random() < 0.1 else self._tenths(choose)
         is_async = choose.random() < 0.6
         entering = self._tenths(choose) if choose.random() < 0.3 else 0
-        context = Context(True, takes, _then(choose), entering, _then(choose))
+        entered = _later(_then(choose)) if self._supervised else _then(choose)
+        context = Context(True, takes, _then(choose), entering, entered)
         context = context if is_async else Context(False)
         self._change(label, lambda old: replace(old, contexts=(*old.contexts, context)))
 
@@ -297,13 +312,25 @@ class Machine(RuleBasedStateMachine):
         script = Script(label, kind, hooks=hooks, work=work, restart=choose.choice(RESTARTS))
         return script if kind == "service" else replace(script, policy=self._draw_policy(choose))
 
+    def _draw_supervisor(self, choose: Random, place: int) -> Script:
+        """Draw a supervisor with some services to look after; it gets the label in this place, and they those after it."""
+        script = self._draw_script(choose, LABELS[place], choose.choice(STRATEGIES))
+        count = choose.randint(1, min(3, MOST_SERVICES - place - 1))
+        kinds = [
+            "service" if choose.random() < 0.8 else self._draw_kind(choose) for _ in range(count)
+        ]
+        wards = [
+            self._draw_script(choose, LABELS[place + 1 + number], kind)
+            for number, kind in enumerate(kinds)
+        ]
+        return replace(script, children=tuple(wards))
+
     def _draw_kind(self, choose: Random) -> str:
-        others = sorted({*KINDS} - {"service"})
-        return choose.choice(others) if choose.random() < SUPERVISORS else "service"
+        return choose.choice(STRATEGIES) if choose.random() < SUPERVISORS else "service"
 
     def _draw_policy(self, choose: Random) -> Policy:
         return Policy(
-            max_restarts=choose.choice([0, 1, 2, 3, 5]),
+            max_restarts=choose.choice([0, 1, 2, 3, 5, 8]),
             over=self._span(choose.randint(10, 100)),
             delay=self._tenths(choose) if choose.random() < 0.5 else 0,
             healthy=self._span(choose.randint(10, 50)),
@@ -324,7 +351,10 @@ class Machine(RuleBasedStateMachine):
         return any(op.call.verb == "cancel owner" for op in self.plan.ops)
 
     def _label(self, choose: Random) -> str:
-        return choose.choice(self.plan.scripts()).label
+        scripts = self.plan.scripts()
+        if self._supervised and choose.random() < 0.8:
+            scripts = [one for one in scripts if one is not self.plan.root]
+        return choose.choice(scripts).label
 
     def _script(self, label: str) -> Script:
         return next(script for script in self.plan.scripts() if script.label == label)
@@ -342,6 +372,10 @@ class Machine(RuleBasedStateMachine):
         self._accept(replace(self.plan, root=root, spares=spares))
 
     def _set_hook(self, label: str, name: HookName, hook: Hook) -> None:
+        if self._supervised and name in STARTING:
+            if FOREVER in {hook.takes, hook.rest}:
+                return
+            hook = replace(hook, then=_later(hook.then))
         self._change(label, lambda old: replace(old, hooks={**old.hooks, name: hook}))
 
     def _add_work(self, label: str, work: Work) -> None:
@@ -353,8 +387,8 @@ class Machine(RuleBasedStateMachine):
         spares = [spare.label for spare in self.plan.spares]
         children = [child.label for child in self._script(label).children]
         if self._script(label).kind != "service" and verb in {"add", "remove"}:
-            verb = choose.choice((verb, SUPERVISING[verb]))
-        if verb in {"remove", "discard"}:
+            verb = choose.choice((verb, *SUPERVISING[verb]))
+        if verb in {"remove", "discard", "dismiss"}:
             other = choose.choice(children + spares or [self._label(choose)])
             return Call(self._next(), verb, label, other)
         if verb in {"add", "supervise"}:
@@ -373,7 +407,7 @@ class Machine(RuleBasedStateMachine):
                 return not target.alive
             case "add" | "supervise":
                 return target.alive and not world.units[call.other].alive
-            case "remove" | "discard":
+            case "remove" | "discard" | "dismiss":
                 return world.units[call.other].parent is target
             case _:
                 return target.alive
@@ -385,6 +419,10 @@ class Machine(RuleBasedStateMachine):
 
 def _then(choose: Random) -> Then:
     return choose.choice(FAILINGS) if choose.random() < 0.15 else "return"
+
+
+def _later(then: Then) -> Then:
+    return "return" if then == "return" else "raise later"
 
 
 def tell(plan: Plan) -> Story | None:

@@ -678,7 +678,7 @@ class Run:
             except Cut:
                 self._log.add(f"{name} not entered", self.label)
                 raise
-            if context.entered_then == "raise":
+            if self._log.ends(f"{name} entering", context.entered_then):
                 self._log.add(f"{name} fails", self.label)
                 raise self._log.fault(name)
             self._log.add(f"{name} entered", self.label)
@@ -1123,6 +1123,10 @@ class Unit:
         """Look after a service no more."""
         raise Misuse
 
+    def dismiss(self, child: Unit, caller: Caller) -> Doing[None]:
+        """Stop one for good, but look after it."""
+        raise Misuse
+
 
 # --- The plan -------------------------------------------------------------------------------------
 
@@ -1208,6 +1212,8 @@ class World:
                 self.units[call.target].supervise(self.units[call.other])
             case "discard":
                 self.units[call.target].discard(self.units[call.other], caller)
+            case "dismiss":
+                yield from self.units[call.target].dismiss(self.units[call.other], caller)
             case "allow":
                 self.units[call.target].allow()
             case "cancel call":

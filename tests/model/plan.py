@@ -46,6 +46,7 @@ Verb = Literal[
     "remove",
     "supervise",
     "discard",
+    "dismiss",
     "allow",
     "cancel call",
     "cancel owner",
@@ -76,8 +77,8 @@ class Call:
         verb: What is done.
         target: The label of the service; for "cancel call", the number of another call; unused for "cancel owner".
             "allow" is set_shutdown().
-        other: For "add", "remove", "supervise" and "discard": the label of the service that becomes, or was, a child of the
-            target. The last two are for supervisors.
+        other: For "add", "remove", "supervise", "discard" and "dismiss": the label of the service that becomes, or was, a
+            child of the target. The last three are for supervisors; "dismiss" is stop_services().
     """
 
     number: int

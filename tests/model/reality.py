@@ -109,6 +109,8 @@ class RealPlay:
                 self._supervisor(call.target).add(self._supervised(call.other))
             case "discard":
                 self._supervisor(call.target).discard(services[call.other])
+            case "dismiss":
+                await self._supervisor(call.target).stop_services([services[call.other]])
             case "allow":
                 services[call.target].set_shutdown()
             case "cancel call":

@@ -21,7 +21,7 @@ from typing import ClassVar
 from .model import Caller, Labour, Run, Unit, World, until_started
 from .plan import RestartType, Script
 from .simulation import Cut, Doing, Gate, Wait
-from .story import Aborted, Fault
+from .story import Aborted, Fault, Misuse
 
 
 class Place(Enum):
@@ -191,6 +191,17 @@ class Supervisor(Unit):
         if ward is not None:
             self._released.append(child)
             self._forget(ward, caller)
+
+    def dismiss(self, child: Unit, caller: Caller) -> Doing[None]:
+        """Stop one for good; it is not restarted until somebody starts it."""
+        ward = self._ward_of(child)
+        if ward is None:
+            raise Misuse
+        ward.give_up()
+        try:
+            yield from child.stop(caller)
+        finally:
+            self._woken.open()
 
     def _forget(self, ward: Ward, caller: Caller) -> None:
         self.wards.remove(ward)
