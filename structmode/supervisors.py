@@ -387,6 +387,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         ward = self._ward_to_start(service, "start_service")
         if ward.life.alive and ward.life.current.stop_requested:  # it is on its way out
             await ward.life.current.finished.wait()
+            if ward not in self._wards:  # discarded meanwhile
+                return
         with _Starting(ward, self.wakeup):
             await ward.service.maybe_start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from structmode.supervisors import (
@@ -131,3 +132,37 @@ async def test_a_service_below_is_stopped_while_it_starts_again() -> None:
         assert below.started
         assert supervisor.started
     assert above.starts == 3
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_discarded_as_it_is_begun(steps: int) -> None:
+    """However far the supervisor has come with it, nothing fails, and it does not run."""
+    added = Worker("a")
+    async with OneForOneSupervisor(Worker("b")) as supervisor:
+        await quiet()
+        supervisor.add(added)
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        supervisor.discard(added)
+        await quiet()
+        assert supervisor.state == "running"
+        assert not added.started
+
+
+@pytest.mark.parametrize("strategy", [OneForOneSupervisor, OneForAllSupervisor])
+@pytest.mark.parametrize("steps", range(5))
+async def test_discarded_as_it_is_restarted(
+    strategy: type[SupervisorStrategy], steps: int
+) -> None:
+    """However far the supervisor has come with it, nothing fails, and the others run."""
+    first, second = Worker("a"), Worker("b")
+    async with strategy(first, second) as supervisor:
+        await quiet()
+        first.fail()
+        await anyio.lowlevel.checkpoint()
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        supervisor.discard(first)
+        await quiet()
+        assert supervisor.state == "running"
+        assert (first.started, second.started) == (False, True)
