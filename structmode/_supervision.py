@@ -405,16 +405,18 @@ class SupervisorUnit(ServiceUnit):
 
     def on_child_ended(self, child: engine.Unit) -> None:
         ward = self._supervisor._ward_of(child.subject)
-        if ward is not None:
+        if ward is not None and child.subject not in self.leaving:
             ward.ended()
             self.wake()
 
     def on_child_released(self, child: engine.Unit) -> None:
         super().on_child_released(child)
         service: Any = child.subject
+        ward = self._supervisor._ward_of(service)
         if service in self.leaving:
             self.leaving.remove(service)
-        ward = self._supervisor._ward_of(service)
-        if ward is not None:
+            if ward is not None:  # it has been added again while it was ending
+                self._supervisor._take_back(ward)
+        elif ward is not None:
             self._supervisor._forget(ward)
             self.wake()

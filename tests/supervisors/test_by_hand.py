@@ -166,3 +166,38 @@ async def test_discarded_as_it_is_restarted(
         await quiet()
         assert supervisor.state == "running"
         assert (first.started, second.started) == (False, True)
+
+
+async def test_added_again_while_it_is_ending() -> None:
+    """It is started again when it has ended, in its place, and is supervised like any other."""
+    log, (other,) = workers("b")
+    slow = SlowToStop("a", log)
+    async with OneForOneSupervisor(slow, other) as supervisor:
+        supervisor.discard(slow)
+        await quiet()
+        supervisor.insert(0, slow)
+        await quiet()
+        assert slow.starts == 1
+        slow.released.set()
+        await quiet()
+        assert (slow.starts, slow.started) == (2, True)
+        assert supervisor.services == (slow, other)
+        await failing(slow)
+        assert (slow.starts, slow.started) == (3, True)
+    assert log[-2:] == ["stop b", "stop a"]
+
+
+async def test_discarded_once_more_while_it_is_ending() -> None:
+    """The last word counts."""
+    slow = SlowToStop("a")
+    async with OneForOneSupervisor(slow, Worker("b")) as supervisor:
+        supervisor.discard(slow)
+        await quiet()
+        supervisor.add(slow)
+        await quiet()
+        supervisor.discard(slow)
+        slow.released.set()
+        await quiet()
+        assert (slow.starts, slow.started) == (1, False)
+        assert slow not in supervisor.services
+        assert supervisor.state == "running"
