@@ -245,7 +245,7 @@ class Overseer:
         for broken in self._groups(self._broken()):
             await self._answer(broken)
         for ward in self._to_begin():
-            self._begin([ward], self._strategy.start_services, [ward.service])
+            self._begin([ward], self._strategy.start_services, [ward])
         if not self._mendings and all(w.at_rest for w in self._strategy._wards):
             self.nothing_left.set()
 
@@ -304,7 +304,7 @@ class Overseer:
         ]  # in order; some may be gone
         for ward in broken:
             ward.phase = Phase.ANSWERED
-        self._begin(affected, self._strategy.restart_services, [ward.service for ward in broken])
+        self._begin(affected, self._strategy.restart_services, broken)
 
     # -- Doing something about it
 
@@ -323,17 +323,21 @@ class Overseer:
         self,
         wards: Collection[Ward],
         do: Callable[[list[Any]], Awaitable[None]],
-        services: list[Any],
+        whom: list[Ward],
     ) -> None:
         mending = Mending(wards)
         self._mendings.append(mending)
-        mending.task = engine.Task(self._mend(mending, do, services), "supervision")
+        mending.task = engine.Task(self._mend(mending, do, whom), "supervision")
         mending.task.add_done_callback(lambda _: self._done(mending))
         self._strategy._life.current.spawn(mending.task)
 
     async def _mend(
-        self, mending: Mending, do: Callable[[list[Any]], Awaitable[None]], services: list[Any]
+        self, mending: Mending, do: Callable[[list[Any]], Awaitable[None]], whom: list[Ward]
     ) -> None:
+        # Between the decision and the first step of this task, some may have been discarded.
+        services = [ward.service for ward in whom if ward in self._strategy._wards]
+        if not services:
+            return
         try:
             await do(services)
         except Exception as exc:
@@ -400,17 +404,20 @@ class SupervisorUnit(ServiceUnit):
         return True
 
     def on_child_ended(self, child: engine.Unit) -> None:
-        ward = self._supervisor._ward_of(service_of(child))
-        if ward is not None:
+        service = service_of(child)
+        ward = self._supervisor._ward_of(service)
+        if ward is not None and service not in self.leaving:
             ward.ended()
             self.wake()
 
     def on_child_released(self, child: engine.Unit) -> None:
         super().on_child_released(child)
         service = service_of(child)
+        ward = self._supervisor._ward_of(service)
         if service in self.leaving:
             self.leaving.remove(service)
-        ward = self._supervisor._ward_of(service)
-        if ward is not None:
+            if ward is not None:  # it has been added again while it was ending
+                self._supervisor._take_back(ward)
+        elif ward is not None:
             self._supervisor._forget(ward)
             self.wake()

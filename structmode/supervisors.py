@@ -264,6 +264,13 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         self._wards.insert(index, ward)
         self.wakeup()
 
+    def _take_back(self, ward: Ward) -> None:
+        """Give one its place in the tree again, of which the end of its former membership has deprived it."""
+        following = self._wards[self._wards.index(ward) + 1 :]
+        self._life.place_child(ward.life, following[0].life if following else None)
+        self._adopt(ward)
+        self.wakeup()
+
     def _adopt(self, ward: Ward) -> None:
         service = ward.service
         service.beacon.reattach(self.beacon)
@@ -283,7 +290,9 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             ward = self._ward_of(service)
             if ward is not None:
                 self._life.current.check_loop("discard()")
-                self._unit.leaving.append(service_of(ward.life.unit))
+                known = service_of(ward.life.unit)
+                if known not in self._unit.leaving:
+                    self._unit.leaving.append(known)
                 self._forget(ward)
 
     def _forget(self, ward: Ward) -> None:
@@ -392,6 +401,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         ward = self._ward_to_start(service, "start_service")
         if ward.life.alive and ward.life.current.stop_requested:  # it is on its way out
             await ward.life.current.finished.wait()
+            if ward not in self._wards:  # discarded meanwhile
+                return
         with _Starting(ward, self.wakeup):
             await ward.service.maybe_start()
 

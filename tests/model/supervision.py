@@ -143,7 +143,7 @@ class Supervisor(Unit):
         """See whether that was all right."""
         ward = self._ward_of(child)
         run = child.run
-        if ward is None or run is None:
+        if ward is None or run is None or child in self._released:
             return
         self._woken.open()
         if ward.is_leaving:
@@ -160,10 +160,12 @@ class Supervisor(Unit):
     def drop(self, child: Unit) -> None:
         """Forget it."""
         super().drop(child)
+        ward = self._ward_of(child)
         if child in self._released:
             self._released.remove(child)
-        ward = self._ward_of(child)
-        if ward is not None:
+            if ward is not None:  # it has been added again while it was ending
+                self._take_back(ward)
+        elif ward is not None:
             self._forget(ward, Caller("nobody"))
 
     # -- Who it looks after
@@ -185,11 +187,27 @@ class Supervisor(Unit):
         self.wards.append(ward)
         self._woken.open()
 
+    def _take_back(self, ward: Ward) -> None:
+        """Give it its place among the others again."""
+        child, run = ward.unit, self.run
+        child.parent = self
+        later = [one.unit for one in self.wards[self.wards.index(ward) + 1 :]]
+        following = later[0] if later else None
+        _put_before(self.children, child, following)
+        if (
+            run is not None
+            and run.alive
+            and _put_before(run.wanted, child, following) < run.reached
+        ):
+            run.reached += 1
+        self._woken.open()
+
     def discard(self, child: Unit, caller: Caller) -> None:
         """Have one stop, and look after it no more."""
         ward = self._ward_of(child)
         if ward is not None:
-            self._released.append(child)
+            if child not in self._released:
+                self._released.append(child)
             self._forget(ward, caller)
 
     def dismiss(self, child: Unit, caller: Caller) -> Doing[None]:
@@ -380,6 +398,13 @@ class Supervisor(Unit):
         if ward.place is Place.STARTING:
             ward.place = Place.UP
         self.world.log.follow(caller.track, unit.script.label)
+
+
+def _put_before(units: list[Unit], unit: Unit, following: Unit | None) -> int:
+    """Put a unit in the place of another, or last; returns its place."""
+    place = units.index(following) if following in units else len(units)
+    units.insert(place, unit)
+    return place
 
 
 def _was_called_off(unit: Unit, fault: Fault) -> bool:

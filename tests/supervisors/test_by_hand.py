@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from structmode.supervisors import (
@@ -131,3 +132,72 @@ async def test_a_service_below_is_stopped_while_it_starts_again() -> None:
         assert below.started
         assert supervisor.started
     assert above.starts == 3
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_discarded_as_it_is_begun(steps: int) -> None:
+    """However far the supervisor has come with it, nothing fails, and it does not run."""
+    added = Worker("a")
+    async with OneForOneSupervisor(Worker("b")) as supervisor:
+        await quiet()
+        supervisor.add(added)
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        supervisor.discard(added)
+        await quiet()
+        assert supervisor.state == "running"
+        assert not added.started
+
+
+@pytest.mark.parametrize("strategy", [OneForOneSupervisor, OneForAllSupervisor])
+@pytest.mark.parametrize("steps", range(5))
+async def test_discarded_as_it_is_restarted(
+    strategy: type[SupervisorStrategy], steps: int
+) -> None:
+    """However far the supervisor has come with it, nothing fails, and the others run."""
+    first, second = Worker("a"), Worker("b")
+    async with strategy(first, second) as supervisor:
+        await quiet()
+        first.fail()
+        await anyio.lowlevel.checkpoint()
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        supervisor.discard(first)
+        await quiet()
+        assert supervisor.state == "running"
+        assert (first.started, second.started) == (False, True)
+
+
+async def test_added_again_while_it_is_ending() -> None:
+    """It is started again when it has ended, in its place, and is supervised like any other."""
+    log, (other,) = workers("b")
+    slow = SlowToStop("a", log)
+    async with OneForOneSupervisor(slow, other) as supervisor:
+        supervisor.discard(slow)
+        await quiet()
+        supervisor.insert(0, slow)
+        await quiet()
+        assert slow.starts == 1
+        slow.released.set()
+        await quiet()
+        assert (slow.starts, slow.started) == (2, True)
+        assert supervisor.services == (slow, other)
+        await failing(slow)
+        assert (slow.starts, slow.started) == (3, True)
+    assert log[-2:] == ["stop b", "stop a"]
+
+
+async def test_discarded_once_more_while_it_is_ending() -> None:
+    """The last word counts."""
+    slow = SlowToStop("a")
+    async with OneForOneSupervisor(slow, Worker("b")) as supervisor:
+        supervisor.discard(slow)
+        await quiet()
+        supervisor.add(slow)
+        await quiet()
+        supervisor.discard(slow)
+        slow.released.set()
+        await quiet()
+        assert (slow.starts, slow.started) == (1, False)
+        assert slow not in supervisor.services
+        assert supervisor.state == "running"
