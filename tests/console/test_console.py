@@ -744,7 +744,7 @@ def test_a_program_seen_through_its_console(backend: str) -> None:
         finally:
             program.kill()  # which does nothing to one that has ended
     assert program.returncode == 0
-    assert "└── App (" in said
+    assert "── App (" in said
     assert "Worker/App/Web is running" in said
     assert "Web.tick: every 0.01 s" in said
     assert said.endswith("> stop Worker...\n")
