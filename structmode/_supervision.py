@@ -29,6 +29,7 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 
 from structmode import _engine as engine
 from structmode._unit import ServiceUnit, service_of
@@ -130,7 +131,6 @@ class Ward:
 
     def did_not_start(self, exc: BaseException) -> None:
         """The supervisor has tried to start it, and it failed; or the attempt was called off."""
-        self.start_error = exc
         if not isinstance(exc, Exception):
             self.phase = Phase.HELD
             return
@@ -242,6 +242,8 @@ class Overseer:
 
     async def _look(self) -> None:
         self._let_go()
+        if self._broken():  # what fails in the same instant is dealt with together
+            await anyio.lowlevel.checkpoint()
         for broken in self._groups(self._broken()):
             await self._answer(broken)
         for ward in self._to_begin():

@@ -634,8 +634,9 @@ class _Starting:
 
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         ward = self._ward
+        ward.start_error = exc
         if ward.phase is not Phase.STARTING:
-            return  # it has ended again meanwhile, or failed
+            return  # it has ended again meanwhile, or failed, or somebody wants it no more
         if exc is None:
             ward.phase = Phase.WATCHED
         else:

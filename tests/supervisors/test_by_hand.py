@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -201,3 +203,37 @@ async def test_discarded_once_more_while_it_is_ending() -> None:
         assert (slow.starts, slow.started) == (1, False)
         assert slow not in supervisor.services
         assert supervisor.state == "running"
+
+
+@pytest.mark.parametrize("call", ["stop_services", "discard"])
+async def test_not_wanted_while_a_failed_start_is_undone(call: str) -> None:
+    """The start has failed for nobody then, and the supervisor comes to no harm."""
+    leaving = anyio.Event()
+
+    class Lingering(Worker):
+        async def on_start(self) -> None:
+            await self.add_async_context(self._context())
+            await super().on_start()
+
+        @asynccontextmanager
+        async def _context(self) -> AsyncIterator[None]:
+            yield
+            if self.starts == 2:
+                await leaving.wait()
+
+    lingering, other = Lingering("lingering"), Worker("other")
+    async with OneForOneSupervisor(lingering, other) as supervisor:
+        lingering.start_failures.append(OSError("does not start"))
+        await failing(lingering)
+        assert (lingering.state, lingering.starts) == ("restarting", 2)
+        async with anyio.create_task_group() as group:
+            if call == "discard":
+                supervisor.discard(lingering)
+            else:
+                _ = group.start_soon(supervisor.stop_services, [lingering])
+            await quiet()
+            leaving.set()
+        await quiet()
+        assert (lingering.started, lingering.starts) == (False, 2)
+        assert (supervisor.state, other.state) == ("running", "running")
+        assert supervisor.failures == ()
