@@ -225,7 +225,7 @@ async def test_not_wanted_while_a_failed_start_is_undone(call: str) -> None:
     async with OneForOneSupervisor(lingering, other) as supervisor:
         lingering.start_failures.append(OSError("does not start"))
         await failing(lingering)
-        assert (lingering.state, lingering.starts) == ("restarting", 2)
+        assert (lingering.started, lingering.starts) == (True, 2)
         async with anyio.create_task_group() as group:
             if call == "discard":
                 supervisor.discard(lingering)
