@@ -80,7 +80,5 @@ async def test_the_names_of_context_variables() -> None:
     unit = Unit("a", [], set_up=look)
     await unit.life.start()
     await unit.life.stop()
-    assert {name for name in names if "structmode" in name.lower()} == {
-        "structmode_run",
-        "structmode_hook",
-    }
+    # Others, of locals and the like, may be there as well.
+    assert names >= {"structmode_run", "structmode_hook"}
