@@ -96,6 +96,8 @@ SUPERVISOR = replace(
     SERVICE,
     type=SupervisorStrategy,
     told=(*SERVICE.told, "discard"),
+    # A service is watched from its first start on, and that call may be the supervisor's.
+    starts=(*SERVICE.starts, "start_service", "restart_service"),
     deals_with_failures=True,
 )
 #: The kinds of services that structmode has; the first that fits is taken.
