@@ -72,17 +72,14 @@ class ServiceProxy(Service):
 
     def __init__(self, *, loop: Any = None) -> None:
         if getattr_static(type(self), "_service") is vars(ServiceProxy)["_service"]:
-            raise TypeError(
-                f"{type(self).__qualname__} does not say which service it stands for: write\n"
-                "    @cached_property\n    def _service(self) -> Service:\n        return ActualService()"
-            )
+            raise _says_nothing(type(self))
         # Past `Service`, whose place in this object is taken by the service behind it.
         super(ServiceBase, self).__init__(loop=loop)
 
     @cached_property
     def _service(self) -> ServiceT:
         """The service behind the proxy; to be overridden, as a `functools.cached_property`."""
-        raise NotImplementedError  # pragma: no cover - a class that lacks it can't be instantiated
+        raise _says_nothing(type(self))
 
     def __repr__(self) -> str:
         own = getattr_static(type(self), "_service")
@@ -119,6 +116,13 @@ class _Forwarded:
 
     def __delete__(self, proxy: ServiceProxy) -> None:
         delattr(_behind(proxy), self._name)
+
+
+def _says_nothing(cls: type[ServiceProxy]) -> TypeError:
+    return TypeError(
+        f"{cls.__qualname__} does not say which service it stands for: write\n"
+        "    @cached_property\n    def _service(self) -> Service:\n        return ActualService()"
+    )
 
 
 def _behind(proxy: ServiceProxy) -> Service:

@@ -24,11 +24,13 @@ import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
+from structmode import _engine as engine
 from structmode.console._answers import Answer, TooSlow
 from structmode.console._commands import Commands
 from structmode.console._history import History, told
@@ -142,25 +144,23 @@ class Console(Service):
     @_Endless
     async def _serve(self) -> None:
         """Take connections; none of them can end this."""
-        try:
-            async with anyio.create_task_group() as conversations:
-                while True:
-                    try:
-                        stream = await self._listener.accept()
-                    except (
-                        OSError,
-                        anyio.BrokenResourceError,
-                    ) as exc:  # no more files may be open, for instance
-                        self.log.warning("Can't take a connection: %r", exc)
-                        await anyio.sleep(_PAUSE)
-                        continue
-                    self._connections.add(stream)
-                    conversations.start_soon(self._talk, stream, name="console connection")
-        finally:
-            for stream in self._connections:
-                # Of those that asyncio has cancelled, at the end of its run, before their first step.
-                await anyio.aclose_forcefully(stream)  # pragma: no cover - a matter of luck
-            self._connections.clear()
+        while True:
+            try:
+                stream = await self._listener.accept()
+            # No more files may be open, for instance.
+            except (OSError, anyio.BrokenResourceError) as exc:
+                self.log.warning("Can't take a connection: %r", exc)
+                await anyio.sleep(_PAUSE)
+                continue
+            self._connections.add(stream)
+            # Like all that a service runs; and a program need not wait for its end when the work is done.
+            talk = partial(self._talk, stream)
+            self._life.current.spawn(engine.Task(talk, "console connection", finite=False))
+
+    async def on_shutdown(self) -> None:
+        """Close the connections whose task was cancelled before its first step."""
+        while self._connections:
+            await anyio.aclose_forcefully(self._connections.pop())
 
     async def _talk(self, stream: SocketStream) -> None:
         try:

@@ -723,6 +723,27 @@ def test_a_worker_does_not_wait_for_its_console(backend: str) -> None:
     assert caught.value.code == 0
 
 
+async def test_a_connection_that_comes_as_the_console_stops() -> None:
+    """It is closed, though no task of the console can be begun for it any more."""
+
+    class Stopping(Console):
+        """Is told to stop while it takes a connection."""
+
+        async def on_start(self) -> None:
+            await super().on_start()
+            self._real, self._listener = self._listener, self
+
+        async def accept(self) -> Any:
+            stream = await self._real.accept()
+            self._life.request_stop()
+            return stream
+
+    async with Stopping(port=0) as console:
+        async with await anyio.connect_tcp("127.0.0.1", console.port or 0) as guest:
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await guest.receive()
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("backend", ["asyncio", "asyncio+uvloop", "trio"])
 def test_a_program_seen_through_its_console(backend: str) -> None:

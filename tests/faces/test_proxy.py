@@ -272,6 +272,14 @@ def test_a_proxy_of_nothing() -> None:
 
     with pytest.raises(TypeError, match=r"Empty does not say .*\n    @cached_property"):
         Empty()
+
+    class Circular(ServiceProxy):
+        @cached_property
+        def _service(self) -> ServiceT:
+            return super()._service
+
+    with pytest.raises(TypeError, match="Circular does not say"):
+        _ = Circular().label
     with pytest.raises(TypeError, match="ServiceProxy does not say"):
         ServiceProxy()
 

@@ -56,7 +56,7 @@ class Asking(Service):
     [
         ("aio", "asyncio"),
         ("asyncio", "asyncio"),
-        pytest.param("uvloop", "uvloop", marks=pytest.mark.skipif(sys.platform == "win32", reason="there is none")),
+        pytest.param("uvloop", "uvloop", marks=pytest.mark.skipif(sys.platform == "win32", reason="uvloop does not run on Windows")),
         ("trio", "trio"),
     ],
 )  # fmt: skip
@@ -209,7 +209,7 @@ def test_a_policy_for_code_that_asks_asyncio(packages: Packages) -> None:
     import structmode.loop.gevent as module
 
     if sys.version_info >= (3, 14):  # pragma: no cover - only on some Pythons
-        pytest.skip("asyncio warns of policies")
+        pytest.skip("asyncio deprecates policies from 3.14 on, and warnings are errors here")
     policy = module.Policy()
     loop = policy.get_event_loop()
     assert loop is policy.get_event_loop()
@@ -226,7 +226,7 @@ def test_a_policy_for_code_that_asks_asyncio(packages: Packages) -> None:
 def test_a_program_on_greenlets(name: str) -> None:
     """Services run on gevent and eventlet: what blocks elsewhere leaves them running, and signals stop them."""
     if importlib.util.find_spec(name) is None:
-        pytest.skip(f"there is no {name} here")
+        pytest.skip(f"{name} is not installed; the test group has it")
     environ = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(PROGRAMS / "green.py"), name],

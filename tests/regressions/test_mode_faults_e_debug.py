@@ -90,7 +90,7 @@ def test_e03_a_worker_starts_its_detector(backend: str, reported: Reported) -> N
 async def test_e04_no_signal_and_no_timer_of_the_process_is_taken(reported: Reported) -> None:
     """What the program does with SIGALRM is its own business, while a detector runs and reports."""
     if not hasattr(signal, "setitimer"):  # pragma: no cover - on Windows
-        pytest.skip("there is no interval timer")
+        pytest.skip("Windows has no interval timer that a detector could take")
     before = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
     async with BlockingDetector(SHORT):
         reported.block()
