@@ -45,7 +45,10 @@ class TrioTime:
         """Stop the clock, and begin to move it."""
         _in_use.add(self._clock)
         self._clock.rate = 0.0
-        self._ahead = max(0.0, self._clock.current_time() - self._member.relay.now)
+        now, relay = self._clock.current_time(), self._member.relay
+        if self._member is relay.founder:
+            relay.now = max(relay.now, now)
+        self._ahead = max(0.0, now - relay.now)
         self._catch_up()
         trio.lowlevel.spawn_system_task(self._drive, name="virtual clock")
 
