@@ -56,6 +56,9 @@ class VirtualClock:
     def __init__(self, *, io_patience: float = 0.01) -> None:
         self._io_patience = io_patience
         self._setting = Setting()
+        # Whether the time is to be virtual up to the end of the event loop, although the block is left.
+        self._is_left_to_loop = False
+        self._relay: Relay
         self._block: AbstractContextManager[None] | None = None
         self._began = math.nan
 
@@ -95,6 +98,7 @@ class VirtualClock:
                 scope.cancel()
 
             relay, driver = self._begin()
+            self._relay = relay
             relay.founder.on_deadlock = give_up
             driver.start()
             restore = engine.run_threads_by(relay.seat)
@@ -105,9 +109,10 @@ class VirtualClock:
                     raise deadlocks[0] from exc
                 raise
             finally:
-                restore()
-                driver.stop()
-                relay.dissolve()
+                if not self._is_left_to_loop:
+                    restore()
+                    driver.stop()
+                    relay.dissolve()
         if deadlocks:
             raise deadlocks[0]
 

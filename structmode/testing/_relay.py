@@ -130,6 +130,10 @@ class Member:
         self._passes -= 1
         return self._passes > 0 or self.relay.is_alone
 
+    def end_turn(self) -> None:
+        """Have its turn be over with the present pass."""
+        self._passes = 0
+
     def hand_on(self, rest: Rest, *, quiet: bool = False) -> Turn:
         """Give the baton to the next one, and wait for it to come again; blocks the thread.
 
@@ -187,6 +191,8 @@ class Relay:
         self._leavers: list[threading.Thread] = []
         # How many members, up to now and in a row, had nothing to do.
         self._quiet = 0
+        # Who is to have the next turn, out of order.
+        self._wanted: Member | None = None
         # Who has waited for input and output since something has happened.
         self._patient: set[Member] = set()
         self.founder = Member(self)
@@ -273,8 +279,9 @@ class Relay:
             self._quiet = self._quiet + 1 if quiet else 1
         if not quiet:
             self._patient.clear()
-        if self._quiet < len(self._members):
-            target, turn = self._after(member)[0], Turn()
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None or self._quiet < len(self._members):
+            target, turn = wanted or self._after(member)[0], Turn()
         else:
             self._quiet = 0
             target, turn = self._when_all_are_quiet(member)
@@ -306,12 +313,23 @@ class Relay:
         waiting = [one for one in order if one.rest.io]
         if waiting or somebody_may_call(self.threads()):
             return (waiting or order)[0], Turn(pause=PAUSE)
-        return self.founder, Turn(stuck=self.describe(member))
+        return self.founder, Turn(stuck=self.describe())
+
+    def give_way_to(self, wanted: Member) -> None:
+        """Have the present turn end with the present pass, and that of another one follow."""
+        self._wanted = wanted
+        self.member_here().end_turn()
+
+    def member_here(self) -> Member:
+        """Return the member whose thread calls."""
+        here = threading.current_thread()
+        return next(member for member in self._members if member.thread is here)
 
     # -- What they are doing
 
-    def describe(self, member: Member) -> str:
+    def describe(self) -> str:
         """Return the stacks of all tasks of all loops; to be called by who holds the baton."""
+        member = self.member_here()
         texts = {member: describe_tasks()}
         for one in self._members:
             if one is not member:

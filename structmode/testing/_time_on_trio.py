@@ -39,7 +39,8 @@ class TrioTime:
         self._rate = clock.rate or 1.0
         # How much the clock is ahead of the relay: it can't be put back.
         self._ahead = 0.0
-        self._scope = trio.CancelScope()
+        # Time must go on while all tasks of the loop are cancelled, as they are at its end.
+        self._scope = trio.CancelScope(shield=True)
 
     def start(self) -> None:
         """Stop the clock, and begin to move it."""
@@ -69,13 +70,14 @@ class TrioTime:
             watch = _Watch(self._member, self._take)
             trio.lowlevel.add_instrument(watch)
             try:
-                while True:
+                while not _is_all_that_is_left(watch.own):
                     await wait_all_tasks_blocked()
                     # Others who waited for the same are resumed in the same pass, and may set others going.
                     before = watch.steps_before_pass
                     await checkpoint()
                     if watch.steps == before:
                         await self._rest(watch, current_statistics())
+                self._member.loop_has_ended()
             finally:
                 trio.lowlevel.remove_instrument(watch)
 
@@ -127,7 +129,7 @@ class _Watch(trio.abc.Instrument):
         self._steps_told = -1
         self._member = member
         self._take = take
-        self._own = trio.lowlevel.current_task()
+        self.own = trio.lowlevel.current_task()
 
     def is_quiet(self) -> bool:
         """Whether there has been no step since this was asked for the last time."""
@@ -145,11 +147,17 @@ class _Watch(trio.abc.Instrument):
         self.steps_before_pass = self.steps
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is not self._own:
+        if task is not self.own:
             self.steps += 1
 
     def after_run(self) -> None:
         self._member.loop_has_ended()
+
+
+def _is_all_that_is_left(task: trio.lowlevel.Task) -> bool:
+    """Whether the event loop is ending, and waits for this task of its own alone."""
+    nursery = cast(trio.Nursery, task.parent_nursery)
+    return nursery.cancel_scope.cancel_called and len(nursery.child_tasks) == 1
 
 
 def _fail(exc: Exception, deadline: float) -> float:
