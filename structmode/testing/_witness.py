@@ -172,8 +172,10 @@ class RunRecord:
         owner: The service above it, when it began; None also if that is of no known kind, so that nothing is known of it.
         began: Where it began.
         up: Where its start was complete.
+        known: Whether its owner knew that, when its stop began; from a thread it takes a little to get there.
         crashed: Where it crashed.
         stopping: Where its stop began.
+        foreign: Whether it stopped because somebody has cancelled what runs in its thread, past all scopes.
         over: Where it was over.
         hooks: Where each hook began, by its name, in order.
         returned: Where each hook that returned did so.
@@ -188,8 +190,10 @@ class RunRecord:
     began: int
     began_at: float
     up: int | None = None
+    known: bool = False
     crashed: int | None = None
     stopping: int | None = None
+    foreign: bool = False
     over: int | None = None
     over_at: float | None = None
     stopping_at: float | None = None
@@ -200,8 +204,8 @@ class RunRecord:
     left: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def stops_of_itself(self, owner: RunRecord) -> bool:
-        """Whether it crashed, and its owner deals with that."""
-        return self.crashed is not None and owner.kind.deals_with_failures
+        """Whether it crashed, and its owner deals with that; or its thread has come to an end by itself."""
+        return self.foreign or self.crashed is not None and owner.kind.deals_with_failures
 
     @property
     def legal(self) -> bool:
@@ -273,6 +277,8 @@ class Witness:
             record.crashed = place
         elif isinstance(event, Stopping):
             record.stopping, record.stopping_at = place, now
+            record.known = _is_known_to_be_up(service)
+            record.foreign = _is_stopped_in_thread(service)
         elif isinstance(event, Stopped | StartFailed):
             record.over, record.over_at = place, now
 
@@ -442,6 +448,17 @@ def label_of(service: object) -> str:
 
 def _owner_of(service: Any) -> Any:
     return next(owners_of(service._life.run), None)
+
+
+def _is_known_to_be_up(service: Any) -> bool:
+    run = service._outer.run
+    return run is not None and run.was_up
+
+
+def _is_stopped_in_thread(service: Any) -> bool:
+    """Whether a cancellation that no scope has asked for has stopped a thread; elsewhere it stops all, from the root."""
+    run = service._life.run
+    return isinstance(service, ServiceThread) and run is not None and run.stopped_from_outside
 
 
 def owners_of(run: engine.Run | None) -> Iterator[Any]:

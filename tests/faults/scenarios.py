@@ -405,7 +405,8 @@ class Threaded(Scenario):
     async def use(self, service: Service) -> None:
         await anyio.sleep(1.5)
         with suppress(StartAborted):  # a fault may stop it meanwhile
-            await self.store.restart()
+            if self.store.started:
+                await self.store.restart()
         await anyio.sleep(1.0)
 
 
