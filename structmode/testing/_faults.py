@@ -109,9 +109,7 @@ class Moment:
         self.service: Any = _whose()
         self.error: InjectedError = InjectedError(f"put in at {trial.position}")
 
-    def call(
-        self, function: Callable[[], Awaitable[object]], *, here: bool = False
-    ) -> Answer:
+    def call(self, function: Callable[[], Awaitable[object]], *, here: bool = False) -> Answer:
         """Have something called from a task of its own; the present one is resumed when that has made its first step.
 
         Args:
@@ -220,12 +218,18 @@ FAULTS: tuple[Fault, ...] = (
     Fault("the event loop ends", lambda moment: moment.end_loop(), "bare"),
     Fault("the operation fails", lambda moment: moment.fail_operation()),
     Fault("a stop", lambda moment: moment.call(moment.root.stop)),
-    Fault("a stop of this service", _here(lambda moment, service: moment.call(service.stop, here=True))),
+    Fault(
+        "a stop of this service",
+        _here(lambda moment, service: moment.call(service.stop, here=True)),
+    ),
     Fault("a crash", lambda moment: moment.crash(moment.root)),
-    Fault("a crash of this service", _here(lambda moment, service: moment.crash(service, here=True))),
+    Fault(
+        "a crash of this service", _here(lambda moment, service: moment.crash(service, here=True))
+    ),
     Fault("a restart", lambda moment: moment.call(moment.root.restart)),
     Fault(
-        "a restart of this service", _here(lambda moment, service: moment.call(service.restart, here=True))
+        "a restart of this service",
+        _here(lambda moment, service: moment.call(service.restart, here=True)),
     ),
     Fault("the task is cancelled by force", lambda moment: moment.cancel_task()),
     Fault("others come first", lambda moment: Answer(passes=5)),

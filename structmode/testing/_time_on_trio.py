@@ -178,7 +178,7 @@ def backend_options() -> dict[str, Any]:
 
 def virtual_options(given: dict[str, Any]) -> dict[str, Any] | None:
     """Return options that make such a loop, and are otherwise like those given; None if they ask for another clock."""
-    clock = given.get("clock", None)
+    clock = given.get("clock")
     if clock is None:
         return {**given, "clock": MockClock()}  # it stands still until it is moved
     return given if isinstance(clock, MockClock) else None

@@ -205,7 +205,7 @@ class RunRecord:
 
     def stops_of_itself(self, owner: RunRecord) -> bool:
         """Whether it crashed, and its owner deals with that; or its thread has come to an end by itself."""
-        return self.foreign or self.crashed is not None and owner.kind.deals_with_failures
+        return self.foreign or (self.crashed is not None and owner.kind.deals_with_failures)
 
     @property
     def legal(self) -> bool:

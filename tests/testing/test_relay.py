@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
@@ -102,16 +102,16 @@ async def converse(inside: str, setting: Setting) -> list[str]:
     return log.lines
 
 
-def test_the_same_each_time(anyio_backend: tuple[str, dict[str, Any]], inside: str) -> None:
+@pytest.mark.parametrize("outside", ["asyncio", "trio"])
+def test_the_same_each_time(outside: Literal["asyncio", "trio"], inside: str) -> None:
     """What several threads do, they do in the same order each time, whatever the machine does meanwhile."""
-    name, options = anyio_backend
-    backend = {"backend": name, "backend_options": {**options, **virtual_backend(name)["backend_options"]}}  # type: ignore[arg-type]
-    lines = anyio.run(converse, inside, Setting(begins_at=1024.0), **backend)
+    setting = Setting(begins_at=1024.0)
+    lines, *others = (
+        anyio.run(converse, inside, setting, **virtual_backend(outside)) for _ in range(3)
+    )
     assert lines[-1].endswith("is done")
     assert len({line.split()[1] for line in lines}) == 3
-    for _ in range(2):
-        fresh = virtual_backend(name)  # type: ignore[arg-type]
-        assert anyio.run(converse, inside, Setting(begins_at=1024.0), **fresh) == lines
+    assert others == [lines, lines]
 
 
 def test_turns_that_are_cut_short(inside: str) -> None:
@@ -119,7 +119,12 @@ def test_turns_that_are_cut_short(inside: str) -> None:
     seen: list[list[str]] = []
     for seed in (1, 2, 3):
         once, again = (
-            anyio.run(converse, inside, Setting(begins_at=1024.0, seed=seed), **virtual_backend("asyncio"))
+            anyio.run(
+                converse,
+                inside,
+                Setting(begins_at=1024.0, seed=seed),
+                **virtual_backend("asyncio"),
+            )
             for _ in range(2)
         )
         assert once == again
