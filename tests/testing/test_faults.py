@@ -553,14 +553,26 @@ class Threads(Pair):
     def make(self) -> Service:
         return Above()
 
+    async def use(self, service: Service) -> None:
+        await anyio.sleep(0.5)
+
 
 @pytest.mark.slow
 def test_a_program_with_a_thread(backend: Backend) -> None:
     """There are moments in the thread as well, and each fault is tried there; with the same moments each time."""
-    sweep = inject_faults(Threads(), backend, every=3)
-    assert sweep.moments == inject_faults(Threads(), backend, faults=[]).moments
+    places: set[str] = set()
+
+    def look(moment: Moment) -> Answer | None:
+        places.add(threading.current_thread().name)
+        return None
+
+    looked = inject_faults(Threads(), backend, faults=[Fault("a look", look)], every=10)
+    assert places == {"MainThread", "Remote-thread"}
+    sweep = inject_faults(Threads(), backend, every=20, offset=10)
+    assert sweep.moments == looked.moments
+    assert sum(sweep.moments.values()) > 100
     for fault in FAULTS:
-        assert sweep.runs[fault.name] > 10, fault
+        assert sweep.runs[fault.name] + sweep.skipped[fault.name] > 1, fault
 
 
 def in_thread_of(moment: Moment) -> bool:
@@ -573,7 +585,6 @@ def in_thread_of(moment: Moment) -> bool:
 def test_where_calls_are_made(backend: Backend) -> None:
     """A call is made in the event loop of the scenario; or, if that is asked for, in that of the moment."""
     made: list[tuple[bool, str]] = []
-    first_steps: list[list[str]] = []
 
     def call(moment: Moment, *, here: bool) -> Answer | None:
         async def note() -> None:
@@ -585,10 +596,9 @@ def test_where_calls_are_made(backend: Backend) -> None:
         Fault("there", lambda moment: call(moment, here=False)),
         Fault("here", lambda moment: call(moment, here=True)),
     ]
-    sweep = inject_faults(Threads(), backend, faults=faults)
+    sweep = inject_faults(Threads(), backend, faults=faults, every=15)
     assert set(made) == {(False, "MainThread"), (True, "Remote-thread")}
     assert len(made) == sweep.runs.total()
-    assert first_steps == []
 
 
 def test_a_call_that_does_not_end(backend: Backend) -> None:
@@ -598,7 +608,7 @@ def test_a_call_that_does_not_end(backend: Backend) -> None:
         return moment.call(anyio.sleep_forever, here=True) if in_thread_of(moment) else None
 
     with pytest.raises(LawBroken, match="call that was made in a thread had not ended"):
-        inject_faults(Threads(), backend, faults=[Fault("a call", call)])
+        inject_faults(Threads(), backend, faults=[Fault("a call", call)], every=9)
 
 
 def test_a_thread_that_cannot_be_virtual(backend: Backend) -> None:
@@ -656,21 +666,26 @@ def crash_not_passed_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ThreadHome, "pass_up_crash", stop)
 
 
+A_CRASH = "a crash of this service"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("spoil", "text"),
+    ("spoil", "fault", "text"),
     [
-        (forget_children, "Child ended after on_shutdown of Remote had begun, which owns it"),
-        (no_farewell_of_the_thread, "Remote.on_start returned, but on_thread_stop was not called"),
-        (thread_not_waited_for, "Remote (has not ended|ended after )"),
-        (thread_out_of_turn, "Remote began to stop before Above, which owns it"),
-        (crash_not_passed_up, "Remote began to stop before Above, which owns it"),
+        (forget_children, "", "Child ended after on_shutdown of Remote had begun, which owns it"),
+        (no_farewell_of_the_thread, "", "Remote.on_start returned, but on_thread_stop was not"),
+        (thread_not_waited_for, "", "Remote (has not ended|ended after )"),
+        (thread_out_of_turn, A_CRASH, "Remote began to stop before Above, which owns it"),
+        (crash_not_passed_up, A_CRASH, "Remote began to stop before Above, which owns it"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_broken_borders(
-    spoil: Patch, text: str, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    spoil: Patch, fault: str, text: str, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A border between threads that breaks a law is found out."""
     spoil(monkeypatch)
+    faults = [one for one in FAULTS if one.name == fault]
     with pytest.raises(LawBroken, match=text):
-        inject_faults(Threads(), backend, every=5)
+        inject_faults(Threads(), backend, faults=faults, ownerships=["block"])
