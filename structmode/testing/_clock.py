@@ -9,6 +9,7 @@ What is guaranteed:
   whether anything will come.
 - A deadlock neither hangs nor spins: the block is cancelled, and `Deadlock` leaves it, with the stack of every task.
 - When the block is left, time goes on as before. It never goes back.
+- Services in threads that are begun meanwhile go by the same clock, and one event loop runs at a time (`_relay`).
 
 How: on each event loop, whatever decides how long to wait is asked to move the clock instead (`_time_on_asyncio`,
 `_time_on_trio`); this file knows neither.
@@ -36,7 +37,9 @@ __all__ = ("VirtualClock", "virtual_backend")
 class VirtualClock:
     """Make time virtual for the length of a block: it jumps to the next deadline when every task is blocked.
 
-    The event loop must be one whose time can be virtual: see `virtual_backend`. Blocks can't be nested.
+    The event loop must be one whose time can be virtual: see `virtual_backend`. Blocks can't be nested. It is the time of each
+    `ServiceThread`, too, that is started in the block; but for those on uvloop, or with an event loop or clock of their own,
+    which go by real time.
 
         async def main() -> None:
             with VirtualClock() as clock:

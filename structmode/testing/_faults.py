@@ -79,15 +79,18 @@ class Disturbed(Protocol):
 
     def call(self, function: Callable[[], Awaitable[object]], *, here: bool) -> Answer:
         """Call something from another task, of this event loop or of the program's own."""
+        ...
 
     def cancel_owner(self) -> Answer:
         """Cancel whoever owns the service, or called it."""
+        ...
 
     def put_in(self, error: InjectedError, *, taken: bool) -> None:
         """Remember an exception that was put in, and whether something has taken it."""
 
     def abandon(self) -> Answer:
         """End the event loop run, and leave all as it is."""
+        ...
 
 
 class Moment:

@@ -75,6 +75,7 @@ class Trial:
         moments: How many moments there were.
         struck: Whether the fault applied to its moment.
         where: The stack of the task that was about to be resumed.
+        seed: What settled the order of tasks and of turns.
         witness: What happened to the services.
     """
 
@@ -103,7 +104,7 @@ class Trial:
         self._out: list[BaseException] = []
         self._out_of_calls: list[BaseException] = []
         self._left: list[str] = []
-        self._seed = 0
+        self.seed = 0
         self._clock: VirtualClock
         self._place: _Place
         # Those of the threads, by their event loops.
@@ -113,7 +114,7 @@ class Trial:
     def run(self, backend: Literal["asyncio", "trio"], seed: int) -> list[str]:
         """Run it in an event loop of its own; returns what was wrong with it, as text."""
         threads = set(threading.enumerate())
-        self._seed = seed
+        self.seed = seed
         self._clock = VirtualClock()
         self._clock._setting = Setting(
             begins_at=_BEGINNING, seed=seed, strict=True, around=self._in_thread
@@ -148,7 +149,7 @@ class Trial:
             async with anyio.create_task_group() as calls:
                 self._place = _Place(calls)
                 limit = calls.start_soon(self._give_up)
-                with tapped_tasks(self._say, seed=self._seed):
+                with tapped_tasks(self._say, seed=self.seed):
                     async with anyio.create_task_group() as self._program:
                         self._program.start_soon(self._play)
                 self._over = True
@@ -167,7 +168,7 @@ class Trial:
         here = engine.token_here()
         async with anyio.create_task_group() as calls:
             self._places[here] = _Place(calls)
-            with tapped_tasks(self._say, seed=self._seed):
+            with tapped_tasks(self._say, seed=self.seed):
                 yield
             del self._places[here]
             calls.cancel_scope.deadline = anyio.current_time() + _GRACE

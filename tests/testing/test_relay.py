@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -144,11 +143,14 @@ async def test_time_is_one(inside: str) -> None:
                 await anyio.sleep(seconds)
                 log.lines.append(f"{place} {clock.elapsed - began:.3f}")
 
+            async def sleeper_there(seconds: float) -> None:
+                await service.call_thread(sleeper, "there", seconds)
+
             log.lines.clear()
             async with anyio.create_task_group() as group:
                 for seconds in (0.9, 0.3, 0.6):
                     group.start_soon(sleeper, "here", seconds)
-                    group.start_soon(partial(service.call_thread, sleeper, "there", seconds - 0.1))
+                    group.start_soon(sleeper_there, seconds - 0.1)
         slept = [line for line in log.lines if line.startswith(("here", "there"))]
     assert slept == [
         *("there 0.200", "here 0.300", "there 0.500"),
@@ -275,10 +277,14 @@ async def test_io_in_a_thread(inside: str) -> None:
     """A thread that waits for input gets the patience, and time goes on after it."""
     here, there = socket.socketpair()
     here.setblocking(False)
+
+    async def wait(service: QueueServiceThread) -> None:
+        await service.call_thread(anyio.wait_readable, here)
+
     with here, there, VirtualClock(io_patience=0.02) as clock:
         async with QueueServiceThread(backend=inside) as service:
             async with anyio.create_task_group() as group:
-                group.start_soon(service.call_thread, anyio.wait_readable, here)
+                group.start_soon(wait, service)
                 await anyio.sleep(DAY)
                 there.send(b"x")
         assert clock.elapsed == pytest.approx(DAY)
