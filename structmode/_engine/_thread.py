@@ -206,8 +206,11 @@ class ThreadHome:
 
     async def pass_down_alarm(self) -> None:
         """Tell those inside of a failure above; a task of the unit outside."""
+        await self._outside.current.signal.wait()
+        self._send_down_alarm()
+
+    def _send_down_alarm(self) -> None:
         run = self._outside.current
-        await run.signal.wait()
         if run.alarm is not None and not self.has_told(run.alarm):
             self._send_down(partial(self._sound_alarm, run.alarm, run.crash_reason is not None))
 
@@ -263,6 +266,7 @@ class ThreadHome:
             return None
         with self._lock:
             self._stop_asked = True
+        self._send_down_alarm()  # the task that does so may be slower than this, on trio
         self._send_down(self._take_turn)
         cancelled: BaseException | None = None
         try:

@@ -38,7 +38,7 @@ class VirtualClock:
     """Make time virtual for the length of a block: it jumps to the next deadline when every task is blocked.
 
     The event loop must be one whose time can be virtual: see `virtual_backend`. Blocks can't be nested. It is the time of each
-    `ServiceThread`, too, that is started in the block; but for those on uvloop, or with an event loop or clock of their own,
+    `~structmode.threads.ServiceThread`, too, that is started in the block; but for those on uvloop, or with an event loop or clock of their own,
     which go by real time.
 
         async def main() -> None:
