@@ -15,12 +15,13 @@ from ._leaks import LeftBehind, nothing_left_behind
 from ._recorder import Recorder, wait_for_event, wait_for_state
 from ._sweep import LawBroken, Sweep, inject_faults
 from ._taps import Answer
-from ._witness import SERVICE, SUPERVISOR, Kind
+from ._witness import SERVICE, SUPERVISOR, THREAD, Kind
 
 __all__ = (
     "FAULTS",
     "SERVICE",
     "SUPERVISOR",
+    "THREAD",
     "Answer",
     "Deadlock",
     "Fault",

@@ -80,7 +80,8 @@ def inject_faults(
         every: Take every n-th moment only.
         offset: The moments to leave out at the beginning, less than `every`: so that all have their turn in the end.
         only: Repeat this one run: the ownership, the name of the fault, the moment.
-        seed: Settles trio's order of tasks; another one gives other orders.
+        seed: Settles trio's order of tasks, and that in which the event loops of threads have their turns; another one gives
+            other orders.
 
     Returns:
         What was tried.
@@ -161,7 +162,8 @@ def _report(trial: Trial, fault: str, wrong: Sequence[str]) -> str:
         f"{fault} at moment {trial.position} ({trial.ownership}) of {type(trial.scenario).__name__}:"
     ]
     lines += [f"  - {one}" for one in wrong]
-    lines += [f"  repeat it with only=({trial.ownership!r}, {fault!r}, {trial.position})"]
+    seed = f", seed={trial.seed}" if trial.seed else ""
+    lines += [f"  repeat it with only=({trial.ownership!r}, {fault!r}, {trial.position}){seed}"]
     lines += ["  about to be resumed was:", trial.where.rstrip()]
     lines += ["  what happened, the last of it:", trial.witness.text(_LINES)]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
     python tests/faults/sweep.py [--backend trio] [--scenario Tree] [--every 10] [--seed 1]
 
-It takes a quarter of an hour, prints a line for each sweep and one of totals last, and exits with 1 if a law was broken.
+It takes an hour, prints a line for each sweep and one of totals last, and exits with 1 if a law was broken.
 """
 
 from __future__ import annotations
@@ -55,7 +55,12 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--backend", action="append", choices=["asyncio", "trio"])
     parser.add_argument("--scenario", help="the name of one scenario")
     parser.add_argument("--every", type=int, default=1, help="take every n-th moment only")
-    parser.add_argument("--seed", type=int, default=0, help="another order of tasks on trio")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="another order of tasks on trio, and of turns of threads",
+    )
     return parser.parse_args()
 
 

@@ -62,6 +62,26 @@ async def test_a_task_that_is_held_back() -> None:
     assert results == ["a"]
 
 
+async def test_a_task_that_is_held_back_until_something_has_happened() -> None:
+    """However many passes that takes; and it goes on in the pass after that."""
+    log: list[str] = []
+
+    def until() -> bool:
+        log.append("asked")
+        return log.count("asked") == 7
+
+    def say(coroutine: Coroutine[Any, Any, Any], has_failed: bool) -> Answer:
+        if log == ["a0"]:
+            log.append("held")
+            return Answer(until=until)
+        return GO_ON
+
+    with tapped_tasks(say, seed=0):
+        async with anyio.create_task_group() as group:
+            group.start_soon(three_steps, log, "a")
+    assert log == ["a0", "held", *["asked"] * 7, "a1", "a2"]
+
+
 async def test_an_operation_that_fails() -> None:
     """The task gets the error where it waits, in the place of a result."""
     caught: list[str] = []
