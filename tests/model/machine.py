@@ -47,16 +47,25 @@ MOST_CONTEXTS = 3
 LABELS = "abcdefghij"
 
 STRATEGIES = sorted({*KINDS} - {"service"})
+#: Which of them are drawn: those that mend something more often.
+DRAWN = [name for name in STRATEGIES for _ in range(1 if name == "crashing" else 2)]
 
 UNITS = {name: kind.unit for name, kind in KINDS.items()}
 
-#: What a rule makes its choices with. Hypothesis likes small numbers, and the same ones again; this spreads them.
-choices = st.integers(0, 2**64 - 1).map(Random)
+#: What a rule makes its choices with. Hypothesis likes small numbers, and the same ones again, in one plan and in the next;
+#: so each depends on all before it, too.
+choices = st.tuples(st.runner(), st.integers(0, 2**64 - 1)).map(
+    lambda pair: pair[0].spread(pair[1])
+)
 
 #: How many of the services are supervisors.
 SUPERVISORS = 0.35
 #: How many of the plans are about supervisors most of all.
 SUPERVISED = 0.7
+#: How many of these are calm: what they have come to, no change takes away; see `Machine._is_too_much`.
+CALM = 0.85
+#: How often a calm plan is tried to be given something that it shall come to.
+ATTEMPTS = 10
 FAILINGS: tuple[Then, ...] = ("raise", "raise", "raise once", "raise later", "return")
 #: What a supervisor calls it when services come and go.
 SUPERVISING: dict[Verb, tuple[Verb, ...]] = {
@@ -64,7 +73,11 @@ SUPERVISING: dict[Verb, tuple[Verb, ...]] = {
     "remove": ("discard", "dismiss"),
 }
 #: When services are restarted; mode's way is the usual one.
-RESTARTS: tuple[RestartType, ...] = ("transient", "transient", "permanent", "temporary")
+RESTARTS: tuple[RestartType, ...] = (
+    *("transient", "transient", "transient"),
+    *("permanent", "permanent"),
+    "temporary",
+)
 
 STARTING: tuple[HookName, ...] = ("on_first_start", "on_start", "on_started")
 
@@ -74,10 +87,36 @@ OF_HOOKS: tuple[Verb, ...] = ("stop", "restart", "crash")
 
 @dataclass
 class Totals:
-    """How much has been compared."""
+    """How much has been compared.
+
+    Attributes:
+        plans: How many plans.
+        steps: How many scripted things they have carried out.
+        supervised: How many of the plans have a supervisor.
+        mended: In how many of these one has set to work on what broke.
+        revived: In how many it has also started something again.
+    """
 
     plans: int = 0
     steps: int = 0
+    supervised: int = 0
+    mended: int = 0
+    revived: int = 0
+
+    def add(self, plan: Plan, story: Story) -> None:
+        """Count one more."""
+        self.plans += 1
+        self.steps += story.steps
+        self.supervised += any(script.kind in STRATEGIES for script in plan.scripts())
+        self.mended += story.mendings > 0
+        self.revived += story.revived > 0
+
+    def share(self) -> str:
+        """Say how much of it is about supervisors."""
+        those = (
+            f"of {self.supervised:,} plans with a supervisor, {self.mended:,} came to a mending"
+        )
+        return f"{those}, {self.revived:,} to a restart"
 
 
 def budget(plans: int, *, rules: int = 40, derandomize: bool = False) -> settings:
@@ -104,24 +143,52 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.plan = Plan(Script("a"))
         self._items = 0
+        self._salt = 0
         # Whether it is about what supervisors do: then most of it has to come up.
         self._supervised = False
+        self._calm = False
+        # What the plan comes to so far.
+        self._told = Story([], {}, 0)
+
+    def spread(self, number: int) -> Random:
+        """Return what a rule makes its choices with."""
+        self._salt = (self._salt * 6_364_136_223_846_793_005 + number) % 2**64
+        return Random(self._salt)
 
     @initialize(choose=choices)
     def begin(self, choose: Random) -> None:
         """Choose who owns the root, and plant a tree."""
-        owner: Literal["block", "nobody"] = choose.choice(["block", "block", "nobody"])
-        self._supervised = supervised = choose.random() < SUPERVISED
-        root = self._draw_script(choose, "a", self._draw_kind(choose))
-        root = self._draw_supervisor(choose, 0) if supervised else root
-        self.plan = Plan(root, owner=owner, body=self._span(200), end=self._span(300))
-        if owner == "nobody":
-            self._put_op("start", self._span(choose.randint(1, 9)), "a")
-        for _ in range(4 if supervised else 0):
+        self._supervised = choose.random() < SUPERVISED
+        self._calm = self._supervised and choose.random() < CALM
+        self._plant_root(choose)
+        for _ in range(ATTEMPTS if self._calm else 0):
+            if self._told.started:
+                break
+            self._plant_root(choose)
+        for _ in range(ATTEMPTS if self._calm else 0):
+            if self._told.mendings:
+                break
+            self._have_one_break(choose)
+        for _ in range(4 if self._supervised else 0):
             self.have_one_fail(choose)
         for _ in range(choose.randint(0, 4)):
             if len(self.plan.scripts()) < MOST_SERVICES:
                 self.add_service(choose)
+
+    def _plant_root(self, choose: Random) -> None:
+        owner: Literal["block", "nobody"] = choose.choice(["block", "block", "nobody"])
+        if self._supervised:
+            root = self._draw_supervisor(choose, 0)
+        else:
+            root = self._draw_script(choose, "a", self._draw_kind(choose))
+        ops: tuple[Op, ...] = ()
+        if owner == "nobody":
+            call = Call(self._next(), "start", "a")
+            ops = (Op(self._span(choose.randint(1, 9)), call),)
+        plan = Plan(root, owner=owner, body=self._span(200), end=self._span(300), ops=ops)
+        story = self._story(plan)
+        if story is not None:
+            self.plan, self._told = plan, story
 
     # -- The tree and its scripts
 
@@ -166,6 +233,25 @@ class Machine(RuleBasedStateMachine):
                 self._set_hook(label, "on_start", Hook(self._tenths(choose), "raise later"))
             case _:
                 self._set_hook(label, "on_stop", Hook(self._tenths(choose), then))
+
+    def _have_one_break(self, choose: Random) -> None:
+        """Have a service that is supervised fail when all has started, where something will be done about it."""
+        mending = [one for one in self.plan.scripts() if one.kind not in {"service", "crashing"}]
+        wards = [(one, ward) for one in mending for ward in one.children]
+        if not wards:
+            return
+        above, ward = choose.choice(wards)
+        if above.policy.max_restarts == 0:
+            policy = replace(above.policy, max_restarts=1)
+            self._change(above.label, lambda old: replace(old, policy=policy))
+        if ward.restart == "temporary":
+            self._change(ward.label, lambda old: replace(old, restart="transient"))
+        time = self._span(choose.randint(30, 150))
+        if choose.random() < 0.5:
+            self._put_op("crash", time, ward.label)
+            return
+        work = Work(time, then=choose.choice(["raise", "raise once", "raise once"]))
+        self._change(ward.label, lambda old: replace(old, work=(work, *old.work[1:])))
 
     def _call_on_ward(self, choose: Random, label: str) -> None:
         """Have it fail, or have somebody interfere; often soon after something else was done to one beside it."""
@@ -279,10 +365,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Play the plan, and compare."""
-        story = self._story(self.plan)
-        assert story is not None
-        self.totals.plans += 1
-        self.totals.steps += story.steps
+        self.totals.add(self.plan, self._told)
         check(self.plan, self.backend)
 
     # -- Helpers
@@ -292,8 +375,18 @@ class Machine(RuleBasedStateMachine):
         return self._items
 
     def _accept(self, plan: Plan) -> None:
-        if self._story(plan) is not None:
-            self.plan = plan
+        story = self._story(plan)
+        if story is not None and not self._is_too_much(story):
+            self.plan, self._told = plan, story
+
+    def _is_too_much(self, story: Story) -> bool:
+        """Whether a change takes away from a calm plan what it has come to: a start, a mending, a restart."""
+        before, after = self._told, story
+        return self._calm and (
+            (before.started and not after.started)
+            or (before.mendings > 0 and not after.mendings)
+            or (before.revived > 0 and not after.revived)
+        )
 
     def _story(self, plan: Plan) -> Story | None:
         return tell(plan)
@@ -314,7 +407,8 @@ class Machine(RuleBasedStateMachine):
 
     def _draw_supervisor(self, choose: Random, place: int) -> Script:
         """Draw a supervisor with some services to look after; it gets the label in this place, and they those after it."""
-        script = self._draw_script(choose, LABELS[place], choose.choice(STRATEGIES))
+        kinds = [kind for kind in DRAWN if kind != "crashing" or not self._calm]
+        script = self._draw_script(choose, LABELS[place], choose.choice(kinds))
         count = choose.randint(1, min(3, MOST_SERVICES - place - 1))
         kinds = [
             "service" if choose.random() < 0.8 else self._draw_kind(choose) for _ in range(count)
@@ -326,7 +420,7 @@ class Machine(RuleBasedStateMachine):
         return replace(script, children=tuple(wards))
 
     def _draw_kind(self, choose: Random) -> str:
-        return choose.choice(STRATEGIES) if choose.random() < SUPERVISORS else "service"
+        return choose.choice(DRAWN) if choose.random() < SUPERVISORS else "service"
 
     def _draw_policy(self, choose: Random) -> Policy:
         return Policy(

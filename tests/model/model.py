@@ -1147,6 +1147,8 @@ class World:
         self._owner: Process | None = None
         self._made: Counter[int] = Counter()
         self.meets: set[str] = set()
+        self.mendings = 0
+        self.revived = 0
 
     def make(self, script: Script, parent: Unit | None = None) -> Unit:
         """Make the unit of a script."""
@@ -1163,7 +1165,15 @@ class World:
         self.simulation.spawn(self._end())
         self.simulation.run(until)
         left = {label: unit.left() for label, unit in self.units.items()}
-        return Story(self.log.lines, left, self.log.steps, self.meets)
+        return Story(
+            self.log.lines,
+            left,
+            self.log.steps,
+            self.root.started_once,
+            self.mendings,
+            self.revived,
+            self.meets,
+        )
 
     def _call(self, at: int, call: Call) -> Doing[None]:
         yield Wait(until=at, cause=("op", call.number))

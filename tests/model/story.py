@@ -65,12 +65,18 @@ class Story:
         lines: The log.
         left: By label, how each service was left: its state, the reason of its crash, its failures.
         steps: How many scripted things were carried out: hooks, tasks, contexts, calls.
+        started: Whether the root has been up.
+        mendings: How often a supervisor has set to work on what broke.
+        revived: How many services supervisors have started again.
         meets: The known faults of structmode that the plan meets; what it does then is not compared.
     """
 
     lines: list[Line]
     left: dict[str, str]
     steps: int
+    started: bool = False
+    mendings: int = 0
+    revived: int = 0
     meets: set[str] = field(default_factory=set[str])
 
 

@@ -286,6 +286,7 @@ class Supervisor(Unit):
             broken += [ward for ward in mending.wards if ward.place is Place.DOWN]
             affected |= mending.wards
         broken = [ward for ward in self.wards if ward in broken]
+        self.world.mendings += 1
         self._begin(run, affected, self._mend, broken)
 
     def _in_mending(self, ward: Ward) -> bool:
@@ -395,6 +396,7 @@ class Supervisor(Unit):
                 ward.has_failed = not _was_called_off(unit, fault)
                 ward.has_ended()
             raise
+        self.world.revived += again
         if ward.place is Place.STARTING:
             ward.place = Place.UP
         self.world.log.follow(caller.track, unit.script.label)
