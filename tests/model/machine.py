@@ -69,7 +69,7 @@ ATTEMPTS = 10
 FAILINGS: tuple[Then, ...] = ("raise", "raise", "raise once", "raise later", "return")
 #: What a supervisor calls it when services come and go.
 SUPERVISING: dict[Verb, tuple[Verb, ...]] = {
-    "add": ("supervise", "supervise"),
+    "add": ("supervise", "supervise", "insert"),
     "remove": ("discard", "dismiss"),
 }
 #: When services are restarted; mode's way is the usual one.
@@ -218,17 +218,17 @@ class Machine(RuleBasedStateMachine):
     @rule(choose=choices)
     def have_one_fail(self, choose: Random) -> None:
         """Have a service that is supervised fail, or end, while it runs, or while it starts again."""
-        scripts = [one for one in self.plan.scripts() if one.kind != "service"]
-        wards = [ward.label for one in scripts for ward in one.children]
+        wards = self._wards()
         if not wards:
             return
-        label, then = choose.choice(wards), choose.choice(FAILINGS)
+        above, ward = choose.choice(wards)
+        label, then = ward.label, choose.choice(FAILINGS)
         match choose.choice(["task", "task", "task", "call", "call", "start", "stop"]):
             case "task":
                 work = Work(self._span(choose.randint(15, 90)), then=then)
                 self._change(label, lambda old: replace(old, work=(work, *old.work[1:])))
             case "call" if len(self.plan.ops) < MOST_OPS:
-                self._call_on_ward(choose, label)
+                self._call_on_ward(choose, above.label, label)
             case "start":
                 self._set_hook(label, "on_start", Hook(self._tenths(choose), "raise later"))
             case _:
@@ -236,8 +236,7 @@ class Machine(RuleBasedStateMachine):
 
     def _have_one_break(self, choose: Random) -> None:
         """Have a service that is supervised fail when all has started, where something will be done about it."""
-        mending = [one for one in self.plan.scripts() if one.kind not in {"service", "crashing"}]
-        wards = [(one, ward) for one in mending for ward in one.children]
+        wards = [(above, ward) for above, ward in self._wards() if above.kind != "crashing"]
         if not wards:
             return
         above, ward = choose.choice(wards)
@@ -253,7 +252,7 @@ class Machine(RuleBasedStateMachine):
         work = Work(time, then=choose.choice(["raise", "raise once", "raise once"]))
         self._change(ward.label, lambda old: replace(old, work=(work, *old.work[1:])))
 
-    def _call_on_ward(self, choose: Random, label: str) -> None:
+    def _call_on_ward(self, choose: Random, above: str, label: str) -> None:
         """Have it fail, or have somebody interfere; often soon after something else was done to one beside it."""
         verb: Verb = choose.choice(["crash", "crash", "stop", "restart", "start", "dismiss"])
         times = [op.at for op in self.plan.ops] or [0]
@@ -262,8 +261,44 @@ class Machine(RuleBasedStateMachine):
         if verb != "dismiss":
             self._put_op(verb, time, label)
             return
-        call = Call(self._next(), verb, self._lineage(label)[1], label)
+        call = Call(self._next(), verb, above, label)
         self._accept(replace(self.plan, ops=(*self.plan.ops, Op(time, call))))
+
+    @precondition(lambda self: len(self.plan.scripts()) < MOST_SERVICES)
+    @rule(choose=choices)
+    def have_one_replaced(self, choose: Random) -> None:
+        """Have another service come in the place of one that breaks."""
+        wards = [(above, ward) for above, ward in self._wards() if ward.substitute is None]
+        if not wards:
+            return
+        above, ward = choose.choice(wards)
+        kind = self._draw_kind(choose)
+        substitute = self._draw_script(choose, LABELS[len(self.plan.scripts())], kind)
+        hook = above.policy.replacement or Hook(self._tenths(choose), _then(choose))
+        policy = replace(above.policy, replacement=hook)
+        self._change(above.label, lambda old: replace(old, policy=policy))
+        self._change(ward.label, lambda old: replace(old, substitute=substitute))
+
+    @rule(choose=choices)
+    def have_one_be_significant(self, choose: Random) -> None:
+        """Have a supervisor end with a service, and have that come to an end for good."""
+        wards = self._wards()
+        if not wards:
+            return
+        above, ward = choose.choice(wards)
+        restart: RestartType = choose.choice(["transient", "temporary"])
+        policy = replace(above.policy, auto_shutdown=choose.choice(["any", "any", "all"]))
+        self._change(above.label, lambda old: replace(old, policy=policy))
+        self._change(ward.label, lambda old: replace(old, restart=restart, significant=True))
+        time = self._span(choose.randint(40, 200))
+        match choose.choice(["stop", "dismiss", "crash"]):
+            case "dismiss":
+                call = Call(self._next(), "dismiss", above.label, ward.label)
+                self._accept(replace(self.plan, ops=(*self.plan.ops, Op(time, call))))
+            case "stop":
+                self._put_op("stop", time, ward.label)
+            case _:
+                self._put_op("crash", time, ward.label)
 
     @rule(choose=choices)
     def script_hook(self, choose: Random) -> None:
@@ -423,11 +458,14 @@ class Machine(RuleBasedStateMachine):
         return choose.choice(DRAWN) if choose.random() < SUPERVISORS else "service"
 
     def _draw_policy(self, choose: Random) -> Policy:
+        delay = self._tenths(choose) if choose.random() < 0.5 else 0
         return Policy(
             max_restarts=choose.choice([0, 1, 2, 3, 5, 8]),
             over=self._span(choose.randint(10, 100)),
-            delay=self._tenths(choose) if choose.random() < 0.5 else 0,
+            delay=delay // 64 * 64,  # or what chance leaves of it may be no whole number
             healthy=self._span(choose.randint(10, 50)),
+            jitter=choose.randint(1, 8) if choose.random() < 0.4 else 0,
+            chances=tuple(choose.randint(0, 7) for _ in range(5)),
         )
 
     def _draw_work(self, choose: Random) -> Work:
@@ -452,6 +490,14 @@ class Machine(RuleBasedStateMachine):
 
     def _script(self, label: str) -> Script:
         return next(script for script in self.plan.scripts() if script.label == label)
+
+    def _wards(self) -> list[tuple[Script, Script]]:
+        """Return the services that are supervised, or may come to be, each with its supervisor."""
+        above = [one for one in self.plan.scripts() if one.kind in STRATEGIES]
+        found = [(one, ward) for one in above for ward in one.children]
+        for one, ward in found:  # grows while it is walked
+            found += [(one, ward.substitute)] if ward.substitute is not None else []
+        return found
 
     def _lineage(self, label: str) -> list[str]:
         """Return a label and those above it."""
@@ -485,11 +531,12 @@ class Machine(RuleBasedStateMachine):
         if verb in {"remove", "discard", "dismiss"}:
             other = choose.choice(children + spares or [self._label(choose)])
             return Call(self._next(), verb, label, other)
-        if verb in {"add", "supervise"}:
+        if verb in {"add", "supervise", "insert"}:
             other = choose.choice(
                 spares if choose.random() < 0.8 and spares else [self._label(choose)]
             )
-            return Call(self._next(), verb, label, other)
+            place = choose.randint(-1, 2) if verb == "insert" else 0
+            return Call(self._next(), verb, label, other, place)
         return Call(self._next(), verb, label)
 
     def _means_something(self, call: Call, time: int) -> bool:
@@ -499,7 +546,7 @@ class Machine(RuleBasedStateMachine):
         match call.verb:
             case "start":
                 return not target.alive
-            case "add" | "supervise":
+            case "add" | "supervise" | "insert":
                 return target.alive and not world.units[call.other].alive
             case "remove" | "discard" | "dismiss":
                 return world.units[call.other].parent is target
@@ -558,4 +605,6 @@ def _changed(script: Script, label: str, change: Callable[[Script], Script]) -> 
     if script.label == label:
         return change(script)
     children = tuple(_changed(child, label, change) for child in script.children)
-    return replace(script, children=children)
+    other = script.substitute
+    substitute = _changed(other, label, change) if other is not None else None
+    return replace(script, children=children, substitute=substitute)

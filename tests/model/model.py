@@ -637,7 +637,7 @@ class Run:
         except Cut:
             self._log.add(f"{name} cut", self.label)
             raise
-        self._end(name, context.then, self.label)
+        self._log.end(name, context.then, self.label)
 
     # -- What is scripted
 
@@ -655,7 +655,7 @@ class Run:
         except Cut:
             self._log.add(f"{where} cut", self.label)
             raise
-        self._end(where, hook.then, self.label)
+        self._log.end(where, hook.then, self.label)
 
     def _hook_body(self, name: HookName, hook: Hook) -> Doing[None]:
         yield from self.pause(hook.takes, shielded=hook.deaf)
@@ -683,15 +683,6 @@ class Run:
                 raise self._log.fault(name)
             self._log.add(f"{name} entered", self.label)
             self.contexts.append((number, context))
-
-    def _end(self, where: str, then: Then, track: str) -> None:
-        if not self._log.ends(where, then):
-            self._log.add(f"{where} returns", track)
-            return
-        fault = self._log.fault(where)
-        self._log.add(f"{where} raises", track)
-        raise fault
-
 
 class Labour:
     """A task of a run that is not scripted: what it does has no lines in the log."""
@@ -768,7 +759,7 @@ class TaskLife:
         except Cut:
             yield from self._clean_up()
             return
-        self._run._end(self._where, work.told_then if told else work.then, self._track)
+        self._log.end(self._where, work.told_then if told else work.then, self._track)
 
     def _clean_up(self) -> Doing[None]:
         # One that must undo a start first, say, is cancelled in its turn, too, but may be the last to be seen.
@@ -779,7 +770,7 @@ class TaskLife:
         if in_turn:
             self._log.follow(self._run.label, self._track)
         yield from self._run.pause(self._work.cleans_up, shielded=True)
-        self._run._end(self._where, self._work.cancelled_then, self._track)
+        self._log.end(self._where, self._work.cancelled_then, self._track)
 
 
 def until_started(run: Run) -> Doing[Run]:
@@ -828,6 +819,8 @@ class Unit:
         self.world = world
         self.parent = parent
         self.children: list[Unit] = [world.make(child, parent=self) for child in script.children]
+        #: What comes in its place when it is replaced; it does so once.
+        self.substitute = world.make(script.substitute) if script.substitute is not None else None
         self.run: Run | None = None
         self.block: Block | None = None
         self.started_once = False
@@ -1088,6 +1081,15 @@ class Unit:
             if not child.alive and child.parent is self:
                 self.drop(child)
 
+    def leave(self, caller: Caller | None = None) -> None:
+        """Stop, and leave the parent then; nobody waits for that."""
+        self._removed = True
+        self.call_off_restart()
+        if self.run is not None:
+            self.run.request_stop(caller)
+        if not self.alive and self.parent is not None:
+            self.parent.drop(self)
+
     def drop(self, child: Unit) -> None:
         """Forget a child."""
         child._removed = False
@@ -1115,8 +1117,8 @@ class Unit:
     def child_ended(self, child: Unit) -> None:
         """Hear that the run of a child is over, and that no other has taken its place."""
 
-    def supervise(self, child: Unit) -> None:
-        """Look after one more service."""
+    def supervise(self, child: Unit, place: int | None = None) -> None:
+        """Look after one more service: the last one, or in a certain place."""
         raise Misuse
 
     def discard(self, child: Unit, caller: Caller) -> None:
@@ -1220,6 +1222,8 @@ class World:
                 yield from self.units[call.target].remove(self.units[call.other], caller)
             case "supervise":
                 self.units[call.target].supervise(self.units[call.other])
+            case "insert":
+                self.units[call.target].supervise(self.units[call.other], call.place)
             case "discard":
                 self.units[call.target].discard(self.units[call.other], caller)
             case "dismiss":

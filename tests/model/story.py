@@ -125,6 +125,15 @@ class Log:
         self._ended[where] += 1
         return raises(then, self._ended[where] - 1)
 
+    def end(self, where: str, then: Then, track: str) -> None:
+        """Write whether a place returns or raises, and do so."""
+        if not self.ends(where, then):
+            self.add(f"{where} returns", track)
+            return
+        fault = self.fault(where)
+        self.add(f"{where} raises", track)
+        raise fault
+
     def fault(self, where: str) -> Fault:
         """Make the next failure of a place."""
         self._counts[where] += 1
