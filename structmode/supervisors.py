@@ -25,7 +25,6 @@ import anyio.lowlevel
 from structmode import _engine as engine
 from structmode._engine import Backoff, RestartType
 from structmode._supervision import Overseer, Phase, SupervisorUnit, Ward
-from structmode._unit import service_of
 from structmode.exceptions import LifecycleError, MaxRestartsExceeded, StartAborted
 from structmode.services import Service
 from structmode.types.services import ServiceT
@@ -423,7 +422,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             if delay > 0.0:
                 await self.sleep(delay)
             for ward in affected:
-                if self.should_stop:
+                if self.should_stop or self._ends_with_the_significant:
                     return
                 await self._start_again(ward)
 

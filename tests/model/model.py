@@ -24,7 +24,6 @@ from .plan import (
     HookName,
     Plan,
     Script,
-    Then,
     Work,
 )
 from .simulation import Cut, Doing, Gate, Process, Simulation, Tie, Wait
@@ -683,6 +682,7 @@ class Run:
                 raise self._log.fault(name)
             self._log.add(f"{name} entered", self.label)
             self.contexts.append((number, context))
+
 
 class Labour:
     """A task of a run that is not scripted: what it does has no lines in the log."""

@@ -243,6 +243,8 @@ class Supervisor(Unit):
             if run.told.is_open:
                 return
             self._let_go(run)
+            if run.told.is_open:
+                return
             for broken in self._groups():
                 yield from self._answer(run, broken)
             for ward in self.wards:
@@ -251,15 +253,18 @@ class Supervisor(Unit):
 
     def _let_go(self, run: Run) -> None:
         """Forget the temporary ones that have ended; end with the significant ones."""
-        ended = [ward.is_at_rest for ward in self.wards if ward.significant]
-        every = self.script.policy.auto_shutdown == "all"
-        ends = bool(ended) and (all(ended) if every else any(ended))
+        ends = self._ends_with_the_significant()
         for ward in tuple(self.wards):
             if ward.restart == "temporary" and ward.is_at_rest:
                 self._forget(ward, Caller("nobody"))
         if ends:
             self.call_off_restart()
             run.request_stop()
+
+    def _ends_with_the_significant(self) -> bool:
+        ended = [ward.is_at_rest for ward in self.wards if ward.significant]
+        every = self.script.policy.auto_shutdown == "all"
+        return bool(ended) and (all(ended) if every else any(ended))
 
     def _groups(self) -> list[list[Ward]]:
         """Return those that are broken; those that concern the same services are mended together."""
@@ -338,7 +343,7 @@ class Supervisor(Unit):
         if delay:
             yield Wait(run.told, self.world.simulation.now + delay)
         for ward in concerned:
-            if run.told.is_open:
+            if run.told.is_open or self._ends_with_the_significant():
                 return
             if self._is_wanted(ward):
                 yield from self._start_again(run, caller, ward)

@@ -90,7 +90,7 @@ async def test_three_in_each_minute_for_ever() -> None:
 async def test_the_default_budget() -> None:
     """A hundred within a second are allowed, and one that fails at once uses them up at once."""
     brittle = Brittle("b", 0.0)
-    with pytest.raises(MaxRestartsExceeded, match="100 restarts within 1 s"):
+    with VirtualClock(), pytest.raises(MaxRestartsExceeded, match="100 restarts within 1 s"):
         async with OneForOneSupervisor(brittle):
             await anyio.sleep(60.0)
     assert brittle.starts == 101
