@@ -2,7 +2,7 @@
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
 the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
-`_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_restarting`, `_thread`.
+`_loops`, `_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_restarting`, `_thread`.
 What faces may use of it is exactly what stands here.
 """
 
@@ -40,6 +40,7 @@ from ._events import (
 )
 from ._failures import note
 from ._life import Life, OwnedBlock
+from ._loops import LoopRunner, run_threads_by
 from ._protocols import Fate, Unit
 from ._restarting import RESTART_TYPES, Backoff, Budget, Reach, RestartType, wants_restart
 from ._run import Run, current_run
@@ -75,6 +76,7 @@ __all__ = (
     "Life",
     "LifecycleEvent",
     "Listener",
+    "LoopRunner",
     "Mailbox",
     "Outcome",
     "OwnedBlock",
@@ -115,6 +117,7 @@ __all__ = (
     "note",
     "on_trio",
     "run_arguments",
+    "run_threads_by",
     "running_asyncio_loop",
     "signal_safe_caller",
     "sleep",

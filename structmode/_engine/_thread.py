@@ -42,6 +42,7 @@ from ._events import StopOverdue, emit
 from ._flag import Flag
 from ._hosting import Parent
 from ._life import Life
+from ._loops import runner_for_thread
 from ._protocols import Fate, Unit
 from ._run import Run
 from ._stacks import stack_of_thread
@@ -163,6 +164,7 @@ class ThreadHome:
         self._options = options
         self._restarting = restarting
         self._context: Context = copy_context()
+        self._runner = runner_for_thread()
         # Answered when the event loop of the thread is over, or if it is known that it never will be.
         self._over: Reply[Sequence[StuckTask]] = Reply()
         self._idle: Reply[None] = Reply()
@@ -191,6 +193,7 @@ class ThreadHome:
         except BaseException:
             self.thread = None
             raise
+        self._runner.begun(thread)
 
     async def attend(self) -> None:
         """Do what is asked for from inside; a task of the unit outside."""
@@ -289,7 +292,7 @@ class ThreadHome:
 
     async def _until_over(self) -> None:
         await self._over.until_answered()
-        if not self._over.result() and self.thread is not None:
+        if not self._over.result() and self.thread is not None and self.thread.is_alive():
             # It has nothing left to do, unless somebody has added to what a thread does last.
             limiter = anyio.CapacityLimiter(1)
             await anyio.to_thread.run_sync(
@@ -320,11 +323,11 @@ class ThreadHome:
 
     def serve(self) -> None:
         """Run the event loop; what the thread does. Never raises."""
-        Context().run(self._serve)
+        Context().run(self._runner.serve, self._serve)
 
     def _serve(self) -> None:
         try:
-            anyio.run(self._main, **self._options)
+            self._runner.run(self._main, self._options)
         except BaseException as exc:  # noqa: ASYNC103 - handed over to the owner
             self._fail(exc)
         finally:

@@ -17,25 +17,20 @@ How: on each event loop, whatever decides how long to wait is asked to move the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
-from importlib import import_module
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import anyio
 
 from structmode import _engine as engine
 from structmode.exceptions import StructmodeError
 
-from ._deadlock import Deadlock, describe_tasks
+from ._deadlock import Deadlock
+from ._relay import Driver, Relay, Setting, time_module
 
 __all__ = ("VirtualClock", "virtual_backend")
-
-
-class _Driver(Protocol):
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
 
 
 class VirtualClock:
@@ -60,6 +55,10 @@ class VirtualClock:
 
     def __init__(self, *, io_patience: float = 0.01) -> None:
         self._io_patience = io_patience
+        self._setting = Setting()
+        # Whether the time is to be virtual up to the end of the event loop, although the block is left.
+        self._is_left_to_loop = False
+        self._relay: Relay
         self._block: AbstractContextManager[None] | None = None
         self._began = math.nan
 
@@ -92,14 +91,17 @@ class VirtualClock:
         deadlocks: list[Deadlock] = []
         with anyio.CancelScope() as scope:
 
-            def give_up() -> None:
+            def give_up(stacks: str) -> None:
                 if deadlocks:  # whoever is stuck does not listen to being cancelled
                     raise deadlocks[0]
-                deadlocks.append(Deadlock(f"Every task waits for ever:\n{describe_tasks()}"))
+                deadlocks.append(Deadlock(f"Every task waits for ever:\n{stacks}"))
                 scope.cancel()
 
-            driver = _find_driver(self._io_patience, give_up)
+            relay, driver = self._begin()
+            self._relay = relay
+            relay.founder.on_deadlock = give_up
             driver.start()
+            restore = engine.run_threads_by(relay.seat)
             try:
                 yield
             except Exception as exc:
@@ -107,9 +109,25 @@ class VirtualClock:
                     raise deadlocks[0] from exc
                 raise
             finally:
-                driver.stop()
+                if not self._is_left_to_loop:
+                    restore()
+                    driver.stop()
+                    relay.dissolve()
         if deadlocks:
             raise deadlocks[0]
+
+    def _begin(self) -> tuple[Relay, Driver]:
+        name = "trio" if engine.on_trio() else "asyncio"
+        module = time_module(name)
+        now = module.now()
+        if now is None:
+            raise StructmodeError(
+                f"the time of this event loop can't be virtual, or is so already; run it with "
+                f"anyio.run(main, **virtual_backend({name!r}))"
+            )
+        begins_at = self._setting.begins_at
+        relay = Relay(now if begins_at is None else begins_at, self._io_patience, self._setting)
+        return relay, module.driver_of(relay.founder)
 
 
 def virtual_backend(name: Literal["asyncio", "trio"]) -> dict[str, Any]:
@@ -126,19 +144,4 @@ def virtual_backend(name: Literal["asyncio", "trio"]) -> dict[str, Any]:
     """
     if name not in {"asyncio", "trio"}:
         raise ValueError(f"time can be virtual on 'asyncio' and on 'trio', not on {name!r}")
-    return {"backend": name, "backend_options": _module_for(name).backend_options()}
-
-
-def _module_for(name: str) -> Any:
-    return import_module(f"{__package__}._time_on_{name}")
-
-
-def _find_driver(io_patience: float, on_deadlock: Callable[[], object]) -> _Driver:
-    name = "trio" if engine.on_trio() else "asyncio"
-    driver: _Driver | None = _module_for(name).find_driver(io_patience, on_deadlock)
-    if driver is None:
-        raise StructmodeError(
-            f"the time of this event loop can't be virtual, or is so already; run it with "
-            f"anyio.run(main, **virtual_backend({name!r}))"
-        )
-    return driver
+    return {"backend": name, "backend_options": time_module(name).backend_options()}

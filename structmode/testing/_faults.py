@@ -19,15 +19,13 @@ from structmode import _engine as engine
 from structmode.exceptions import LifecycleError, StartAborted
 from structmode.services import Service
 
-from ._taps import GO_ON, Answer, cancel_current_task
-from ._witness import KINDS, Kind, kind_of
+from ._taps import Answer, cancel_current_task
+from ._witness import KINDS, Kind, kind_of, owners_of
 
 __all__ = ("FAULTS", "Fault", "InjectedError", "Moment", "Ownership", "Scenario")
 
 Ownership: TypeAlias = Literal["block", "bare"]
 
-# For how many passes of the event loop a task is held back, so that another one makes its first step before.
-_FIRST = 2
 # Frames of these are the operation that is awaited, not the program that awaits it.
 _LIBRARIES = ("anyio", "asyncio", "trio", "structmode")
 
@@ -78,15 +76,17 @@ class Disturbed(Protocol):
     scenario: Scenario
     root: Any
     position: int
-    scope: anyio.CancelScope
 
-    def call(self, function: Callable[[], Awaitable[object]]) -> None:
-        """Call something from another task."""
+    def call(self, function: Callable[[], Awaitable[object]], *, here: bool) -> Answer:
+        """Call something from another task, of this event loop or of the program's own."""
+
+    def cancel_owner(self) -> Answer:
+        """Cancel whoever owns the service, or called it."""
 
     def put_in(self, error: InjectedError, *, taken: bool) -> None:
         """Remember an exception that was put in, and whether something has taken it."""
 
-    def abandon(self) -> None:
+    def abandon(self) -> Answer:
         """End the event loop run, and leave all as it is."""
 
 
@@ -109,20 +109,23 @@ class Moment:
         self.service: Any = _whose()
         self.error: InjectedError = InjectedError(f"put in at {trial.position}")
 
-    def call(self, function: Callable[[], Awaitable[object]]) -> Answer:
-        """Have something called from a task of its own; the present one is resumed when that has made its first step."""
-        self._trial.call(function)
-        return Answer(passes=_FIRST)
+    def call(self, function: Callable[[], Awaitable[object]], *, here: bool = False) -> Answer:
+        """Have something called from a task of its own; the present one is resumed when that has made its first step.
+
+        Args:
+            function: What to call.
+            here: Whether to call it in the event loop of the task that is about to be resumed, be it that of a thread; if
+                not, it is called in that of the scenario.
+        """
+        return self._trial.call(function, here=here)
 
     def cancel_owner(self) -> Answer:
         """Cancel whoever owns the service, or called it."""
-        self._trial.scope.cancel()
-        return GO_ON
+        return self._trial.cancel_owner()
 
     def end_loop(self) -> Answer:
-        """End the event loop run, without stopping anything."""
-        self._trial.abandon()
-        return GO_ON
+        """End the event loop run of the scenario, without stopping anything."""
+        return self._trial.abandon()
 
     def fail_operation(self) -> Answer | None:
         """Have what is awaited raise; None where the program itself awaits nothing that may raise anything."""
@@ -137,8 +140,13 @@ class Moment:
             return None
         return Answer(passes=1)  # from now on it is cancelled; it learns of it when it is resumed
 
-    def crash(self, service: Any) -> Answer:
-        """Crash a service."""
+    def crash(self, service: Any, *, here: bool = False) -> Answer:
+        """Crash a service.
+
+        Args:
+            service: The service.
+            here: Where to call its `crash`, as in `call`.
+        """
 
         async def crash() -> None:
             self._trial.put_in(self.error, taken=False)
@@ -147,20 +155,21 @@ class Moment:
             if self.error in service.failures:
                 self._put_in(service._life.run)
 
-        return self.call(crash)
+        return self.call(crash, here=here)
 
     def _put_in(self, run: engine.Run | None) -> None:
         """Remember that something has taken the error: the user's own task, or a run; it comes out unless it is dealt with."""
-        lineage = () if run is None else run.lineage()
-        above = [one.parent.unit.subject for one in lineage if one.parent is not None]
-        kinds = [kind_of(service, self._trial.scenario.kinds) for service in above]
+        kinds = [kind_of(service, self._trial.scenario.kinds) for service in owners_of(run)]
         dealt_with = any(kind is not None and kind.deals_with_failures for kind in kinds)
         self._trial.put_in(self.error, taken=not dealt_with)
 
 
 def _whose() -> Any:
     run = engine.current_run()
-    return run.unit.subject if run is not None else None
+    if run is None:
+        return None
+    # What holds a thread for a service is no service itself.
+    return run.unit.subject or getattr(run.unit, "service", None)
 
 
 def _may_raise(frames: Sequence[FrameType]) -> bool:
@@ -209,12 +218,18 @@ FAULTS: tuple[Fault, ...] = (
     Fault("the event loop ends", lambda moment: moment.end_loop(), "bare"),
     Fault("the operation fails", lambda moment: moment.fail_operation()),
     Fault("a stop", lambda moment: moment.call(moment.root.stop)),
-    Fault("a stop of this service", _here(lambda moment, service: moment.call(service.stop))),
+    Fault(
+        "a stop of this service",
+        _here(lambda moment, service: moment.call(service.stop, here=True)),
+    ),
     Fault("a crash", lambda moment: moment.crash(moment.root)),
-    Fault("a crash of this service", _here(lambda moment, service: moment.crash(service))),
+    Fault(
+        "a crash of this service", _here(lambda moment, service: moment.crash(service, here=True))
+    ),
     Fault("a restart", lambda moment: moment.call(moment.root.restart)),
     Fault(
-        "a restart of this service", _here(lambda moment, service: moment.call(service.restart))
+        "a restart of this service",
+        _here(lambda moment, service: moment.call(service.restart, here=True)),
     ),
     Fault("the task is cancelled by force", lambda moment: moment.cancel_task()),
     Fault("others come first", lambda moment: Answer(passes=5)),

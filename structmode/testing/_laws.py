@@ -99,7 +99,7 @@ def _run_around(witness: Witness, run: RunRecord) -> RunRecord | None:
 def _a_stop_goes_from_the_top_down(witness: Witness) -> Iterator[str]:
     for run in witness.runs:
         owner = _run_around(witness, run)
-        if owner is None or run.up is None or run.stopping is None:
+        if owner is None or not run.known or run.stopping is None:
             continue
         if owner.stopping is None or any(call.explains_stop_of(run) for call in witness.calls):
             continue

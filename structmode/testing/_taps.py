@@ -32,10 +32,12 @@ class Answer:
     Attributes:
         error: What the awaited operation is to raise, in the place of its result.
         passes: For how many passes of the event loop to hold the task back.
+        until: Holds the task back further, until it returns True; asked in each pass.
     """
 
     error: BaseException | None = None
     passes: int = 0
+    until: Callable[[], bool] | None = None
 
 
 GO_ON = Answer()
@@ -77,13 +79,14 @@ class Tap(Coroutine[Any, Any, Any]):
         self._is_failure = is_failure
         self._held: list[object] = []
         self._passes = 0
+        self._until: Callable[[], bool] | None = None
         self.__name__: str = self._inner.__name__
         self.__qualname__: str = self._inner.__qualname__
 
     def send(self, value: object) -> object:
         """Resume the coroutine, or hold it back."""
-        if self._passes:
-            return self._hold()
+        if self._is_held_back():
+            return self._give_way
         if self._held:
             return self._coroutine.send(self._held.pop())
         if not self.cr_suspended:
@@ -91,19 +94,23 @@ class Tap(Coroutine[Any, Any, Any]):
         answer = self._say(self._coroutine, self._is_failure(value))
         if answer.error is not None:
             return self._coroutine.throw(answer.error)
-        if not answer.passes:
+        self._passes, self._until = answer.passes, answer.until
+        if not self._is_held_back():
             return self._coroutine.send(value)
         self._held.append(value)
-        self._passes = answer.passes
-        return self._hold()
-
-    def _hold(self) -> object:
-        self._passes -= 1
         return self._give_way
+
+    def _is_held_back(self) -> bool:
+        if self._passes:
+            self._passes -= 1
+            return True
+        if self._until is not None and self._until():
+            self._until = None
+        return self._until is not None
 
     def throw(self, *exc_info: Any) -> object:
         """Resume the coroutine with an exception; it is not held back then, and what it awaited is forgotten."""
-        self._passes = 0
+        self._passes, self._until = 0, None
         if not self._held and self.cr_suspended:
             self._say(self._coroutine, True)
         self._held.clear()

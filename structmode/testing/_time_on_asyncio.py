@@ -13,14 +13,20 @@ import selectors
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import Context
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, cast
 
-from ._deadlock import a_task_waits_for_a_thread, somebody_may_call
+from ._deadlock import a_task_waits_for_a_thread
+from ._relay import NEAR, PAUSE, Member, Rest
 
-__all__ = ("AsyncioTime", "VirtualTimeLoop", "backend_options", "find_driver")
+__all__ = (
+    "AsyncioTime",
+    "VirtualTimeLoop",
+    "backend_options",
+    "driver_of",
+    "now",
+    "virtual_options",
+)
 
-# How long to wait at a time, in seconds, for what takes real time.
-_PAUSE = 0.05
 # What is registered by the loop itself: the pipe that wakes it.
 _OWN = 1
 
@@ -82,6 +88,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._selector_of_ours.driver = None
         self._offset = now - super().time()
 
+    def close(self) -> None:
+        """Close it; if its time is virtual then, that has ended in disorder."""
+        driver = self._selector_of_ours.driver
+        if driver is not None:
+            driver.end()
+        super().close()
+
 
 class _Selector(selectors.DefaultSelector):
     """The selector of the platform, which leaves waiting to a driver while there is one."""
@@ -96,21 +109,23 @@ class _Selector(selectors.DefaultSelector):
 
 
 class AsyncioTime:
-    """Moves the clock of a `VirtualTimeLoop` whenever every task is blocked.
+    """Has a `VirtualTimeLoop` take part in a relay.
 
     Args:
         loop: The loop.
-        io_patience: The real seconds to wait for input and output before the clock is moved, if there is any to wait for.
-        on_deadlock: Called when nothing can happen any more; what it raises leaves the event loop run.
+        member: Its place in the relay.
     """
 
-    def __init__(
-        self, loop: VirtualTimeLoop, io_patience: float, on_deadlock: Callable[[], object]
-    ) -> None:
+    def __init__(self, loop: VirtualTimeLoop, member: Member) -> None:
         self._loop = loop
-        self._io_patience = io_patience
-        self._on_deadlock = on_deadlock
-        self.now: float = loop.time()
+        self._member = member
+        # Whether the loop has done something since it handed the baton on.
+        self._active = True
+
+    @property
+    def now(self) -> float:
+        """The time, in seconds."""
+        return self._member.relay.now
 
     def start(self) -> None:
         """Take the loop's clock over."""
@@ -118,27 +133,51 @@ class AsyncioTime:
 
     def stop(self) -> None:
         """Give it back."""
-        self._loop.give_back()
+        if self._loop.is_virtual:
+            self._loop.give_back()
 
-    def select(self, wait: Callable[[float], Events], timeout: float | None) -> Events:
+    def end(self) -> None:
+        """Know that the loop is over, though nobody has given its clock back."""
+        self.stop()
+        self._member.loop_has_ended()
+
+    def select(self, wait: Callable[[float | None], Events], timeout: float | None) -> Events:
         """Take part in the loop in the place of its selector; see the head of this file."""
         events = wait(0)
         if events or (timeout is not None and timeout <= 0):
+            self._active = True
+            if not self._member.may_go_on() and self._member.hand_on(Rest(ready=True)).over:
+                self.stop()
             return events
-        if self._loop._in_executor or a_task_waits_for_a_thread():
-            return wait(_PAUSE)
-        if self._waits_for_io() and (events := wait(self._io_patience)):
+        rest = self._rest(timeout)
+        if rest.thread and not self._member.relay.is_alone and (events := wait(PAUSE)):
+            self._active = True
             return events
-        if timeout is not None:
-            self.now += timeout
-            return []
-        if self._waits_for_io() or somebody_may_call():
-            return wait(_PAUSE)
-        self._on_deadlock()  # raises, out of the whole loop, if whoever is stuck does not listen to being cancelled
-        return []
+        return self._rest_until_something_happens(rest, wait, timeout)
 
-    def _waits_for_io(self) -> bool:
-        return len(self._loop._selector_of_ours.get_map()) > _OWN
+    def _rest_until_something_happens(
+        self, rest: Rest, wait: Callable[[float | None], Events], timeout: float | None
+    ) -> Events:
+        turn = self._member.hand_on(rest, quiet=not self._active)
+        self._active = True
+        if turn.over:
+            self.stop()
+            return wait(timeout)
+        if turn.stuck:
+            # It raises, out of the whole loop, if whoever is stuck does not listen to being cancelled.
+            self._member.on_deadlock(turn.stuck)
+            return []
+        events = wait(turn.pause)
+        self._active = bool(events) or rest.deadline <= self.now + NEAR
+        return events
+
+    def _rest(self, timeout: float | None) -> Rest:
+        known = self._member.relay.threads()
+        return Rest(
+            deadline=math.inf if timeout is None else self.now + timeout,
+            thread=self._loop._in_executor > 0 or a_task_waits_for_a_thread(known),
+            io=len(self._loop._selector_of_ours.get_map()) > _OWN,
+        )
 
 
 def backend_options() -> dict[str, Any]:
@@ -146,9 +185,22 @@ def backend_options() -> dict[str, Any]:
     return {"loop_factory": VirtualTimeLoop}
 
 
-def find_driver(io_patience: float, on_deadlock: Callable[[], object]) -> AsyncioTime | None:
-    """Return what moves the clock of the running loop; None if that can't be done."""
+def virtual_options(given: dict[str, Any]) -> dict[str, Any] | None:
+    """Return options that make such a loop, and are otherwise like those given; None if they ask for another loop."""
+    other_loop = given.get("loop_factory", VirtualTimeLoop) is not VirtualTimeLoop
+    if given.get("use_uvloop") or other_loop:
+        return None
+    return {**given, **backend_options()}
+
+
+def now() -> float | None:
+    """Return the time of the running loop, in seconds; None if it can't be virtual, or is so already."""
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualTimeLoop) or loop.is_virtual:
         return None
-    return AsyncioTime(loop, io_patience, on_deadlock)
+    return loop.time()
+
+
+def driver_of(member: Member) -> AsyncioTime:
+    """Return what has the running loop, which must be a `VirtualTimeLoop`, take part in a relay."""
+    return AsyncioTime(cast(VirtualTimeLoop, asyncio.get_running_loop()), member)

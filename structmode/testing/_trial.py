@@ -7,6 +7,9 @@ What is asked of a run:
 - an exception that was put in comes out: as it was raised, or in the log if nobody was there to receive it; and no other
   exception does, but those that the scenario expects;
 - it has come to an end.
+
+A program may have event loops in threads (`_relay`). Then there are moments in each of them, and a *place* in each for calls
+that come from elsewhere.
 """
 
 from __future__ import annotations
@@ -14,9 +17,18 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
-from contextlib import contextmanager
-from contextvars import Context, ContextVar, copy_context
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any, Literal, cast
 
 import anyio
@@ -25,10 +37,11 @@ import anyio.abc
 from structmode import _engine as engine
 
 from ._clock import VirtualClock, virtual_backend
-from ._deadlock import WORKERS, describe_tasks
+from ._deadlock import WORKERS
 from ._faults import Fault, InjectedError, Moment, Ownership, Scenario
 from ._laws import breaches
 from ._leaks import tasks_left
+from ._relay import Setting
 from ._taps import GO_ON, Answer, tapped_tasks
 from ._witness import Witness
 
@@ -37,6 +50,14 @@ __all__ = ("Trial",)
 # Whether the code belongs to this kit, and not to the program that is disturbed.
 _ours: ContextVar[bool] = ContextVar("structmode_testing_ours", default=False)
 
+# For how many passes of the event loop a task is held back, so that another one makes its first step before.
+_FIRST = 2
+# When each trial begins, in seconds: then all sums of times are the same, to the last bit.
+_BEGINNING = 1024.0
+# How long a call from elsewhere may last that is made in the event loop of a thread, when that has nothing else to do.
+_GRACE = 1.0
+# How long a thread that has nothing left to do may take to end, in seconds of real time.
+_THREAD_PATIENCE = 1.0
 # The states of a service that has something to stop.
 _ALIVE = frozenset({"starting", "running", "stopping", "restarting"})
 
@@ -82,17 +103,25 @@ class Trial:
         self._out: list[BaseException] = []
         self._out_of_calls: list[BaseException] = []
         self._left: list[str] = []
-        self._outside: Context
-        self._calls: anyio.abc.TaskGroup
+        self._seed = 0
+        self._clock: VirtualClock
+        self._place: _Place
+        # Those of the threads, by their event loops.
+        self._places: dict[object, _Place] = {}
         self._program: anyio.abc.TaskGroup
 
     def run(self, backend: Literal["asyncio", "trio"], seed: int) -> list[str]:
         """Run it in an event loop of its own; returns what was wrong with it, as text."""
         threads = set(threading.enumerate())
+        self._seed = seed
+        self._clock = VirtualClock()
+        self._clock._setting = Setting(
+            begins_at=_BEGINNING, seed=seed, strict=True, around=self._in_thread
+        )
         with warnings.catch_warnings(record=True) as warned, _logging() as log:
             warnings.simplefilter("always")
             with self.witness.listening():
-                failure = self._run_loop(backend, seed)
+                failure = self._run_loop(backend)
         return [
             *([f"the program did not end well: {failure!r}"] if failure else []),
             *self._left,
@@ -102,24 +131,24 @@ class Trial:
             *(f"left behind: thread {name}" for name in _threads_left(threads)),
         ]
 
-    def _run_loop(self, backend: Literal["asyncio", "trio"], seed: int) -> Exception | None:
+    def _run_loop(self, backend: Literal["asyncio", "trio"]) -> Exception | None:
         try:
-            anyio.run(self._main, seed, **virtual_backend(backend))
+            anyio.run(self._main, **virtual_backend(backend))
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is told of
             return exc
         return None
 
     # -- In the event loop
 
-    async def _main(self, seed: int) -> None:
+    async def _main(self) -> None:
         before = {task.id for task in anyio.get_running_tasks()}
         self.scope = anyio.CancelScope()
         _ours.set(True)
-        self._outside = copy_context()
-        with VirtualClock():
-            async with anyio.create_task_group() as self._calls:
-                limit = self._calls.start_soon(self._give_up)
-                with tapped_tasks(self._say, seed=seed):
+        with self._clock:
+            async with anyio.create_task_group() as calls:
+                self._place = _Place(calls)
+                limit = calls.start_soon(self._give_up)
+                with tapped_tasks(self._say, seed=self._seed):
                     async with anyio.create_task_group() as self._program:
                         self._program.start_soon(self._play)
                 self._over = True
@@ -127,8 +156,24 @@ class Trial:
             while self.root.state in _ALIVE and not self._abandoned:  # a late restart
                 await self._noting_what_comes_out(self.root.stop)
             self.witness.note("the program has ended")
+            self._clock._is_left_to_loop = self._abandoned
         if not self._abandoned:
             self._left += [f"left behind: {left}" for left in await tasks_left(before)]
+
+    @asynccontextmanager
+    async def _in_thread(self) -> AsyncGenerator[None]:
+        """Tap the tasks of the event loop of a thread."""
+        before = {task.id for task in anyio.get_running_tasks()}
+        here = engine.token_here()
+        async with anyio.create_task_group() as calls:
+            self._places[here] = _Place(calls)
+            with tapped_tasks(self._say, seed=self._seed):
+                yield
+            del self._places[here]
+            calls.cancel_scope.deadline = anyio.current_time() + _GRACE
+        if calls.cancel_scope.cancelled_caught:
+            self._left.append("a call that was made in a thread had not ended when all else had")
+        self._left += [f"left behind: {left}" for left in await tasks_left(before)]
 
     async def _play(self) -> None:
         _ours.set(False)
@@ -142,7 +187,7 @@ class Trial:
 
     async def _give_up(self) -> None:
         await anyio.sleep(self.scenario.limit)
-        tasks = describe_tasks()
+        tasks = self._clock._relay.describe()
         self._left.append(f"has not ended after {self.scenario.limit:g} s:\n{tasks}")
         self._program.cancel_scope.cancel()
 
@@ -187,23 +232,54 @@ class Trial:
         self.witness.note(f"moment {self.position}: {self.fault.name}")
         return answer
 
-    def call(self, function: Callable[[], Awaitable[object]]) -> None:
+    def call(self, function: Callable[[], Awaitable[object]], *, here: bool) -> Answer:
         """Call something from another task, which is nobody's in particular."""
-        self._outside.copy().run(self._begin, function)
+        place = self._places.get(engine.token_here(), self._place) if here else self._place
+        begun: list[bool] = []
 
-    def _begin(self, function: Callable[[], Awaitable[object]]) -> None:
-        _ = self._calls.start_soon(self._call, function)
+        async def make() -> None:
+            begun.append(True)
+            await self._call(function)
+
+        return self._do_first(partial(place.begin, make), place, begun)
+
+    def cancel_owner(self) -> Answer:
+        """Cancel whoever owns the service, or called it."""
+        done: list[bool] = []
+
+        def cancel() -> None:
+            self.scope.cancel()
+            done.append(True)
+
+        return self._do_first(cancel, self._place, done)
+
+    def _do_first(
+        self, function: Callable[[], object], place: _Place, done: Sequence[bool]
+    ) -> Answer:
+        """Call a function in a place, and hold the present task back until something is done."""
+        if place.is_here:
+            function()
+            return Answer(passes=0 if done else _FIRST)
+        place.ring(function)
+        relay = self._clock._relay
+
+        def until() -> bool:
+            if not done and not relay.over:
+                relay.give_way_to(relay.founder)
+            return bool(done) or relay.over
+
+        return Answer(until=until)
 
     def put_in(self, error: InjectedError, *, taken: bool) -> None:
         """Remember an exception that was put in; if something has taken it, it must leave the block that owns that."""
         self._put = error
         self._must_come_out = taken and self.ownership == "block"
 
-    def abandon(self) -> None:
+    def abandon(self) -> Answer:
         """End the event loop run, and leave all as it is."""
         self._abandoned = True
-        self.witness.order_of_contexts_is_lost = not engine.on_trio()
-        self.scope.cancel()
+        self.witness.order_of_contexts_is_lost = self._place.is_on_asyncio
+        return self.cancel_owner()
 
     # -- What is to be said of it
 
@@ -225,6 +301,35 @@ class Trial:
         for warning in warned:
             if not (self._abandoned and warning.category is ResourceWarning):
                 yield f"warning: {warning.message}"
+
+
+class _Place:
+    """Where calls come from that are nobody's in particular: in one event loop, in which it must be made.
+
+    Args:
+        calls: Where they run.
+    """
+
+    def __init__(self, calls: anyio.abc.TaskGroup) -> None:
+        self.is_on_asyncio = not engine.on_trio()
+        self._calls = calls
+        self._token = engine.token_here()
+        self._outside = copy_context()
+        self._outside.run(_ours.set, True)
+        #: Has the loop call something soon, from any thread.
+        self.ring = engine.signal_safe_caller()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its event loop is that of the caller."""
+        return self._token == engine.token_here()
+
+    def begin(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Call something; in the place's event loop."""
+        self._outside.copy().run(self._begin, function)
+
+    def _begin(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        _ = self._calls.start_soon(function)
 
 
 class _Log(logging.Handler):
@@ -278,5 +383,11 @@ def _leaves_of(exc: BaseException) -> list[BaseException]:
 
 
 def _threads_left(before: set[threading.Thread]) -> list[str]:
-    left = set(threading.enumerate()) - before
-    return [thread.name for thread in left if not thread.name.startswith(WORKERS)]
+    left = [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and not thread.name.startswith(WORKERS)
+    ]
+    for thread in left:
+        thread.join(_THREAD_PATIENCE)
+    return [thread.name for thread in left if thread.is_alive()]

@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Generator, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -21,6 +22,7 @@ from typing import Any
 
 import anyio
 
+from structmode import _engine as engine
 from structmode.events import (
     Crashed,
     LifecycleEvent,
@@ -33,12 +35,14 @@ from structmode.events import (
 )
 from structmode.services import Service
 from structmode.supervisors import SupervisorStrategy
+from structmode.threads import ServiceThread
 from structmode.utils.times import want_seconds
 
 __all__ = (
     "KINDS",
     "SERVICE",
     "SUPERVISOR",
+    "THREAD",
     "Call",
     "Entry",
     "Kind",
@@ -46,6 +50,7 @@ __all__ = (
     "Witness",
     "kind_of",
     "label_of",
+    "owners_of",
 )
 
 
@@ -100,8 +105,18 @@ SUPERVISOR = replace(
     starts=(*SERVICE.starts, "start_service", "restart_service"),
     deals_with_failures=True,
 )
+THREAD = replace(
+    SERVICE,
+    type=ServiceThread,
+    hooks=(*SERVICE.hooks, "on_thread_started", "on_thread_stop"),
+    legal=(
+        r"(on_restart )?(on_first_start )?(on_start (on_started (on_thread_started )?)?)?"
+        r"(on_stop on_thread_stop on_shutdown )?"
+    ),
+    undone={"on_start": ("on_stop", "on_thread_stop", "on_shutdown")},
+)
 #: The kinds of services that structmode has; the first that fits is taken.
-KINDS = (SUPERVISOR, SERVICE)
+KINDS = (SUPERVISOR, THREAD, SERVICE)
 
 
 def kind_of(service: object, kinds: Sequence[Kind] = KINDS) -> Kind | None:
@@ -157,8 +172,10 @@ class RunRecord:
         owner: The service above it, when it began; None also if that is of no known kind, so that nothing is known of it.
         began: Where it began.
         up: Where its start was complete.
+        known: Whether its owner knew that, when its stop began; from a thread it takes a little to get there.
         crashed: Where it crashed.
         stopping: Where its stop began.
+        foreign: Whether it stopped because somebody has cancelled what runs in its thread, past all scopes.
         over: Where it was over.
         hooks: Where each hook began, by its name, in order.
         returned: Where each hook that returned did so.
@@ -173,8 +190,10 @@ class RunRecord:
     began: int
     began_at: float
     up: int | None = None
+    known: bool = False
     crashed: int | None = None
     stopping: int | None = None
+    foreign: bool = False
     over: int | None = None
     over_at: float | None = None
     stopping_at: float | None = None
@@ -185,8 +204,8 @@ class RunRecord:
     left: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def stops_of_itself(self, owner: RunRecord) -> bool:
-        """Whether it crashed, and its owner deals with that."""
-        return self.crashed is not None and owner.kind.deals_with_failures
+        """Whether it crashed, and its owner deals with that; or its thread has come to an end by itself."""
+        return self.foreign or (self.crashed is not None and owner.kind.deals_with_failures)
 
     @property
     def legal(self) -> bool:
@@ -217,6 +236,8 @@ class Witness:
         self.order_of_contexts_is_lost = False
         self._current: dict[int, RunRecord] = {}
         self._watched: dict[int, Any] = {}
+        # Event loops of several threads tell of what happens; at the same time, if they go by real time.
+        self._lock = threading.Lock()
 
     @contextmanager
     def listening(self) -> Generator[None]:
@@ -229,8 +250,9 @@ class Witness:
 
     def note(self, what: str) -> int:
         """Write down what happened; returns its place."""
-        self.entries.append(Entry(anyio.current_time(), what))
-        return len(self.entries) - 1
+        with self._lock:
+            self.entries.append(Entry(anyio.current_time(), what))
+            return len(self.entries) - 1
 
     def text(self, last: int | None = None) -> str:
         """Return what happened as text, a line for each entry; of the last ones only, if so many are asked for."""
@@ -255,6 +277,8 @@ class Witness:
             record.crashed = place
         elif isinstance(event, Stopping):
             record.stopping, record.stopping_at = place, now
+            record.known = _is_known_to_be_up(service)
+            record.foreign = _is_stopped_in_thread(service)
         elif isinstance(event, Stopped | StartFailed):
             record.over, record.over_at = place, now
 
@@ -423,6 +447,24 @@ def label_of(service: object) -> str:
 
 
 def _owner_of(service: Any) -> Any:
+    return next(owners_of(service._life.run), None)
+
+
+def _is_known_to_be_up(service: Any) -> bool:
     run = service._outer.run
-    owner = run.parent if run is not None else None
-    return owner.unit.subject if owner is not None else None
+    return run is not None and run.was_up
+
+
+def _is_stopped_in_thread(service: Any) -> bool:
+    """Whether a cancellation that no scope has asked for has stopped a thread; elsewhere it stops all, from the root."""
+    run = service._life.run
+    return isinstance(service, ServiceThread) and run is not None and run.stopped_from_outside
+
+
+def owners_of(run: engine.Run | None) -> Iterator[Any]:
+    """Yield the services above that of a run, from the nearest up to the root; through the threads that they are in."""
+    while run is not None:
+        service: Any = run.unit.subject
+        run = service._outer.run if isinstance(service, ServiceThread) else run.parent
+        if run is not None and run.unit.subject is not None:
+            yield run.unit.subject

@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from structmode import Service
+from structmode._engine import on_trio
 from structmode.exceptions import LifecycleError, ShutdownTimeout, StartAborted
 from structmode.supervisors import (
     Backoff,
@@ -21,6 +22,7 @@ from structmode.supervisors import (
     SupervisorStrategy,
 )
 from structmode.testing import InjectedError, Scenario
+from structmode.threads import MethodQueue, QueueServiceThread, ServiceThread
 
 
 class Plain(Service):
@@ -324,4 +326,111 @@ class Supervised(Scenario):
             raise AssertionError(f"not running: {down}")
 
 
-SCENARIOS: tuple[Scenario, ...] = (Tree(), Changing(), Overdue(), FailingStops(), Supervised())
+class InThread(Plain, ServiceThread):
+    """A service in a thread of its own, with what it needs.
+
+    Args:
+        name: How it is called.
+        *needs: What starts and stops with it, in its thread.
+        backend: The event loop of the thread.
+    """
+
+    def __init__(self, name: str, *needs: Service, backend: str) -> None:
+        self.backend = backend
+        super().__init__(name, *needs)
+
+    async def on_thread_started(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def on_thread_stop(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    @Service.task
+    async def rounds(self) -> None:
+        while not self.should_stop:
+            await self.sleep(2.0)
+
+
+class Answering(Plain, QueueServiceThread):
+    """Is asked things in its thread, and asks back before it answers."""
+
+    def __init__(self, name: str, *, backend: str) -> None:
+        self.backend = backend
+        super().__init__(name)
+
+    async def answer(self, desk: MethodQueue, question: int) -> int:
+        await anyio.sleep(0.01)
+        return await desk.perform(self._confirm, question)
+
+    async def _confirm(self, question: int) -> int:
+        await anyio.lowlevel.checkpoint()
+        return question
+
+    async def take_note(self) -> None:
+        await anyio.sleep(0.01)
+
+
+class Asking(Plain):
+    """Asks a thread, which asks back; in a task, for as long as it can be asked."""
+
+    def __init__(self, name: str, other: Answering) -> None:
+        self.other = other
+        self.desk = MethodQueue(1)
+        super().__init__(name, self.desk)
+
+    @Service.task
+    async def ask(self) -> None:
+        while not self.should_stop:
+            with suppress(LifecycleError):  # it does not run now, or has stopped meanwhile
+                await self.other.call_thread(self.other.answer, self.desk, 1)
+                await self.other.cast_thread(self.other.take_note)
+            await self.sleep(1.0)
+
+
+class Threaded(Scenario):
+    """Services in threads, one of them in the thread of another, on event loops of both kinds; calls from thread to thread."""
+
+    def make(self) -> Service:
+        same, other = ("trio", "asyncio") if on_trio() else ("asyncio", "trio")
+        self.store = Answering("store", backend=other)
+        nested = InThread("nested", Plain("leaf"), backend=other)
+        return Plain(
+            "root",
+            InThread("outer", Plain("worker"), nested, backend=same),
+            self.store,
+            Asking("asker", self.store),
+            Plain("last"),
+        )
+
+    async def use(self, service: Service) -> None:
+        await anyio.sleep(1.5)
+        with suppress(StartAborted):  # a fault may stop it meanwhile
+            if self.store.started:
+                await self.store.restart()
+        await anyio.sleep(1.0)
+
+
+class SupervisedThreads(Scenario):
+    """A service in a thread fails below a supervisor, and is started in a new thread; a supervisor in a thread mends as well."""
+
+    def make(self) -> Service:
+        same, other = ("trio", "asyncio") if on_trio() else ("asyncio", "trio")
+        permanent: Any = {"restart": "permanent", "max_restarts": 20.0, "over": 5.0}
+        self.mended = InThread("mended", Plain("below"), backend=other)
+        self.inner = OneForOneSupervisor(Plain("fragile"), **permanent)
+        return Plain(
+            "root",
+            OneForOneSupervisor(self.mended, **permanent),
+            InThread("holder", self.inner, backend=same),
+        )
+
+    async def use(self, service: Service) -> None:
+        await anyio.sleep(1.0)
+        await self.mended.crash(OSError("planned"))
+        await anyio.sleep(10.0)
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    *(Tree(), Changing(), Overdue(), FailingStops(), Supervised()),
+    *(Threaded(), SupervisedThreads()),
+)

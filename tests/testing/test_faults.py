@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ import anyio
 import pytest
 
 from structmode import Service
-from structmode._engine import frames_of
+from structmode._engine import ThreadHome, frames_of, on_trio
 from structmode._engine._run import Run
 from structmode._unit import ServiceUnit
 from structmode.testing import (
@@ -27,6 +28,8 @@ from structmode.testing import (
     Scenario,
     inject_faults,
 )
+from structmode.threads import ServiceThread
+from structmode.threads._units import InsideUnit
 
 Backend = Literal["asyncio", "trio"]
 
@@ -507,3 +510,167 @@ def test_an_operation_that_is_all_of_a_task(backend: Backend) -> None:
 
     inject_faults(Bare(), backend, faults=[Fault("a failure", fail)])
     assert set(seen) == {"goes on"}
+
+
+# --- Threads --------------------------------------------------------------------------------------
+
+
+class Remote(ServiceThread):
+    """A service in a thread, on the other event loop, with a child and a task there."""
+
+    def __init__(self) -> None:
+        super().__init__(backend="asyncio" if on_trio() else "trio")
+        self.child = self.add_dependency(Child())
+
+    async def on_start(self) -> None:
+        await anyio.sleep(0.01)
+
+    async def on_stop(self) -> None:
+        await anyio.sleep(0.01)
+
+    @Service.task
+    async def work(self) -> None:
+        while not self.should_stop:
+            await anyio.sleep(0.3)
+
+
+class Above(Service):
+    """Has a service in a thread."""
+
+    def __post_init__(self) -> None:
+        self.remote = self.add_dependency(Remote())
+
+    async def on_start(self) -> None:
+        await anyio.sleep(0.01)
+
+    async def on_stop(self) -> None:
+        await anyio.sleep(0.01)
+
+
+class Threads(Pair):
+    """A parent, and a child in a thread."""
+
+    def make(self) -> Service:
+        return Above()
+
+
+@pytest.mark.slow
+def test_a_program_with_a_thread(backend: Backend) -> None:
+    """There are moments in the thread as well, and each fault is tried there; with the same moments each time."""
+    sweep = inject_faults(Threads(), backend, every=3)
+    assert sweep.moments == inject_faults(Threads(), backend, faults=[]).moments
+    for fault in FAULTS:
+        assert sweep.runs[fault.name] > 10, fault
+
+
+def in_thread_of(moment: Moment) -> bool:
+    """Whether a moment is in the thread."""
+    return isinstance(moment.service, Remote | Child) and threading.current_thread().name != (
+        "MainThread"
+    )
+
+
+def test_where_calls_are_made(backend: Backend) -> None:
+    """A call is made in the event loop of the scenario; or, if that is asked for, in that of the moment."""
+    made: list[tuple[bool, str]] = []
+    first_steps: list[list[str]] = []
+
+    def call(moment: Moment, *, here: bool) -> Answer | None:
+        async def note() -> None:
+            made.append((here, threading.current_thread().name))
+
+        return moment.call(note, here=here) if in_thread_of(moment) else None
+
+    faults = [
+        Fault("there", lambda moment: call(moment, here=False)),
+        Fault("here", lambda moment: call(moment, here=True)),
+    ]
+    sweep = inject_faults(Threads(), backend, faults=faults)
+    assert set(made) == {(False, "MainThread"), (True, "Remote-thread")}
+    assert len(made) == sweep.runs.total()
+    assert first_steps == []
+
+
+def test_a_call_that_does_not_end(backend: Backend) -> None:
+    """One that is made in a thread ends before the thread does, or is told of."""
+
+    def call(moment: Moment) -> Answer | None:
+        return moment.call(anyio.sleep_forever, here=True) if in_thread_of(moment) else None
+
+    with pytest.raises(LawBroken, match="call that was made in a thread had not ended"):
+        inject_faults(Threads(), backend, faults=[Fault("a call", call)])
+
+
+def test_a_thread_that_cannot_be_virtual(backend: Backend) -> None:
+    """Runs with such a thread would not be alike: it is refused, and the error says what to do."""
+
+    class Real(Pair):
+        def make(self) -> Service:
+            return ServiceThread(backend="asyncio", backend_options={"use_uvloop": True})
+
+    with pytest.raises(LawBroken, match=r"(?s)time of this thread.*'asyncio' or 'trio'"):
+        inject_faults(Real(), backend)
+
+
+def forget_children(patch: pytest.MonkeyPatch) -> None:
+    """Let a service in a thread stop without its children: they go on until they are killed."""
+    stop_children = Run._stop_children
+
+    async def forget(run: Run, which: Callable[[Run], bool]) -> None:
+        if not isinstance(run.unit, InsideUnit):
+            await stop_children(run, which)
+
+    patch.setattr(Run, "_stop_children", forget)
+
+
+def no_farewell_of_the_thread(patch: pytest.MonkeyPatch) -> None:
+    """Leave out the hook with which a thread takes its leave."""
+    patch.setattr(InsideUnit, "tear_down", ServiceUnit.tear_down)
+
+
+def thread_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    """Let the owner go on before the thread has ended."""
+
+    async def nothing(home: ThreadHome, *told: object) -> None:
+        home._send_down(home._take_turn)
+
+    patch.setattr(ThreadHome, "_end", nothing)
+
+
+def thread_out_of_turn(patch: pytest.MonkeyPatch) -> None:
+    """Let a thread that has crashed stop before it is its turn."""
+
+    async def nothing(home: ThreadHome) -> None:
+        pass
+
+    patch.setattr(ThreadHome, "until_turn", nothing)
+
+
+def crash_not_passed_up(patch: pytest.MonkeyPatch) -> None:
+    """Keep a crash from the owner."""
+
+    def stop(home: ThreadHome, exc: BaseException) -> None:
+        home.told_inside.append(exc)
+        home.ask_owner(home._outside.request_stop)
+
+    patch.setattr(ThreadHome, "pass_up_crash", stop)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (forget_children, "Child ended after on_shutdown of Remote had begun, which owns it"),
+        (no_farewell_of_the_thread, "Remote.on_start returned, but on_thread_stop was not called"),
+        (thread_not_waited_for, "Remote (has not ended|ended after )"),
+        (thread_out_of_turn, "Remote began to stop before Above, which owns it"),
+        (crash_not_passed_up, "Remote began to stop before Above, which owns it"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_broken_borders(
+    spoil: Patch, text: str, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A border between threads that breaks a law is found out."""
+    spoil(monkeypatch)
+    with pytest.raises(LawBroken, match=text):
+        inject_faults(Threads(), backend, every=5)

@@ -31,6 +31,7 @@ def whole_run(service: Plain, began: int, over: int, owner: Plain | None = None)
         began,
         began_at=float(began),
         up=began + 4,
+        known=True,
         stopping=over - 4,
         over=over,
         over_at=float(over),
@@ -115,7 +116,14 @@ def test_told_by_itself() -> None:
     assert told(app, child, calls=(Call(CHILD, True, 5),)) == []
     for other in (Call(APP, False, 20, 31), Call(CHILD, False, 28), Call(CHILD, True, 5, 20)):
         assert told(app, child, calls=(other,)) == breach
-    child.up = None  # it was undone, as the last thing begun
+    child.known = False  # it was undone, as the last thing begun
+    assert told(app, child) == []
+
+
+def test_a_thread_that_ends_by_itself() -> None:
+    """Where all tasks of a thread have been cancelled past all scopes, it stops, and its owner goes on."""
+    app, child = whole_run(APP, 0, 50), whole_run(CHILD, 6, 30, APP)
+    child.foreign = True
     assert told(app, child) == []
 
 
