@@ -175,6 +175,7 @@ class ThreadHome:
         self._turn: Flag | None = None
         self._floor = Life(_Floor(self))
         self._alarm: BaseException | None = None
+        self._alarm_told = False
         self._failure: BaseException | None = None
         self._owner_waits_for_start = True
 
@@ -206,9 +207,13 @@ class ThreadHome:
 
     async def pass_down_alarm(self) -> None:
         """Tell those inside of a failure above; a task of the unit outside."""
+        await self._outside.current.signal.wait()
+        self._tell_alarm()
+
+    def _tell_alarm(self) -> None:
         run = self._outside.current
-        await run.signal.wait()
-        if run.alarm is not None and not self.has_told(run.alarm):
+        if run.alarm is not None and not self._alarm_told and not self.has_told(run.alarm):
+            self._alarm_told = True
             self._send_down(partial(self._sound_alarm, run.alarm, run.crash_reason is not None))
 
     def has_told(self, exc: BaseException) -> bool:
@@ -263,6 +268,7 @@ class ThreadHome:
             return None
         with self._lock:
             self._stop_asked = True
+        self._tell_alarm()  # before the turn: in a crash that is the order for those inside as for all
         self._send_down(self._take_turn)
         cancelled: BaseException | None = None
         try:

@@ -31,10 +31,11 @@ from structmode.supervisors import (
     Supervised,
     SupervisorStrategy,
 )
+from structmode.threads import ServiceThread
 from structmode.types.services import ServiceT
 from structmode.types.supervisors import ReplacementT
 
-from .model import Unit
+from .model import Thread, Unit
 from .plan import FOREVER, SECOND, Call, Context, HookName, Policy, Script, Then, Work
 from .supervision import (
     Crashing,
@@ -49,6 +50,8 @@ from .supervision import (
 class Play(Protocol):
     """A plan that is being played for real: what services need of it."""
 
+    #: The event loop that it is played on: "asyncio" or "trio".
+    backend: str
     services: dict[str, Service]
     #: By label of what they replace: the services that have not been used for that.
     substitutes: dict[str, Service]
@@ -278,6 +281,19 @@ def make_service(script: Script, play: Play) -> Service:
     return _with_tasks(len(script.work))(script, play)
 
 
+def _thread(*, same: bool) -> Kind:
+    """Return the kind of services in threads of their own, on the same backend as the play or on the other one."""
+
+    def make(script: Script, play: Play) -> Service:
+        backend = play.backend if same else OTHER_BACKEND[play.backend]
+        return _with_tasks(len(script.work), ServiceThread)(script, play, backend=backend)
+
+    return Kind(make, Thread)
+
+
+OTHER_BACKEND = {"asyncio": "trio", "trio": "asyncio"}
+
+
 def supervised(service: Service, script: Script) -> Supervised:
     """Say how a service is to be supervised."""
     return Supervised(service, restart=script.restart, significant=script.significant)
@@ -340,6 +356,8 @@ def _replacement(script: Script, play: Play) -> ReplacementT:
 
 KINDS: dict[str, Kind] = {
     "service": Kind(make_service, Unit),
+    "thread": _thread(same=True),
+    "other thread": _thread(same=False),
     "one for one": _supervisor(OneForOneSupervisor, OneForOne),
     "one for all": _supervisor(OneForAllSupervisor, OneForAll),
     "rest for one": _supervisor(RestForOneSupervisor, RestForOne),

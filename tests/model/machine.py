@@ -39,6 +39,7 @@ from .plan import (
 from .reduction import reduce
 from .simulation import Stuck, Tie
 from .story import Story
+from .supervision import Supervisor
 
 MOST_SERVICES = 6
 MOST_OPS = 14
@@ -46,7 +47,8 @@ MOST_TASKS = 3
 MOST_CONTEXTS = 3
 LABELS = "abcdefghij"
 
-STRATEGIES = sorted({*KINDS} - {"service"})
+STRATEGIES = sorted(name for name, kind in KINDS.items() if issubclass(kind.unit, Supervisor))
+THREADS = sorted(name for name, kind in KINDS.items() if kind.unit.has_thread)
 #: Which of them are drawn: those that mend something more often.
 DRAWN = [name for name in STRATEGIES for _ in range(1 if name == "crashing" else 2)]
 
@@ -58,6 +60,8 @@ choices = st.tuples(st.runner(), st.integers(0, 2**64 - 1)).map(
     lambda pair: pair[0].spread(pair[1])
 )
 
+#: How many of the plans have services in threads, and how many of the services of these plans are some.
+THREADED, IN_THREADS = 0.25, 0.35
 #: How many of the services are supervisors.
 SUPERVISORS = 0.35
 #: How many of the plans are about supervisors most of all.
@@ -147,6 +151,7 @@ class Machine(RuleBasedStateMachine):
         # Whether it is about what supervisors do: then most of it has to come up.
         self._supervised = False
         self._calm = False
+        self._threaded = False
         # What the plan comes to so far.
         self._told = Story([], {}, 0)
 
@@ -160,6 +165,7 @@ class Machine(RuleBasedStateMachine):
         """Choose who owns the root, and plant a tree."""
         self._supervised = choose.random() < SUPERVISED
         self._calm = self._supervised and choose.random() < CALM
+        self._threaded = choose.random() < THREADED
         self._plant_root(choose)
         for _ in range(ATTEMPTS if self._calm else 0):
             if self._told.started:
@@ -315,7 +321,7 @@ class Machine(RuleBasedStateMachine):
         if choose.random() < 0.3:
             call = self._draw_call(choose)
         else:
-            call = Call(self._next(), choose.choice(OF_HOOKS), choose.choice(self._lineage(label)))
+            call = Call(self._next(), choose.choice(OF_HOOKS), choose.choice(self._near(label)))
         rest = FOREVER if choose.random() < 0.1 else self._tenths(choose)
         hook = Hook(self._tenths(choose), _then(choose), call, rest)
         self._set_hook(label, choose.choice(HOOKS), hook)
@@ -328,14 +334,17 @@ class Machine(RuleBasedStateMachine):
     @rule(choose=choices)
     def call_in_work(self, choose: Random) -> None:
         """Give a service a task that makes a call."""
+        label = self._label(choose)
         call = self._draw_call(choose)
+        if self._threaded and choose.random() < 0.6:
+            call = Call(self._next(), choose.choice(OF_HOOKS), choose.choice(self._near(label)))
         work = Work(
             takes=self._span(choose.randint(1, 60)),
             call=call,
             rest=self._tenths(choose),
             cleans_up=self._tenths(choose),
         )
-        self._add_work(self._label(choose), work)
+        self._add_work(label, work)
 
     @rule(choose=choices)
     def add_context(self, choose: Random) -> None:
@@ -438,7 +447,7 @@ class Machine(RuleBasedStateMachine):
         }
         work = tuple(self._draw_work(choose) for _ in range(choose.randint(0, 2)))
         script = Script(label, kind, hooks=hooks, work=work, restart=choose.choice(RESTARTS))
-        return script if kind == "service" else replace(script, policy=self._draw_policy(choose))
+        return script if kind not in STRATEGIES else replace(script, policy=self._draw_policy(choose))
 
     def _draw_supervisor(self, choose: Random, place: int) -> Script:
         """Draw a supervisor with some services to look after; it gets the label in this place, and they those after it."""
@@ -446,7 +455,8 @@ class Machine(RuleBasedStateMachine):
         script = self._draw_script(choose, LABELS[place], choose.choice(kinds))
         count = choose.randint(1, min(3, MOST_SERVICES - place - 1))
         kinds = [
-            "service" if choose.random() < 0.8 else self._draw_kind(choose) for _ in range(count)
+            self._draw_plain_kind(choose) if choose.random() < 0.8 else self._draw_kind(choose)
+            for _ in range(count)
         ]
         wards = [
             self._draw_script(choose, LABELS[place + 1 + number], kind)
@@ -455,7 +465,13 @@ class Machine(RuleBasedStateMachine):
         return replace(script, children=tuple(wards))
 
     def _draw_kind(self, choose: Random) -> str:
-        return choose.choice(DRAWN) if choose.random() < SUPERVISORS else "service"
+        if choose.random() < SUPERVISORS:
+            return choose.choice(DRAWN)
+        return self._draw_plain_kind(choose)
+
+    def _draw_plain_kind(self, choose: Random) -> str:
+        threaded = self._threaded and choose.random() < IN_THREADS
+        return choose.choice(THREADS) if threaded else "service"
 
     def _draw_policy(self, choose: Random) -> Policy:
         delay = self._tenths(choose) if choose.random() < 0.5 else 0
@@ -505,6 +521,14 @@ class Machine(RuleBasedStateMachine):
             if any(child.label == label for child in script.children):
                 return [label, *self._lineage(script.label)]
         return [label]
+
+    def _near(self, label: str) -> list[str]:
+        """Return a label and those above it, up to the first that has a thread, and beyond that only now and then."""
+        found = self._lineage(label)
+        for place, one in enumerate(found):
+            if self._script(one).kind in THREADS and self._next() % 8:
+                return found[: place + 1]
+        return found
 
     def _change(self, label: str, change: Callable[[Script], Script]) -> None:
         root = _changed(self.plan.root, label, change)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import ClassVar
 
 from .plan import (
     FOREVER,
@@ -35,6 +36,8 @@ GRACE = 1_000_000
 FIRST_LOOK = GRACE // 4
 #: How long it waits, after that, for a service below, which has waited as long as `GRACE` for its own things.
 PATIENCE_WITH_CHILDREN = 1_500_000
+#: What may be asked of a service in a thread both there and where its owner is.
+ABOUT_THE_WHOLE = {"start", "stop", "restart", "crash", "allow"}
 #: How long a service must have been at one thing to be given up then.
 STUCK_AFTER = 1_250_000
 
@@ -54,6 +57,11 @@ class Caller:
     def is_hook_of(self, run: Run) -> bool:
         """Whether it is a hook of this very run."""
         return self.hook is not None and self.run is run
+
+    @property
+    def loop(self) -> Unit | None:
+        """The service in whose thread it is."""
+        return self.run.unit.loop if self.run is not None else None
 
     def is_within(self, run: Run) -> bool:
         """Whether a run, or one below it, has it."""
@@ -168,6 +176,7 @@ class Run:
         self._began_at = 0
         self._awaits_child = False
         self._said_overdue = False
+        self._killed_at = 0
         # The children whose stop has been waited for; those that are still there ignore their kill.
         self._waited_for: list[Run] = []
         self._in_step = False
@@ -255,6 +264,7 @@ class Run:
         """Cancel it and all below it: everything that it has yet to do will be cut short, but done."""
         for run in reversed(self.tree()):
             run.request_stop()
+            run._killed_at = run._killed_at if run.killed else self._simulation.now
             run.killed = True
             run._interrupt()
             for task in run.tasks:
@@ -547,6 +557,7 @@ class Run:
             if self.killed:
                 until = self._simulation.now + PATIENCE_WITH_CHILDREN
                 yield Wait(child.unwound, until, cause="grace", shielded=True)
+                self._note_grace()
             else:
                 until = min(limit, self._due())
                 if (yield from self._step(self._wait_for(child.unwound), until)) != "overdue":
@@ -574,9 +585,15 @@ class Run:
             if self.killed:
                 self._began_at = self._simulation.now
                 yield Wait(gate, self._began_at + GRACE, cause="grace", shielded=True)
+                self._note_grace()
                 return
             if (yield from self._step(self._wait_for(gate))) == "overdue":
                 self._run_over()
+
+    def _note_grace(self) -> None:
+        """Note that something has ignored its kill for a while: how long that is waited for across threads is no law."""
+        if self._simulation.now > self._killed_at and self.unit.world.has_threads:
+            self.unit.world.meets.add("what ignores its kill in a program with threads")
 
     def _wait_for(self, gate: Gate) -> Doing[None]:
         yield Wait(gate)
@@ -814,6 +831,9 @@ class Unit:
     A kind of services that lives by other laws is a subclass; see `kinds`.
     """
 
+    #: Whether it runs in a thread of its own.
+    has_thread: ClassVar[bool] = False
+
     def __init__(self, script: Script, world: World, parent: Unit | None = None) -> None:
         self.script = script
         self.world = world
@@ -834,6 +854,16 @@ class Unit:
     def alive(self) -> bool:
         """Whether it has a run that has not ended."""
         return self.run is not None and self.run.alive
+
+    @property
+    def outer_loop(self) -> Unit | None:
+        """In whose thread its owner holds it: that of a service, or nobody's, which is where the plan is played."""
+        return self.parent.loop if self.parent is not None else None
+
+    @property
+    def loop(self) -> Unit | None:
+        """In whose thread it lives."""
+        return self if self.has_thread else self.outer_loop
 
     def word(self) -> str:
         """Return its state, as a service shows it, and whether it says that it should stop."""
@@ -1130,6 +1160,15 @@ class Unit:
         raise Misuse
 
 
+class Thread(Unit):
+    """A service in a thread of its own: it lives as any other does, since messages between threads take no time.
+
+    Only what may be asked of it, and from where, is another matter: see `World._check_loop`.
+    """
+
+    has_thread = True
+
+
 # --- The plan -------------------------------------------------------------------------------------
 
 
@@ -1141,6 +1180,9 @@ class World:
         self.simulation = Simulation()
         self.log = Log(self.simulation)
         self._kinds = kinds or {"service": Unit}
+        self.has_threads = any(
+            self._kinds[script.kind].has_thread for script in plan.scripts()
+        )
         self.units: dict[str, Unit] = {}
         self.root = self.make(plan.root)
         for spare in plan.spares:
@@ -1206,7 +1248,26 @@ class World:
         unit = self.units.get(call.target)
         return f" which is {unit.word()}" if unit is not None else ""
 
+    def _check_loop(self, call: Call, caller: Caller) -> None:
+        """Refuse calls from the event loop of another thread, where they can't be made.
+
+        Raises:
+            Misuse: If they are refused for sure.
+            Tie: If the target does not run; then it depends on what is known of it in which thread.
+        """
+        target = self.units.get(call.target)
+        if target is None:
+            return
+        about_the_whole = {target.outer_loop, target.loop}
+        allowed = about_the_whole if call.verb in ABOUT_THE_WHOLE else {target.loop}
+        if caller.loop in allowed:
+            return
+        if target.alive and call.verb in ABOUT_THE_WHOLE - {"start"}:
+            raise Misuse
+        raise Tie
+
     def _do(self, call: Call, caller: Caller) -> Doing[None]:
+        self._check_loop(call, caller)
         match call.verb:
             case "start":
                 yield from self.units[call.target].start()

@@ -37,7 +37,10 @@ class Fault(Exception):
 class RealPlay:
     """A plan that is being played."""
 
-    def __init__(self, plan: Plan, make: Callable[[Script, RealPlay], Service]) -> None:
+    def __init__(
+        self, plan: Plan, make: Callable[[Script, RealPlay], Service], backend: Backend
+    ) -> None:
+        self.backend: str = backend
         self._plan = plan
         self._make = make
         self._clock = VirtualClock()
@@ -249,7 +252,7 @@ def play(
     """Play a plan with structmode; returns its log, and how each service was left."""
 
     async def main() -> Told:
-        return await RealPlay(plan, make).play()
+        return await RealPlay(plan, make, backend).play()
 
     with quiet():
         return anyio.run(main, **virtual_backend(backend))
