@@ -176,6 +176,7 @@ class ThreadHome:
         self._floor = Life(_Floor(self))
         self._alarm: BaseException | None = None
         self._alarm_told = False
+        self._former = life.run
         self._failure: BaseException | None = None
         self._owner_waits_for_start = True
 
@@ -282,6 +283,9 @@ class ThreadHome:
                 await self._until_over()
         if self.alive:
             raise self._give_up(label, subject, timeout)
+        run = self.life.run
+        if run is not None and run is not self._former:
+            self._outside.current.take_up(run)
         return cancelled
 
     async def undo(self, label: str, subject: object, timeout: float) -> None:
@@ -315,11 +319,14 @@ class ThreadHome:
         emit(StopOverdue, subject, tuple(stuck))
         return ShutdownTimeout(label, timeout, stuck)
 
-    def _send_down(self, message: Callable[[], object]) -> None:
+    def _send_down(self, message: Callable[[], object]) -> bool:
         with self._lock:
             down = self._down
-        if down is not None:
-            down.post(Call("a message", message, None))
+        return down is not None and down.post(Call("a message", message, None))
+
+    def fail_inside(self, exc: BaseException, origin: str) -> bool:
+        """Tell what is inside of a failure; returns False if it is over."""
+        return self._send_down(partial(self.life.fail, exc, origin))
 
     def set_permission(self) -> None:
         """Allow the stop inside to be completed."""

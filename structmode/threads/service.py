@@ -230,11 +230,20 @@ class ServiceThread(Service):
     def state(self) -> str:
         """Its state: init, starting, running, stopping, shutdown, restarting or crashed."""
         state, inside = super().state, self._outside.inside
+        if self._is_undone_inside(inside):
+            state = "stopping"  # the owner is told of it when it is over
         if state != "restarting" and self.crashed:
             return "crashed"
         if state == "running" and (inside is None or inside.state is engine.State.STARTING):
             return "starting"
         return state
+
+    def _is_undone_inside(self, inside: engine.Run | None) -> bool:
+        if inside is None or not inside.state.alive or self._outer.restarting:
+            return False
+        if inside.state is engine.State.STARTING and inside.restarting:
+            return False
+        return inside.state is engine.State.STOPPING or inside.stop_requested
 
     # -- Life
 
@@ -293,11 +302,28 @@ class ServiceThread(Service):
 
     async def crash(self, reason: BaseException) -> None:
         """Crash the service, its children and all services above it; as in any service. May be called in the thread, too."""
-        if not (self._is_inside() and isinstance(reason, BaseException)):
+        if not isinstance(reason, BaseException):
             await super().crash(reason)
             return
+        if self._is_inside():
+            await anyio.lowlevel.checkpoint()
+            self._life.fail(reason, "crash()")
+        elif not await self._fail_in_stop(reason):
+            await super().crash(reason)
+
+    async def _fail_in_stop(self, reason: BaseException) -> bool:
+        """Pass on into the thread what fails while that is being stopped: there it is known what has failed before.
+
+        Returns False if it is not being stopped.
+        """
+        run, home = self._outer.addressed(), self._outside.home
+        if run is None or home is None or not (run.state.alive and run.stop_requested):
+            return False
+        run.check_loop("crash()")
+        if not home.fail_inside(reason, "crash()"):
+            return False
         await anyio.lowlevel.checkpoint()
-        self._life.fail(reason, "crash()")
+        return True
 
     def service_reset(self) -> None:
         """Make a stopped service as new; as in any service."""

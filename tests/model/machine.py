@@ -550,7 +550,7 @@ class Machine(RuleBasedStateMachine):
         verb, label = choose.choice(VERBS), self._label(choose)
         spares = [spare.label for spare in self.plan.spares]
         children = [child.label for child in self._script(label).children]
-        if self._script(label).kind != "service" and verb in {"add", "remove"}:
+        if self._script(label).kind in STRATEGIES and verb in {"add", "remove"}:
             verb = choose.choice((verb, *SUPERVISING[verb]))
         if verb in {"remove", "discard", "dismiss"}:
             other = choose.choice(children + spares or [self._label(choose)])
