@@ -432,12 +432,12 @@ class ThreadHome:
     async def _stop_outside(self) -> None:
         """Stop the unit outside, which may not know yet that all has started."""
         await self._outside.current.settled.wait()
-        self._outside.request_stop()
+        self._outside.current.request_stop()
 
     def _start_failed(self, failure: BaseException) -> None:
         self._failure = failure
         if isinstance(failure, StartAborted):
-            self.ask_owner(self._outside.request_stop)
+            self.ask_owner(self._outside.current.request_stop)
         elif not self._owner_waits_for_start:
             self.told_inside.append(failure)
             self.ask_owner(partial(self._fail_outside, failure))

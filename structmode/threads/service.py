@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import anyio
@@ -281,10 +280,11 @@ class ServiceThread(Service):
             await super().stop()
             return
         run = self._life.addressed()
-        if run is not None and run.state is engine.State.STARTING:
-            self._life.request_stop()
-        elif run is not None:
+        if run is not None and run.was_up:
             self._ask_owner(self._outer.request_stop)
+        elif run is not None:  # its start is undone, and the owner is told of that
+            self._ask_owner(self._outer.call_off_restart)
+            self._life.request_stop()
         await self._await_own_end(run)
 
     async def restart(self) -> None:
@@ -296,8 +296,11 @@ class ServiceThread(Service):
             await super().restart()
             return
         run = self._life.addressed()
-        if run is not None:
-            self._ask_owner(partial(self._spawn_outside, self._outer.restart, "restart"))
+        if run is not None and run.was_up:
+            self._ask_owner(self._outer.request_restart)
+        elif run is not None:
+            self._ask_owner(self._outer.expect_restart)
+            self._life.request_stop()
         await self._await_own_end(run)
 
     async def crash(self, reason: BaseException) -> None:
@@ -383,9 +386,6 @@ class ServiceThread(Service):
     def _ask_owner(self, message: Callable[[], object]) -> None:
         if self._outside.home is not None:
             self._outside.home.ask_owner(message)
-
-    def _spawn_outside(self, work: Callable[[], Any], name: str) -> None:
-        self._outer.current.spawn(engine.Task(work, f"{self.label}.{name}", finite=False))
 
     async def _await_own_end(self, run: engine.Run | None) -> None:
         """From a hook or a call, go on; from elsewhere in the thread, wait to be cancelled as part of the stop."""

@@ -1168,13 +1168,6 @@ class Thread(Unit):
 
     has_thread = True
 
-    def restart(self, caller: Caller) -> Doing[None]:
-        """Restart it; what its own code asks for while a start is undone may come too late for the owner."""
-        run = self.run
-        if run is not None and caller.is_within(run) and run.state != "running" and not run.was_up:
-            self.world.meets.add("a thread is restarted from inside before it is up")
-        yield from super().restart(caller)
-
 
 # --- The plan -------------------------------------------------------------------------------------
 
