@@ -95,10 +95,11 @@ class Ward:
     @property
     def is_done(self) -> bool:
         """Whether it is at rest, or on its way there: it is not restarted with others."""
-        return self.at_rest or (self.phase is Phase.LEAVING and self._is_dismissed)
+        return self.at_rest or (self.phase is Phase.LEAVING and self.is_dismissed)
 
     @property
-    def _is_dismissed(self) -> bool:
+    def is_dismissed(self) -> bool:
+        """Whether its run is to be its last, or was."""
         return self._dismissed is not None and self.life.run is self._dismissed
 
     def reset(self) -> None:
@@ -123,7 +124,7 @@ class Ward:
 
     def failed(self, exc: BaseException) -> None:
         """A failure has left it. One that was to end for good ends so all the same."""
-        if self._is_dismissed:
+        if self.is_dismissed:
             return
         self.reason = exc
         if engine.wants_restart(self.restart, failed=True):
@@ -141,7 +142,7 @@ class Ward:
 
     def ended(self) -> None:
         """Its run is over."""
-        if self._is_dismissed:
+        if self.is_dismissed:
             self.phase = Phase.AT_REST
             return
         run = self.life.current
@@ -167,7 +168,8 @@ class Ward:
         if since is not None:
             self.attempts = backoff.attempts_left(self.attempts, now - since)
         self.attempts += 1
-        return backoff.delay(self.attempts - 1, random.random())  # noqa: S311 - nobody gains by guessing it
+        chance = random.random() if backoff.random is None else backoff.random()  # noqa: S311 - nobody gains by guessing it
+        return backoff.delay(self.attempts - 1, chance)
 
 
 class Mending:
@@ -205,6 +207,7 @@ class Strategy(Protocol):
     def service_operational(self, service: Any) -> bool: ...
     def affected_by(self, services: Sequence[Any]) -> Sequence[Any]: ...
     def _give_up(self, reason: BaseException | None, who: Ward) -> None: ...
+    def _tell_start_failed(self, exc: Exception) -> None: ...
     def _forget(self, ward: Ward) -> None: ...
     def _ward_of(self, service: Any) -> Ward | None: ...
     async def restart_services(self, services: list[Any]) -> None: ...
@@ -242,6 +245,8 @@ class Overseer:
 
     async def _look(self) -> None:
         self._let_go()
+        if self._strategy.should_stop:
+            return
         if self._broken():  # what fails in the same instant is dealt with together
             await anyio.lowlevel.checkpoint()
         for broken in self._groups(self._broken()):
@@ -349,11 +354,7 @@ class Overseer:
             if (
                 ward is None or ward.phase is not Phase.BROKEN
             ):  # or else it is told of when that is dealt with
-                self._report(exc)
-
-    def _report(self, exc: Exception) -> None:
-        if not isinstance(exc, StartAborted):
-            self._strategy.log.error("A service did not start: %r", exc, exc_info=exc)
+                self._strategy._tell_start_failed(exc)
 
     def _done(self, mending: Mending) -> None:
         self._mendings.remove(mending)
@@ -391,6 +392,17 @@ class SupervisorUnit(ServiceUnit):
         """Have the overseer look, if there is one."""
         if self.overseer is not None:
             self.overseer.wake()
+
+    def expect_end(self, life: engine.Life) -> None:
+        """Know of a service that it is to go: what it does until then is no matter of those that are supervised."""
+        service = service_of(life.unit)
+        if service not in self.leaving:
+            self.leaving.append(service)
+
+    def let_go(self, life: engine.Life) -> None:
+        """Have a service that is supervised no more end, and forget it then."""
+        self.expect_end(life)
+        self._supervisor._life.release_child(life)
 
     def on_child_failed(self, child: engine.Unit, exc: BaseException) -> bool:
         service = service_of(child)

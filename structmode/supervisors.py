@@ -25,7 +25,6 @@ import anyio.lowlevel
 from structmode import _engine as engine
 from structmode._engine import Backoff, RestartType
 from structmode._supervision import Overseer, Phase, SupervisorUnit, Ward
-from structmode._unit import service_of
 from structmode.exceptions import LifecycleError, MaxRestartsExceeded, StartAborted
 from structmode.services import Service
 from structmode.types.services import ServiceT
@@ -290,9 +289,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             ward = self._ward_of(service)
             if ward is not None:
                 self._life.current.check_loop("discard()")
-                known = service_of(ward.life.unit)
-                if known not in self._unit.leaving:
-                    self._unit.leaving.append(known)
+                self._unit.expect_end(ward.life)
                 self._forget(ward)
 
     def _forget(self, ward: Ward) -> None:
@@ -415,7 +412,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             services: Those that failed.
 
         Raises:
-            BaseException: What made a start fail; those after it have not been started.
+            BaseException: What made a start fail, of a service that is to be restarted again; those after it have not been
+                started.
         """
         affected = self._at_work(services)
         delay = self._next_delay(services)
@@ -424,20 +422,27 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             if delay > 0.0:
                 await self.sleep(delay)
             for ward in affected:
-                if self.should_stop:
+                if self.should_stop or self._ends_with_the_significant:
                     return
                 await self._start_again(ward)
 
     async def _start_again(self, ward: Ward) -> None:
         """Restart one of several, unless it has been discarded meanwhile, or stopped for good."""
-        if ward not in self._wards or ward.is_done:
+        if not self._is_wanted(ward):
             return
         try:
             await self.restart_service(ward.service)
-        except StartAborted:
+        except Exception as exc:
             if ward in self._wards and ward.phase is Phase.BROKEN:
                 raise
-            # Somebody has stopped it while it was starting. The others are still to be started.
+            if exc is not ward.start_error and not isinstance(exc, StartAborted):
+                raise  # not of the service
+            # Somebody has stopped it while it was starting, or it is not to be restarted. The others are.
+            self._tell_start_failed(exc)
+
+    def _tell_start_failed(self, exc: Exception) -> None:
+        if not isinstance(exc, StartAborted):
+            self.log.error("A service did not start: %r", exc, exc_info=exc)
 
     def _at_work(self, services: Sequence[ServiceT]) -> list[Ward]:
         """Return the wards of those that are affected, without those that are at rest: these did their work, and have ended."""
@@ -495,19 +500,35 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         """Put a new service in the place of one, and start it; returns False if it is to be restarted itself."""
         if self.replacement is None:
             return False
-        await self._stop(ward)
-        old = ward.service
-        new = _as_service(await self.replacement(old, self._wards.index(ward)))
-        if new is old:
-            return False
-        if ward not in self._wards:  # discarded meanwhile
+        await self._stop_to_replace(ward)
+        if not self._is_wanted(ward):
             return True
+        new = _as_service(await self.replacement(ward.service, self._wards.index(ward)))
+        if not self._is_wanted(ward):
+            return True
+        if new is ward.service:
+            return False
+        self._put_in_place(ward, new)
+        await new.maybe_start()
+        return True
+
+    async def _stop_to_replace(self, ward: Ward) -> None:
+        with _InHand([ward], self.wakeup):
+            ward.phase = Phase.HELD  # this is no end of its own, which might be one for good
+            await self._stop(ward)
+        if ward.phase is Phase.HELD:
+            ward.phase = Phase.STARTING
+
+    def _is_wanted(self, ward: Ward) -> bool:
+        """Whether one that is to be started still is: it may have been discarded meanwhile, or stopped for good."""
+        return ward in self._wards and not ward.is_done
+
+    def _put_in_place(self, ward: Ward, new: Service) -> None:
+        old = ward.service
         self._life.place_child(new._outer, old._outer)
         ward.service, old.supervisor = new, None
         self._adopt(ward)
-        self._life.release_child(old._outer)
-        await new.maybe_start()
-        return True
+        self._unit.let_go(old._outer)
 
     async def stop_services(self, services: Sequence[ServiceT]) -> None:
         """Stop supervised services for good, the last one first: they are not restarted until somebody starts them.
@@ -592,9 +613,11 @@ class ForfeitOneForOneSupervisor(SupervisorStrategy):
         for ward in self._at_work(services):
             self.log.error("Giving up on %s: %s", ward.service.shortlabel, _why(ward))
             ward.dismiss()
-        # Those too that were given up before: what was to stop them may have been called off.
+        # Those too that were given up before: what was to stop them may have been called off. What somebody has started
+        # since then by hand goes on.
         for ward in reversed(self._affected(services)):
-            await self._stop(ward)
+            if ward.is_dismissed:
+                await self._stop(ward)
 
 
 class ForfeitOneForAllSupervisor(ForfeitOneForOneSupervisor):

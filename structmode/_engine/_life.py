@@ -511,7 +511,7 @@ class Life:
         error, receivers = run.stop_error, run.receivers
         if self._succession is not None and error is not None:
             receivers += self._succession.waiting
-            self._call_off_restart(error)
+            self.call_off_restart(error)
         if succession is not None and run.start_error is not None:
             error, receivers = run.start_error, succession.waiting
         if error is not None:
@@ -525,14 +525,14 @@ class Life:
         """Put a new run in the place of one that has ended, if a restart was asked for; else leave the place."""
         host, succession = run.host, self._succession
         if host is None or succession is None or not host.accepts:
-            self._call_off_restart()
+            self.call_off_restart()
             self._leave_place(run)
             return None, None
         emit(Restarting, self.unit.subject)
         try:
             successor = self._make_run(restarting=True)
         except BaseException as exc:  # noqa: ASYNC103 - kept for who waits for the restart
-            self._call_off_restart(exc)
+            self.call_off_restart(exc)
             self._leave_place(run)
             return None, None  # noqa: ASYNC104 - nothing here waits
         run.successor = successor
@@ -558,7 +558,7 @@ class Life:
             await anyio.lowlevel.checkpoint()
             return
         run.check_loop("stop()")
-        self._call_off_restart()
+        self.call_off_restart()
         if run.called_from_hook():
             await anyio.lowlevel.checkpoint()
             run.request_stop()
@@ -584,7 +584,7 @@ class Life:
 
     def kill(self) -> None:
         """Cancel the run and all below it at once."""
-        self._call_off_restart()
+        self.call_off_restart()
         if self.run is not None and self.run.state.alive:
             self.run.kill()
 
@@ -627,7 +627,19 @@ class Life:
             await run.finished.wait()
         await succession.receive()
 
-    def _call_off_restart(self, error: BaseException | None = None) -> None:
+    def expect_restart(self) -> None:
+        """Have another run come in the place of this one when it ends; does not wait, nor ask it to end."""
+        if self.alive:
+            self._succession = self._succession or _Succession()
+
+    def request_restart(self) -> None:
+        """Ask the run to stop, and have another one come in its place; does not wait. Without a run, nothing is done."""
+        self.expect_restart()
+        if self.alive and self.run is not None:
+            self.run.request_stop()
+
+    def call_off_restart(self, error: BaseException | None = None) -> None:
+        """Have no other run come in the place of this one; who waits for that gets an error."""
         succession, self._succession = self._succession, None
         if succession is not None:
             succession.call_off(error if error is not None else StartAborted(self.unit.label))
@@ -641,7 +653,7 @@ class Life:
     async def leave(self, block: Block, leaving: BaseException | None) -> BaseException | None:
         """Stop what still runs, and decide what leaves the block: the first failure, or else a cancellation."""
         block.open = False
-        self._call_off_restart()
+        self.call_off_restart()
         run = self.run
         came_through = stop_error = None
         if run is not None and run.state.alive:
@@ -662,7 +674,7 @@ class Life:
 
     def request_stop(self) -> None:
         """Ask the run to stop, and do not wait; a restart that was asked for is called off."""
-        self._call_off_restart()
+        self.call_off_restart()
         if self.run is not None and self.run.state.alive:
             self.run.request_stop()
 

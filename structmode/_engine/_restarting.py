@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias, get_args
@@ -112,9 +112,11 @@ class Backoff:
         maximum: What it does not grow beyond, in seconds.
         jitter: The share of the wait that is left to chance, from 0 (none of it) to 1 (all of it).
         reset_after: After how many seconds of running it begins again with `initial`.
+        random: What chance says: a function that returns a number from 0 up to 1, called once for each service that broke,
+            before it is restarted. None for `random.random`; with ``random.Random(7).random`` a test can foretell the waits.
 
     Raises:
-        TypeError: If one of them is no number.
+        TypeError: If one of them is no number, or `random` is no function.
         ValueError: If one of them is out of its range.
     """
 
@@ -123,6 +125,7 @@ class Backoff:
     maximum: float = 30.0
     jitter: float = 0.25
     reset_after: float = 60.0
+    random: Callable[[], float] | None = None
 
     def __post_init__(self) -> None:
         self._check("initial", 0.0)
@@ -130,6 +133,10 @@ class Backoff:
         self._check("maximum", 0.0)
         self._check("jitter", 0.0, 1.0)
         self._check("reset_after", 0.0, math.inf)
+        if self.random is not None and not callable(self.random):
+            raise TypeError(
+                f"Backoff(random=...) takes a function that returns a number from 0 up to 1, not {self.random!r}"
+            )
 
     def _check(self, name: str, lowest: float, highest: float | None = None) -> None:
         value: object = getattr(self, name)
@@ -151,7 +158,14 @@ class Backoff:
         Args:
             attempts: How many restarts there have been since it was well.
             chance: A number from 0 up to 1, by chance.
+
+        Raises:
+            ValueError: If it is another number.
         """
+        if not 0.0 <= chance <= 1.0:
+            raise ValueError(
+                f"Backoff(random=...) takes a function that returns numbers from 0 up to 1, and it returned {chance!r}"
+            )
         longest = self._longest(attempts)
         return longest - longest * self.jitter * chance
 

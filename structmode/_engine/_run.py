@@ -260,6 +260,10 @@ class Run:
         while run is not None:
             run = run._take(exc)
 
+    def take_up(self, run: Run) -> None:
+        """Keep what went wrong in a run that has ended elsewhere, on behalf of this one; its first failure is told apart."""
+        _ = self._failures.take_up(run._failures)
+
     def tell(self, exc: BaseException, origin: str, fate: Fate) -> None:
         """Tell the unit of a failure; one that fails over it must not harm the run."""
         tell(self.unit, exc, origin, fate)

@@ -175,6 +175,8 @@ class ThreadHome:
         self._turn: Flag | None = None
         self._floor = Life(_Floor(self))
         self._alarm: BaseException | None = None
+        self._alarm_told = False
+        self._former = life.run
         self._failure: BaseException | None = None
         self._owner_waits_for_start = True
 
@@ -207,11 +209,12 @@ class ThreadHome:
     async def pass_down_alarm(self) -> None:
         """Tell those inside of a failure above; a task of the unit outside."""
         await self._outside.current.signal.wait()
-        self._send_down_alarm()
+        self._tell_alarm()
 
-    def _send_down_alarm(self) -> None:
+    def _tell_alarm(self) -> None:
         run = self._outside.current
-        if run.alarm is not None and not self.has_told(run.alarm):
+        if run.alarm is not None and not self._alarm_told and not self.has_told(run.alarm):
+            self._alarm_told = True
             self._send_down(partial(self._sound_alarm, run.alarm, run.crash_reason is not None))
 
     def has_told(self, exc: BaseException) -> bool:
@@ -266,7 +269,7 @@ class ThreadHome:
             return None
         with self._lock:
             self._stop_asked = True
-        self._send_down_alarm()  # the task that does so may be slower than this, on trio
+        self._tell_alarm()  # before the turn: in a crash that is the order for those inside as for all
         self._send_down(self._take_turn)
         cancelled: BaseException | None = None
         try:
@@ -280,6 +283,9 @@ class ThreadHome:
                 await self._until_over()
         if self.alive:
             raise self._give_up(label, subject, timeout)
+        run = self.life.run
+        if run is not None and run is not self._former:
+            self._outside.current.take_up(run)
         return cancelled
 
     async def undo(self, label: str, subject: object, timeout: float) -> None:
@@ -313,11 +319,14 @@ class ThreadHome:
         emit(StopOverdue, subject, tuple(stuck))
         return ShutdownTimeout(label, timeout, stuck)
 
-    def _send_down(self, message: Callable[[], object]) -> None:
+    def _send_down(self, message: Callable[[], object]) -> bool:
         with self._lock:
             down = self._down
-        if down is not None:
-            down.post(Call("a message", message, None))
+        return down is not None and down.post(Call("a message", message, None))
+
+    def fail_inside(self, exc: BaseException, origin: str) -> bool:
+        """Tell what is inside of a failure; returns False if it is over."""
+        return self._send_down(partial(self.life.fail, exc, origin))
 
     def set_permission(self) -> None:
         """Allow the stop inside to be completed."""
@@ -423,12 +432,12 @@ class ThreadHome:
     async def _stop_outside(self) -> None:
         """Stop the unit outside, which may not know yet that all has started."""
         await self._outside.current.settled.wait()
-        self._outside.request_stop()
+        self._outside.current.request_stop()
 
     def _start_failed(self, failure: BaseException) -> None:
         self._failure = failure
         if isinstance(failure, StartAborted):
-            self.ask_owner(self._outside.request_stop)
+            self.ask_owner(self._outside.current.request_stop)
         elif not self._owner_waits_for_start:
             self.told_inside.append(failure)
             self.ask_owner(partial(self._fail_outside, failure))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import anyio
@@ -230,11 +229,20 @@ class ServiceThread(Service):
     def state(self) -> str:
         """Its state: init, starting, running, stopping, shutdown, restarting or crashed."""
         state, inside = super().state, self._outside.inside
+        if self._is_undone_inside(inside):
+            state = "stopping"  # the owner is told of it when it is over
         if state != "restarting" and self.crashed:
             return "crashed"
         if state == "running" and (inside is None or inside.state is engine.State.STARTING):
             return "starting"
         return state
+
+    def _is_undone_inside(self, inside: engine.Run | None) -> bool:
+        if inside is None or not inside.state.alive or self._outer.restarting:
+            return False
+        if inside.state is engine.State.STARTING and inside.restarting:
+            return False
+        return inside.state is engine.State.STOPPING or inside.stop_requested
 
     # -- Life
 
@@ -272,10 +280,11 @@ class ServiceThread(Service):
             await super().stop()
             return
         run = self._life.addressed()
-        if run is not None and run.state is engine.State.STARTING:
-            self._life.request_stop()
-        elif run is not None:
+        if run is not None and run.was_up:
             self._ask_owner(self._outer.request_stop)
+        elif run is not None:  # its start is undone, and the owner is told of that
+            self._ask_owner(self._outer.call_off_restart)
+            self._life.request_stop()
         await self._await_own_end(run)
 
     async def restart(self) -> None:
@@ -287,17 +296,37 @@ class ServiceThread(Service):
             await super().restart()
             return
         run = self._life.addressed()
-        if run is not None:
-            self._ask_owner(partial(self._spawn_outside, self._outer.restart, "restart"))
+        if run is not None and run.was_up:
+            self._ask_owner(self._outer.request_restart)
+        elif run is not None:
+            self._ask_owner(self._outer.expect_restart)
+            self._life.request_stop()
         await self._await_own_end(run)
 
     async def crash(self, reason: BaseException) -> None:
         """Crash the service, its children and all services above it; as in any service. May be called in the thread, too."""
-        if not (self._is_inside() and isinstance(reason, BaseException)):
+        if not isinstance(reason, BaseException):
             await super().crash(reason)
             return
+        if self._is_inside():
+            await anyio.lowlevel.checkpoint()
+            self._life.fail(reason, "crash()")
+        elif not await self._fail_in_stop(reason):
+            await super().crash(reason)
+
+    async def _fail_in_stop(self, reason: BaseException) -> bool:
+        """Pass on into the thread what fails while that is being stopped: there it is known what has failed before.
+
+        Returns False if it is not being stopped.
+        """
+        run, home = self._outer.addressed(), self._outside.home
+        if run is None or home is None or not (run.state.alive and run.stop_requested):
+            return False
+        run.check_loop("crash()")
+        if not home.fail_inside(reason, "crash()"):
+            return False
         await anyio.lowlevel.checkpoint()
-        self._life.fail(reason, "crash()")
+        return True
 
     def service_reset(self) -> None:
         """Make a stopped service as new; as in any service."""
@@ -357,9 +386,6 @@ class ServiceThread(Service):
     def _ask_owner(self, message: Callable[[], object]) -> None:
         if self._outside.home is not None:
             self._outside.home.ask_owner(message)
-
-    def _spawn_outside(self, work: Callable[[], Any], name: str) -> None:
-        self._outer.current.spawn(engine.Task(work, f"{self.label}.{name}", finite=False))
 
     async def _await_own_end(self, run: engine.Run | None) -> None:
         """From a hook or a call, go on; from elsewhere in the thread, wait to be cancelled as part of the stop."""

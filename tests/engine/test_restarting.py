@@ -134,6 +134,12 @@ def test_what_is_well_begins_anew() -> None:
             "initial=.*takes a number, not '1'",
         ),
         (lambda: Backoff(factor=True), TypeError, "factor=.*takes a number, not True"),
+        (
+            lambda: Backoff(random=cast("Callable[[], float]", 0.5)),
+            TypeError,
+            r"random=.*takes a function that returns a number from 0 up to 1, not 0.5",
+        ),
+        (lambda: Backoff().delay(0, 1.5), ValueError, r"random=.*numbers from 0 up to 1.*1\.5"),
     ],
 )
 def test_what_makes_no_sense(

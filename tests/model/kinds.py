@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Protocol
 
 import anyio
@@ -27,11 +28,15 @@ from structmode.supervisors import (
     OneForAllSupervisor,
     OneForOneSupervisor,
     RestForOneSupervisor,
+    Supervised,
     SupervisorStrategy,
 )
+from structmode.threads import ServiceThread
+from structmode.types.services import ServiceT
+from structmode.types.supervisors import ReplacementT
 
-from .model import Unit
-from .plan import FOREVER, SECOND, Call, Context, HookName, Script, Then, Work
+from .model import Thread, Unit
+from .plan import FOREVER, SECOND, Call, Context, HookName, Policy, Script, Then, Work
 from .supervision import (
     Crashing,
     ForfeitOneForAll,
@@ -44,6 +49,12 @@ from .supervision import (
 
 class Play(Protocol):
     """A plan that is being played for real: what services need of it."""
+
+    #: The event loop that it is played on: "asyncio" or "trio".
+    backend: str
+    services: dict[str, Service]
+    #: By label of what they replace: the services that have not been used for that.
+    substitutes: dict[str, Service]
 
     def log(self, text: str) -> None:
         """Write a line."""
@@ -87,6 +98,16 @@ async def pause(time: int) -> None:
     """Let some time pass; none is no wait at all."""
     if time:
         await anyio.sleep(time / SECOND)
+
+
+def end(play: Play, where: str, then: Then) -> None:
+    """Return or raise, and write which."""
+    if not play.ends(where, then):
+        play.log(f"{where} returns")
+        return
+    fault = play.fault(where)
+    play.log(f"{where} raises")
+    raise fault
 
 
 class Acting:
@@ -196,12 +217,7 @@ class Acting:
             self.play.log(f"{name} leaving")
 
     def _end(self, where: str, then: Then) -> None:
-        if not self.play.ends(where, then):
-            self.play.log(f"{where} returns")
-            return
-        fault = self.play.fault(where)
-        self.play.log(f"{where} raises")
-        raise fault
+        end(self.play, where, then)
 
 
 class ScriptedService(Service):
@@ -265,6 +281,24 @@ def make_service(script: Script, play: Play) -> Service:
     return _with_tasks(len(script.work))(script, play)
 
 
+def _thread(*, same: bool) -> Kind:
+    """Return the kind of services in threads of their own, on the same backend as the play or on the other one."""
+
+    def make(script: Script, play: Play) -> Service:
+        backend = play.backend if same else OTHER_BACKEND[play.backend]
+        return _with_tasks(len(script.work), ServiceThread)(script, play, backend=backend)
+
+    return Kind(make, Thread)
+
+
+OTHER_BACKEND = {"asyncio": "trio", "trio": "asyncio"}
+
+
+def supervised(service: Service, script: Script) -> Supervised:
+    """Say how a service is to be supervised."""
+    return Supervised(service, restart=script.restart, significant=script.significant)
+
+
 def _supervisor(base: type[SupervisorStrategy], unit: type[Unit]) -> Kind:
     """Return the kind of a strategy."""
 
@@ -275,23 +309,55 @@ def _supervisor(base: type[SupervisorStrategy], unit: type[Unit]) -> Kind:
             play,
             max_restarts=policy.max_restarts,
             over=policy.over / SECOND,
-            backoff=Backoff(
-                initial=policy.delay / SECOND,
-                maximum=FOREVER / SECOND,
-                jitter=0.0,
-                reset_after=policy.healthy / SECOND,
-            ),
+            backoff=_backoff(policy),
+            replacement=_replacement(script, play) if policy.replacement is not None else None,
+            auto_shutdown=policy.auto_shutdown,
         )
 
     def adopt(above: Service, child: Service, script: Script) -> None:
         assert isinstance(above, SupervisorStrategy)
-        above.add(child, restart=script.restart)
+        above.add(supervised(child, script))
 
     return Kind(make, unit, adopt=adopt)
 
 
+def _backoff(policy: Policy) -> Backoff:
+    chances = cycle(policy.chances)
+    return Backoff(
+        initial=policy.delay / SECOND,
+        maximum=FOREVER / SECOND,
+        jitter=policy.jitter / 8,
+        reset_after=policy.healthy / SECOND,
+        random=lambda: next(chances) / 8,
+    )
+
+
+def _replacement(script: Script, play: Play) -> ReplacementT:
+    """Return what makes another service in the place of one that broke."""
+    hook = script.policy.replacement
+    assert hook is not None
+
+    async def replace(broken: ServiceT, place: int) -> ServiceT:
+        where = f"{script.label}.replacement of {broken.label}"
+        supervisor = play.services[script.label]
+        assert isinstance(supervisor, SupervisorStrategy)
+        assert supervisor.services[place] is broken
+        play.log(f"{where} begins")
+        try:
+            await pause(hook.takes)
+        except anyio.get_cancelled_exc_class():
+            play.log(f"{where} cut")
+            raise
+        end(play, where, hook.then)
+        return play.substitutes.pop(broken.label, broken)
+
+    return replace
+
+
 KINDS: dict[str, Kind] = {
     "service": Kind(make_service, Unit),
+    "thread": _thread(same=True),
+    "other thread": _thread(same=False),
     "one for one": _supervisor(OneForOneSupervisor, OneForOne),
     "one for all": _supervisor(OneForAllSupervisor, OneForAll),
     "rest for one": _supervisor(RestForOneSupervisor, RestForOne),

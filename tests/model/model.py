@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import ClassVar
 
 from .plan import (
     FOREVER,
@@ -24,7 +25,6 @@ from .plan import (
     HookName,
     Plan,
     Script,
-    Then,
     Work,
 )
 from .simulation import Cut, Doing, Gate, Process, Simulation, Tie, Wait
@@ -36,6 +36,8 @@ GRACE = 1_000_000
 FIRST_LOOK = GRACE // 4
 #: How long it waits, after that, for a service below, which has waited as long as `GRACE` for its own things.
 PATIENCE_WITH_CHILDREN = 1_500_000
+#: What may be asked of a service in a thread both there and where its owner is.
+ABOUT_THE_WHOLE = {"start", "stop", "restart", "crash", "allow"}
 #: How long a service must have been at one thing to be given up then.
 STUCK_AFTER = 1_250_000
 
@@ -55,6 +57,11 @@ class Caller:
     def is_hook_of(self, run: Run) -> bool:
         """Whether it is a hook of this very run."""
         return self.hook is not None and self.run is run
+
+    @property
+    def loop(self) -> Unit | None:
+        """The service in whose thread it is."""
+        return self.run.unit.loop if self.run is not None else None
 
     def is_within(self, run: Run) -> bool:
         """Whether a run, or one below it, has it."""
@@ -169,6 +176,7 @@ class Run:
         self._began_at = 0
         self._awaits_child = False
         self._said_overdue = False
+        self._killed_at = 0
         # The children whose stop has been waited for; those that are still there ignore their kill.
         self._waited_for: list[Run] = []
         self._in_step = False
@@ -256,6 +264,7 @@ class Run:
         """Cancel it and all below it: everything that it has yet to do will be cut short, but done."""
         for run in reversed(self.tree()):
             run.request_stop()
+            run._killed_at = run._killed_at if run.killed else self._simulation.now
             run.killed = True
             run._interrupt()
             for task in run.tasks:
@@ -548,6 +557,7 @@ class Run:
             if self.killed:
                 until = self._simulation.now + PATIENCE_WITH_CHILDREN
                 yield Wait(child.unwound, until, cause="grace", shielded=True)
+                self._note_grace()
             else:
                 until = min(limit, self._due())
                 if (yield from self._step(self._wait_for(child.unwound), until)) != "overdue":
@@ -575,9 +585,15 @@ class Run:
             if self.killed:
                 self._began_at = self._simulation.now
                 yield Wait(gate, self._began_at + GRACE, cause="grace", shielded=True)
+                self._note_grace()
                 return
             if (yield from self._step(self._wait_for(gate))) == "overdue":
                 self._run_over()
+
+    def _note_grace(self) -> None:
+        """Note that something has ignored its kill for a while: how long that is waited for across threads is no law."""
+        if self._simulation.now > self._killed_at and self.unit.world.has_threads:
+            self.unit.world.meets.add("what ignores its kill in a program with threads")
 
     def _wait_for(self, gate: Gate) -> Doing[None]:
         yield Wait(gate)
@@ -637,7 +653,7 @@ class Run:
         except Cut:
             self._log.add(f"{name} cut", self.label)
             raise
-        self._end(name, context.then, self.label)
+        self._log.end(name, context.then, self.label)
 
     # -- What is scripted
 
@@ -655,7 +671,7 @@ class Run:
         except Cut:
             self._log.add(f"{where} cut", self.label)
             raise
-        self._end(where, hook.then, self.label)
+        self._log.end(where, hook.then, self.label)
 
     def _hook_body(self, name: HookName, hook: Hook) -> Doing[None]:
         yield from self.pause(hook.takes, shielded=hook.deaf)
@@ -683,14 +699,6 @@ class Run:
                 raise self._log.fault(name)
             self._log.add(f"{name} entered", self.label)
             self.contexts.append((number, context))
-
-    def _end(self, where: str, then: Then, track: str) -> None:
-        if not self._log.ends(where, then):
-            self._log.add(f"{where} returns", track)
-            return
-        fault = self._log.fault(where)
-        self._log.add(f"{where} raises", track)
-        raise fault
 
 
 class Labour:
@@ -768,7 +776,7 @@ class TaskLife:
         except Cut:
             yield from self._clean_up()
             return
-        self._run._end(self._where, work.told_then if told else work.then, self._track)
+        self._log.end(self._where, work.told_then if told else work.then, self._track)
 
     def _clean_up(self) -> Doing[None]:
         # One that must undo a start first, say, is cancelled in its turn, too, but may be the last to be seen.
@@ -779,7 +787,7 @@ class TaskLife:
         if in_turn:
             self._log.follow(self._run.label, self._track)
         yield from self._run.pause(self._work.cleans_up, shielded=True)
-        self._run._end(self._where, self._work.cancelled_then, self._track)
+        self._log.end(self._where, self._work.cancelled_then, self._track)
 
 
 def until_started(run: Run) -> Doing[Run]:
@@ -823,11 +831,16 @@ class Unit:
     A kind of services that lives by other laws is a subclass; see `kinds`.
     """
 
+    #: Whether it runs in a thread of its own.
+    has_thread: ClassVar[bool] = False
+
     def __init__(self, script: Script, world: World, parent: Unit | None = None) -> None:
         self.script = script
         self.world = world
         self.parent = parent
         self.children: list[Unit] = [world.make(child, parent=self) for child in script.children]
+        #: What comes in its place when it is replaced; it does so once.
+        self.substitute = world.make(script.substitute) if script.substitute is not None else None
         self.run: Run | None = None
         self.block: Block | None = None
         self.started_once = False
@@ -841,6 +854,16 @@ class Unit:
     def alive(self) -> bool:
         """Whether it has a run that has not ended."""
         return self.run is not None and self.run.alive
+
+    @property
+    def outer_loop(self) -> Unit | None:
+        """In whose thread its owner holds it: that of a service, or nobody's, which is where the plan is played."""
+        return self.parent.loop if self.parent is not None else None
+
+    @property
+    def loop(self) -> Unit | None:
+        """In whose thread it lives."""
+        return self if self.has_thread else self.outer_loop
 
     def word(self) -> str:
         """Return its state, as a service shows it, and whether it says that it should stop."""
@@ -1088,6 +1111,15 @@ class Unit:
             if not child.alive and child.parent is self:
                 self.drop(child)
 
+    def leave(self, caller: Caller | None = None) -> None:
+        """Stop, and leave the parent then; nobody waits for that."""
+        self._removed = True
+        self.call_off_restart()
+        if self.run is not None:
+            self.run.request_stop(caller)
+        if not self.alive and self.parent is not None:
+            self.parent.drop(self)
+
     def drop(self, child: Unit) -> None:
         """Forget a child."""
         child._removed = False
@@ -1115,8 +1147,8 @@ class Unit:
     def child_ended(self, child: Unit) -> None:
         """Hear that the run of a child is over, and that no other has taken its place."""
 
-    def supervise(self, child: Unit) -> None:
-        """Look after one more service."""
+    def supervise(self, child: Unit, place: int | None = None) -> None:
+        """Look after one more service: the last one, or in a certain place."""
         raise Misuse
 
     def discard(self, child: Unit, caller: Caller) -> None:
@@ -1126,6 +1158,15 @@ class Unit:
     def dismiss(self, child: Unit, caller: Caller) -> Doing[None]:
         """Stop one for good, but look after it."""
         raise Misuse
+
+
+class Thread(Unit):
+    """A service in a thread of its own: it lives as any other does, since messages between threads take no time.
+
+    Only what may be asked of it, and from where, is another matter: see `World._check_loop`.
+    """
+
+    has_thread = True
 
 
 # --- The plan -------------------------------------------------------------------------------------
@@ -1139,6 +1180,9 @@ class World:
         self.simulation = Simulation()
         self.log = Log(self.simulation)
         self._kinds = kinds or {"service": Unit}
+        self.has_threads = any(
+            self._kinds[script.kind].has_thread for script in plan.scripts()
+        )
         self.units: dict[str, Unit] = {}
         self.root = self.make(plan.root)
         for spare in plan.spares:
@@ -1147,6 +1191,8 @@ class World:
         self._owner: Process | None = None
         self._made: Counter[int] = Counter()
         self.meets: set[str] = set()
+        self.mendings = 0
+        self.revived = 0
 
     def make(self, script: Script, parent: Unit | None = None) -> Unit:
         """Make the unit of a script."""
@@ -1163,7 +1209,15 @@ class World:
         self.simulation.spawn(self._end())
         self.simulation.run(until)
         left = {label: unit.left() for label, unit in self.units.items()}
-        return Story(self.log.lines, left, self.log.steps, self.meets)
+        return Story(
+            self.log.lines,
+            left,
+            self.log.steps,
+            self.root.started_once,
+            self.mendings,
+            self.revived,
+            self.meets,
+        )
 
     def _call(self, at: int, call: Call) -> Doing[None]:
         yield Wait(until=at, cause=("op", call.number))
@@ -1194,7 +1248,26 @@ class World:
         unit = self.units.get(call.target)
         return f" which is {unit.word()}" if unit is not None else ""
 
+    def _check_loop(self, call: Call, caller: Caller) -> None:
+        """Refuse calls from the event loop of another thread, where they can't be made.
+
+        Raises:
+            Misuse: If they are refused for sure.
+            Tie: If the target does not run; then it depends on what is known of it in which thread.
+        """
+        target = self.units.get(call.target)
+        if target is None:
+            return
+        about_the_whole = {target.outer_loop, target.loop}
+        allowed = about_the_whole if call.verb in ABOUT_THE_WHOLE else {target.loop}
+        if caller.loop in allowed:
+            return
+        if target.alive and call.verb in ABOUT_THE_WHOLE - {"start"}:
+            raise Misuse
+        raise Tie
+
     def _do(self, call: Call, caller: Caller) -> Doing[None]:
+        self._check_loop(call, caller)
         match call.verb:
             case "start":
                 yield from self.units[call.target].start()
@@ -1210,6 +1283,8 @@ class World:
                 yield from self.units[call.target].remove(self.units[call.other], caller)
             case "supervise":
                 self.units[call.target].supervise(self.units[call.other])
+            case "insert":
+                self.units[call.target].supervise(self.units[call.other], call.place)
             case "discard":
                 self.units[call.target].discard(self.units[call.other], caller)
             case "dismiss":

@@ -37,6 +37,7 @@ HOOKS: tuple[HookName, ...] = (
 #: How something ends: "raise once" is the first time only, and "raise later" each time but the first.
 Then = Literal["return", "raise", "raise once", "raise later"]
 RestartType = Literal["permanent", "transient", "temporary"]
+AutoShutdown = Literal["any", "all"]
 Verb = Literal[
     "start",
     "stop",
@@ -45,6 +46,7 @@ Verb = Literal[
     "add",
     "remove",
     "supervise",
+    "insert",
     "discard",
     "dismiss",
     "allow",
@@ -77,17 +79,21 @@ class Call:
         verb: What is done.
         target: The label of the service; for "cancel call", the number of another call; unused for "cancel owner".
             "allow" is set_shutdown().
-        other: For "add", "remove", "supervise", "discard" and "dismiss": the label of the service that becomes, or was, a
-            child of the target. The last three are for supervisors; "dismiss" is stop_services().
+        other: For "add" and "remove", and for what only supervisors are told ("supervise", "insert", "discard", "dismiss"):
+            the label of the service that becomes, or was, a child of the target. "supervise" is their add(), "dismiss" is
+            stop_services().
+        place: For "insert": the place among the services.
     """
 
     number: int
     verb: Verb
     target: str = ""
     other: str = ""
+    place: int = 0
 
     def __str__(self) -> str:
-        names = ", ".join(name for name in (self.target, self.other) if name)
+        place = str(self.place) if self.verb == "insert" else ""
+        names = ", ".join(name for name in (self.target, place, self.other) if name)
         return f"call {self.number}, {self.verb}({names})"
 
 
@@ -164,12 +170,21 @@ class Policy:
         over: The length of that window.
         delay: How long it waits before a restart; each further one takes twice as long.
         healthy: After how long a run the waits begin with `delay` again.
+        jitter: How many eighths of a wait are left to chance.
+        chances: What chance says, one after the other, again and again: in eighths, from 0 to 7.
+        replacement: What makes another service in the place of one that broke, if something does: how long that takes, and
+            how it ends. It makes that of the `Script.substitute`, once; else it says that the broken one will do.
+        auto_shutdown: Whether it ends with "any" significant service, or with "all".
     """
 
     max_restarts: int = 3
     over: int = 10 * SECOND
     delay: int = 0
     healthy: int = 5 * SECOND
+    jitter: int = 0
+    chances: tuple[int, ...] = (0,)
+    replacement: Hook | None = None
+    auto_shutdown: AutoShutdown = "any"
 
 
 @dataclass(frozen=True)
@@ -187,6 +202,8 @@ class Script:
         drain_timeout: How long its tasks may take to end by themselves.
         asks: Whether its stop waits for a permission, `set_shutdown`.
         restart: When it is restarted, if a supervisor has it.
+        significant: Whether a supervisor that has it ends when it does.
+        substitute: What comes in its place when it is replaced.
         policy: How it deals with failures, if it is a supervisor.
     """
 
@@ -200,13 +217,16 @@ class Script:
     drain_timeout: int = 0
     asks: bool = False
     restart: RestartType = "transient"
+    significant: bool = False
+    substitute: Script | None = None
     policy: Policy = Policy()
 
     def all(self) -> list[Script]:
-        """Return this script and all below it, each before its children."""
+        """Return this script and all below it, each before its children and its substitute."""
         found: list[Script] = [self]
         for script in found:  # grows while it is walked
             found.extend(script.children)
+            found += [script.substitute] if script.substitute is not None else []
         return found
 
 

@@ -21,7 +21,7 @@ from structmode.exceptions import (
 from structmode.supervisors import Supervised, SupervisorStrategy
 from structmode.testing import VirtualClock, nothing_left_behind, virtual_backend
 
-from .kinds import KINDS
+from .kinds import KINDS, supervised
 from .plan import MOST_CALLS, PATIENCE, SECOND, Call, Plan, Script, Then, raises
 from .story import standing
 
@@ -37,7 +37,10 @@ class Fault(Exception):
 class RealPlay:
     """A plan that is being played."""
 
-    def __init__(self, plan: Plan, make: Callable[[Script, RealPlay], Service]) -> None:
+    def __init__(
+        self, plan: Plan, make: Callable[[Script, RealPlay], Service], backend: Backend
+    ) -> None:
+        self.backend: str = backend
         self._plan = plan
         self._make = make
         self._clock = VirtualClock()
@@ -49,6 +52,8 @@ class RealPlay:
         self._began = 0.0
         self.lines: list[tuple[int, str]] = []
         self.services: dict[str, Service] = {}
+        #: By label of what they replace: those that have not been used.
+        self.substitutes: dict[str, Service] = {}
 
     # -- What services need of it
 
@@ -107,6 +112,8 @@ class RealPlay:
                 await services[call.target].remove_dependency(services[call.other])
             case "supervise":
                 self._supervisor(call.target).add(self._supervised(call.other))
+            case "insert":
+                self._supervisor(call.target).insert(call.place, self._supervised(call.other))
             case "discard":
                 self._supervisor(call.target).discard(services[call.other])
             case "dismiss":
@@ -125,7 +132,7 @@ class RealPlay:
 
     def _supervised(self, label: str) -> Supervised:
         script = next(script for script in self._plan.scripts() if script.label == label)
-        return Supervised(self.services[label], restart=script.restart)
+        return supervised(self.services[label], script)
 
     # -- The plan
 
@@ -146,6 +153,8 @@ class RealPlay:
         self.services[script.label] = service
         for child in script.children:
             KINDS[script.kind].adopt(service, self._build(child), child)
+        if script.substitute is not None:
+            self.substitutes[script.label] = self._build(script.substitute)
         return service
 
     async def _run(self, root: Service) -> None:
@@ -243,7 +252,7 @@ def play(
     """Play a plan with structmode; returns its log, and how each service was left."""
 
     async def main() -> Told:
-        return await RealPlay(plan, make).play()
+        return await RealPlay(plan, make, backend).play()
 
     with quiet():
         return anyio.run(main, **virtual_backend(backend))

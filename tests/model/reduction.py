@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from .plan import SECOND, Context, Hook, Plan, Script, Work
+from .plan import SECOND, Context, Hook, Plan, Policy, Script, Work
 
 T = TypeVar("T")
 
@@ -67,8 +67,14 @@ def _smaller_scripts(script: Script) -> Iterator[Script]:
         yield replace(script, drain_timeout=0)
     if script.restart != "transient":
         yield replace(script, restart="transient")
-    if script.policy.delay:
-        yield replace(script, policy=replace(script.policy, delay=0))
+    if script.significant:
+        yield replace(script, significant=False)
+    if script.substitute is not None:
+        yield replace(script, substitute=None)
+        for smaller in _smaller_scripts(script.substitute):
+            yield replace(script, substitute=smaller)
+    for policy in _simpler_policies(script.policy):
+        yield replace(script, policy=policy)
     if script.asks:
         yield replace(script, asks=False)
     yield from _simpler_scripts(script)
@@ -88,6 +94,19 @@ def _simpler_scripts(script: Script) -> Iterator[Script]:
     for place, child in enumerate(script.children):
         for smaller in _smaller_scripts(child):
             yield replace(script, children=_with(script.children, place, smaller))
+
+
+def _simpler_policies(policy: Policy) -> Iterator[Policy]:
+    if policy.delay:
+        yield replace(policy, delay=0)
+    if policy.jitter:
+        yield replace(policy, jitter=0, chances=(0,))
+    if policy.auto_shutdown != "any":
+        yield replace(policy, auto_shutdown="any")
+    if policy.replacement is not None:
+        yield replace(policy, replacement=None)
+        if policy.replacement.then != "return":
+            yield replace(policy, replacement=replace(policy.replacement, then="return"))
 
 
 def _simpler_hooks(hook: Hook) -> Iterator[Hook]:

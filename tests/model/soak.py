@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     for backend in options.backend or BACKENDS:
         totals, differs = soak(backend, options.steps, options.seed, options.rules)
         differences += differs
+        say(f"{backend}: {totals.share()}")
         parts.append(f"{totals.steps:,} steps in {totals.plans:,} plans on {backend}")
     say(f"model: {', '.join(parts)}; {differences} differences")
     return 1 if differences else 0

@@ -65,12 +65,18 @@ class Story:
         lines: The log.
         left: By label, how each service was left: its state, the reason of its crash, its failures.
         steps: How many scripted things were carried out: hooks, tasks, contexts, calls.
+        started: Whether the root has been up.
+        mendings: How often a supervisor has set to work on what broke.
+        revived: How many services supervisors have started again.
         meets: The known faults of structmode that the plan meets; what it does then is not compared.
     """
 
     lines: list[Line]
     left: dict[str, str]
     steps: int
+    started: bool = False
+    mendings: int = 0
+    revived: int = 0
     meets: set[str] = field(default_factory=set[str])
 
 
@@ -118,6 +124,15 @@ class Log:
         """Note that a place ends once more; returns whether it fails."""
         self._ended[where] += 1
         return raises(then, self._ended[where] - 1)
+
+    def end(self, where: str, then: Then, track: str) -> None:
+        """Write whether a place returns or raises, and do so."""
+        if not self.ends(where, then):
+            self.add(f"{where} returns", track)
+            return
+        fault = self.fault(where)
+        self.add(f"{where} raises", track)
+        raise fault
 
     def fault(self, where: str) -> Fault:
         """Make the next failure of a place."""

@@ -19,8 +19,8 @@ from enum import Enum, auto
 from typing import ClassVar
 
 from .model import Caller, Labour, Run, Unit, World, until_started
-from .plan import RestartType, Script
-from .simulation import Cut, Doing, Gate, Wait
+from .plan import Hook, RestartType, Script
+from .simulation import Cut, Doing, Gate, Tie, Wait
 from .story import Aborted, Fault, Misuse
 
 
@@ -40,17 +40,15 @@ class Ward:
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
+        #: When it is restarted; what is said of the first counts for those that take its place, too.
+        self.restart: RestartType = unit.script.restart
+        self.significant = unit.script.significant
         self.place = Place.UP
         self.has_failed = False
         #: How often it has been restarted since it was last well.
         self.attempts = 0
         #: The run that is its last, if it is given up.
         self.last: Run | None = None
-
-    @property
-    def restart(self) -> RestartType:
-        """When it is restarted."""
-        return self.unit.script.restart
 
     @property
     def is_at_rest(self) -> bool:
@@ -102,6 +100,9 @@ class Supervisor(Unit):
         self._restarts: list[int] = []
         self._released: list[Unit] = []
         self._number = 0
+        # How often chance has been asked, and for what the last time.
+        self._chances = 0
+        self._last_chance: tuple[int, list[Ward]] = (-1, [])
 
     # -- Which are concerned; other strategies say something else
 
@@ -170,36 +171,37 @@ class Supervisor(Unit):
 
     # -- Who it looks after
 
-    def supervise(self, child: Unit) -> None:
+    def supervise(self, child: Unit, place: int | None = None) -> None:
         """Look after one more; if it runs itself, it starts that."""
         if self._ward_of(child) is not None:
             return
-        self._check_adoptable(child)
-        if child.parent is not self:
-            if child.parent is not None:
-                child.parent.drop(child)
-            child.parent = self
-            self.children.append(child)
-            if self.run is not None and self.run.alive:
-                self.run.wanted.append(child)
+        place = len(self.wards) if place is None else place
+        self._take_in(child, self.wards[place:])
         ward = Ward(child)
         ward.place = Place.DOWN if self.alive else Place.UP
-        self.wards.append(ward)
+        self.wards.insert(place, ward)
         self._woken.open()
 
-    def _take_back(self, ward: Ward) -> None:
-        """Give it its place among the others again."""
-        child, run = ward.unit, self.run
-        child.parent = self
-        later = [one.unit for one in self.wards[self.wards.index(ward) + 1 :]]
-        following = later[0] if later else None
-        _put_before(self.children, child, following)
+    def _take_in(self, child: Unit, later: list[Ward]) -> None:
+        """Make it a child, before the first of those that come later."""
+        self._check_adoptable(child)
+        if child.parent is self:
+            return
+        if child.parent is not None:
+            child.parent.drop(child)
+        child.parent, run = self, self.run
+        following = later[0].unit if later else None
+        _ = _put_before(self.children, child, following)
         if (
             run is not None
             and run.alive
             and _put_before(run.wanted, child, following) < run.reached
         ):
             run.reached += 1
+
+    def _take_back(self, ward: Ward) -> None:
+        """Give it its place among the others again."""
+        self._take_in(ward.unit, self.wards[self.wards.index(ward) + 1 :])
         self._woken.open()
 
     def discard(self, child: Unit, caller: Caller) -> None:
@@ -225,12 +227,7 @@ class Supervisor(Unit):
         self.wards.remove(ward)
         child = ward.unit
         if child.parent is self:
-            child._removed = True
-            child.call_off_restart()
-            if child.run is not None:
-                child.run.request_stop(caller)
-            if not child.alive:
-                self.drop(child)
+            child.leave(caller)
         self._woken.open()
 
     def _ward_of(self, unit: Unit) -> Ward | None:
@@ -245,18 +242,29 @@ class Supervisor(Unit):
             self._woken = Gate()
             if run.told.is_open:
                 return
-            self._let_go()
+            self._let_go(run)
+            if run.told.is_open:
+                return
             for broken in self._groups():
                 yield from self._answer(run, broken)
             for ward in self.wards:
                 if ward.place is Place.DOWN and not self._in_mending(ward):
                     self._begin(run, [ward], self._start_one, ward)
 
-    def _let_go(self) -> None:
-        """Forget the temporary ones that have ended."""
+    def _let_go(self, run: Run) -> None:
+        """Forget the temporary ones that have ended; end with the significant ones."""
+        ends = self._ends_with_the_significant()
         for ward in tuple(self.wards):
             if ward.restart == "temporary" and ward.is_at_rest:
                 self._forget(ward, Caller("nobody"))
+        if ends:
+            self.call_off_restart()
+            run.request_stop()
+
+    def _ends_with_the_significant(self) -> bool:
+        ended = [ward.is_at_rest for ward in self.wards if ward.significant]
+        every = self.script.policy.auto_shutdown == "all"
+        return bool(ended) and (all(ended) if every else any(ended))
 
     def _groups(self) -> list[list[Ward]]:
         """Return those that are broken; those that concern the same services are mended together."""
@@ -286,6 +294,7 @@ class Supervisor(Unit):
             broken += [ward for ward in mending.wards if ward.place is Place.DOWN]
             affected |= mending.wards
         broken = [ward for ward in self.wards if ward in broken]
+        self.world.mendings += 1
         self._begin(run, affected, self._mend, broken)
 
     def _in_mending(self, ward: Ward) -> bool:
@@ -325,6 +334,7 @@ class Supervisor(Unit):
     def _mend(self, run: Run, caller: Caller, broken: list[Ward]) -> Doing[None]:
         """Stop those concerned, wait, and start them again."""
         concerned = self._at_work(broken)
+        self._check_chance(broken)
         delay = max((self._delay(ward) for ward in broken), default=0)
         for ward in concerned:
             ward.place, ward.has_failed = Place.DOWN, False
@@ -333,18 +343,17 @@ class Supervisor(Unit):
         if delay:
             yield Wait(run.told, self.world.simulation.now + delay)
         for ward in concerned:
-            if run.told.is_open:
+            if run.told.is_open or self._ends_with_the_significant():
                 return
-            if ward in self.wards and not ward.is_done:
+            if self._is_wanted(ward):
                 yield from self._start_again(run, caller, ward)
 
     def _start_again(self, run: Run, caller: Caller, ward: Ward) -> Doing[None]:
-        """Start one of several; if somebody stops it meanwhile, the others are started all the same."""
+        """Start one of several; if it does not come up, and need not, the others are started all the same."""
         try:
             yield from self._start_one(run, caller, ward, again=True)
-        except Fault as fault:
-            stopped = _was_called_off(ward.unit, fault)
-            if not stopped or (ward in self.wards and ward.place is Place.BROKEN):
+        except Fault:
+            if ward in self.wards and ward.place is Place.BROKEN:
                 raise
 
     def _at_work(self, broken: list[Ward]) -> list[Ward]:
@@ -357,7 +366,20 @@ class Supervisor(Unit):
         if up_since is not None and self.world.simulation.now - up_since >= policy.healthy:
             ward.attempts = 0
         ward.attempts += 1
-        return policy.delay << (ward.attempts - 1)
+        longest = policy.delay << (ward.attempts - 1)
+        chance = policy.chances[self._chances % len(policy.chances)]
+        self._chances += 1
+        shorter, rest = divmod(longest * policy.jitter * chance, 64)
+        if rest:
+            raise Tie  # the wait is no whole number of microseconds
+        return longest - shorter
+
+    def _check_chance(self, broken: list[Ward]) -> None:
+        """See that no two mendings begin in one instant, and ask chance: in which order, no law says."""
+        now = self.world.simulation.now
+        if self.script.policy.jitter and self._last_chance[0] == now:
+            raise Tie
+        self._last_chance = now, broken
 
     def _stop_one(self, caller: Caller, ward: Ward) -> Doing[None]:
         unit = ward.unit
@@ -378,26 +400,75 @@ class Supervisor(Unit):
         if not unit.alive:
             self.world.log.follow(unit.script.label, caller.track)
         try:
-            if again:
+            if again and not (yield from self._replace(ward, caller)):
                 yield from unit.restart(caller)
-            elif not unit.alive:
-                yield from unit.start()
-            elif unit.run is not None:
-                begun = yield from until_started(unit.run)
-                if begun.start_fault is not None:
-                    raise begun.start_fault
+            elif not again:
+                yield from self._start_unless_up(unit)
         except Cut:
             if ward.place is Place.STARTING:
                 ward.place = Place.DOWN
             raise
         except Fault as fault:
             if ward.place is Place.STARTING:
-                ward.has_failed = not _was_called_off(unit, fault)
+                ward.has_failed = not _was_called_off(ward.unit, fault)
                 ward.has_ended()
+                self._woken.open()
             raise
+        self.world.revived += again
         if ward.place is Place.STARTING:
             ward.place = Place.UP
-        self.world.log.follow(caller.track, unit.script.label)
+        self.world.log.follow(caller.track, ward.unit.script.label)
+
+    def _start_unless_up(self, unit: Unit) -> Doing[None]:
+        if not unit.alive:
+            yield from unit.start()
+        elif unit.run is not None:
+            begun = yield from until_started(unit.run)
+            if begun.start_fault is not None:
+                raise begun.start_fault
+
+    # -- Another one in the place of one that broke
+
+    def _replace(self, ward: Ward, caller: Caller) -> Doing[bool]:
+        """Put another one in the place of one, and start that; returns whether there is another one."""
+        hook, old = self.script.policy.replacement, ward.unit
+        if hook is None:
+            return False
+        ward.place = Place.DOWN  # this is no end of its own
+        yield from self._stop_one(caller, ward)
+        if ward.place is Place.DOWN:
+            ward.place = Place.STARTING
+        if not self._is_wanted(ward):
+            return True
+        yield from self._make_another(hook, ward, caller)
+        new, old.substitute = old.substitute, None
+        if not self._is_wanted(ward):
+            return True
+        if new is None:
+            return False
+        self._take_in(new, [ward])
+        ward.unit = new
+        self._released.append(old)
+        old.leave()
+        self.world.log.follow(new.script.label, caller.track)
+        yield from self._start_unless_up(new)
+        return True
+
+    def _is_wanted(self, ward: Ward) -> bool:
+        """Whether one that is to be started still is."""
+        return ward in self.wards and not ward.is_done
+
+    def _make_another(self, hook: Hook, ward: Ward, caller: Caller) -> Doing[None]:
+        log, track = self.world.log, caller.track
+        where = f"{self.script.label}.replacement of {ward.unit.script.label}"
+        log.steps += 1
+        log.add(f"{where} begins", track)
+        try:
+            yield Wait(until=self.world.simulation.now + hook.takes)
+        except Cut:
+            log.add(f"{where} cut", track)
+            raise
+        log.end(where, hook.then, track)
 
 
 def _put_before(units: list[Unit], unit: Unit, following: Unit | None) -> int:
@@ -443,8 +514,9 @@ class ForfeitOneForOne(Supervisor):
         concerned = [ward for ward in self.affected_by(broken) if not ward.is_at_rest]
         for ward in concerned:
             ward.give_up()
-        for ward in reversed(concerned):
-            yield from self._stop_one(caller, ward)
+        for ward in reversed(self.affected_by(broken)):
+            if ward.is_leaving:  # what somebody has started by hand since then goes on
+                yield from self._stop_one(caller, ward)
 
 
 class ForfeitOneForAll(ForfeitOneForOne):

@@ -27,8 +27,9 @@ def test_some_steps(
     options = ["--steps", "1", "--backend", "trio", "--seed", "1", "--rules", "2"]
     monkeypatch.setattr(program, "PLANS_IN_A_ROUND", 2)
     assert program.main(options) == 0
-    first, last = capsys.readouterr().out.splitlines()
+    first, share, last = capsys.readouterr().out.splitlines()
     assert first == "seed 1"
+    assert share.startswith("trio: of ")
     assert last.startswith("model: ")
     assert last.endswith(" steps in 2 plans on trio; 0 differences")
 
@@ -43,6 +44,9 @@ def test_the_round_in_which_something_differs(
             raise Difference("they part")
         totals.plans += 200
         totals.steps += 1000
+        totals.supervised += 20
+        totals.mended += 15
+        totals.revived += 10
 
     monkeypatch.setattr(program, "_round", play)
     monkeypatch.setattr(program, "PROGRESS", -1.0)
@@ -54,7 +58,9 @@ def test_the_round_in_which_something_differs(
         "they part",
         "",
         "round 9 on asyncio: repeat it with --seed 9",
+        "asyncio: of 20 plans with a supervisor, 15 came to a mending, 10 to a restart",
         "trio: 1,000 steps",
         "trio: 2,000 steps",
+        "trio: of 40 plans with a supervisor, 30 came to a mending, 20 to a restart",
         "model: 1,000 steps in 200 plans on asyncio, 2,000 steps in 400 plans on trio; 1 differences",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from random import Random
 from typing import Any, Literal
 
 import anyio
@@ -89,7 +90,7 @@ async def test_three_in_each_minute_for_ever() -> None:
 async def test_the_default_budget() -> None:
     """A hundred within a second are allowed, and one that fails at once uses them up at once."""
     brittle = Brittle("b", 0.0)
-    with pytest.raises(MaxRestartsExceeded, match="100 restarts within 1 s"):
+    with VirtualClock(), pytest.raises(MaxRestartsExceeded, match="100 restarts within 1 s"):
         async with OneForOneSupervisor(brittle):
             await anyio.sleep(60.0)
     assert brittle.starts == 101
@@ -157,7 +158,7 @@ async def test_each_wait_is_longer() -> None:
 
 async def test_health_resets_it() -> None:
     """What has run for a while begins with the first wait again."""
-    brittle = Brittle("b", 60.0)
+    brittle = Brittle("b", 60.5)
     with VirtualClock():
         async with OneForOneSupervisor(brittle, backoff=STEADY):
             await anyio.sleep(400.0)
@@ -175,6 +176,28 @@ async def test_jitter_shortens() -> None:
             waited = waits(brittle)
             assert all(0.49 <= wait <= 1.01 for wait in waited)
             assert len({round(wait, 3) for wait in waited}) > 20
+
+
+async def test_jitter_that_can_be_foretold() -> None:
+    """The waits follow from what the given source of chance says, one number for each service that broke."""
+    numbers, foretold = Random(7), Random(7)
+    backoff = Backoff(initial=1.0, factor=1.0, jitter=0.5, random=numbers.random)
+    brittle = Brittle("b", 0.5)
+    with VirtualClock():
+        async with OneForOneSupervisor(brittle, backoff=backoff):
+            await anyio.sleep(20.0)
+            waited = waits(brittle)
+    assert waited == pytest.approx([1.0 - 0.5 * foretold.random() for _ in waited], abs=0.001)
+    assert len(waited) > 10
+
+
+async def test_chance_that_is_none() -> None:
+    """A source of chance that returns something else than a number from 0 up to 1 is a mistake, and the supervisor says so."""
+    backoff = Backoff(random=lambda: 2.0)
+    with pytest.raises(ValueError, match=r"random=.*from 0 up to 1, and it returned 2\.0"):
+        async with OneForOneSupervisor(one := Worker("a"), backoff=backoff):
+            one.fail()
+            await anyio.sleep_forever()
 
 
 async def test_failed_restarts_wait_too() -> None:

@@ -16,23 +16,11 @@ from structmode.supervisors import (
     OneForOneSupervisor,
     RestartType,
     RestForOneSupervisor,
+    Supervised,
     SupervisorStrategy,
 )
 
-from .worker import Worker, failing, quiet, workers
-
-
-class SlowToStop(Worker):
-    """Stops when it is released."""
-
-    def __init__(self, name: str, log: list[str] | None = None, **kwargs: Any) -> None:
-        super().__init__(name, log, **kwargs)
-        self.released = anyio.Event()
-
-    async def on_stop(self) -> None:
-        await super().on_stop()
-        await self.released.wait()
-
+from .worker import SlowToStop, Worker, failing, quiet, workers
 
 # --- Given up, and not stopped yet ----------------------------------------------------------------
 
@@ -237,3 +225,54 @@ async def test_not_wanted_while_a_failed_start_is_undone(call: str) -> None:
         assert (lingering.started, lingering.starts) == (False, 2)
         assert (supervisor.state, other.state) == ("running", "running")
         assert supervisor.failures == ()
+
+
+async def test_started_by_hand_while_others_are_being_given_up() -> None:
+    """What had ended before, and is started while the others are still stopping, was not given up, and goes on."""
+    log, (first,) = workers("a")
+    slow = SlowToStop("b", log)
+    async with ForfeitOneForAllSupervisor(first, slow) as supervisor:
+        first.end()
+        await quiet()
+        await failing(slow)
+        await first.start()
+        slow.released.set()
+        await quiet()
+        assert first.started
+        assert not slow.started
+        assert supervisor.services == (first, slow)
+
+
+async def test_a_temporary_one_does_not_start_with_the_others() -> None:
+    """It is not restarted, so nothing of it is waited for: those after it come in their turn, each as restarted."""
+    log, (first, last) = workers("ac")
+    temporary = Worker("b", log)
+    supervisor = OneForAllSupervisor(first, Supervised(temporary, restart="temporary"), last)
+    async with supervisor:
+        log.clear()
+        temporary.start_failures.append(OSError("not again"))
+        await failing(first)
+        assert log == ["stop a", "stop c", "stop b", "start a", "b fails to start", "start c"]
+        assert last.restart_count == 1
+        assert supervisor.services == (first, last)
+
+
+@pytest.mark.parametrize("reason", [OSError("no such thing"), None])
+async def test_a_strategy_that_fails_to_restart(reason: Exception | None) -> None:
+    """That is its own failure and makes it crash, even if the service is not to be restarted."""
+
+    class Failing(OneForAllSupervisor):
+        async def restart_service(self, service: Any) -> None:
+            if reason is not None:
+                raise reason
+            await super().restart_service(service)
+
+    _, (first, last) = workers("ab")
+    supervisor = Failing(first, last)
+    try:
+        async with supervisor:
+            await failing(first)
+            assert reason is None
+            assert first.started
+    except OSError as exc:
+        assert exc is reason

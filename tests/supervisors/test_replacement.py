@@ -8,10 +8,15 @@ import anyio
 import pytest
 
 from structmode import MaxRestartsExceeded
-from structmode.supervisors import OneForAllSupervisor, OneForOneSupervisor, Supervised
+from structmode.supervisors import (
+    OneForAllSupervisor,
+    OneForOneSupervisor,
+    RestartType,
+    Supervised,
+)
 from structmode.types.services import ServiceT
 
-from .worker import Worker, failing, quiet, workers
+from .worker import SlowToStop, Worker, failing, quiet, workers
 
 
 class Factory:
@@ -144,3 +149,90 @@ async def test_a_supervisor_that_starts_again() -> None:
         await supervisor.restart()
         assert factory.made[0].state == "running"
         assert a.starts == 1
+
+
+@pytest.mark.parametrize("other", [True, False])
+async def test_stopped_for_good_while_another_is_made(other: bool) -> None:
+    """What is made then is not needed: neither it nor the broken one is started, until somebody does."""
+    _, (a, b) = workers("ab")
+    gate = anyio.Event()
+
+    async def slowly(broken: ServiceT, place: int) -> ServiceT:
+        await gate.wait()
+        return b if other else broken
+
+    async with OneForOneSupervisor(a, replacement=slowly) as supervisor:
+        await failing(a)
+        await supervisor.stop_services([a])
+        gate.set()
+        await quiet()
+        assert supervisor.services == (a,)
+        assert (a.starts, b.starts) == (1, 0)
+        await a.start()
+        assert a.started
+
+
+async def test_discarded_while_the_same_one_is_chosen() -> None:
+    """It belongs to nobody then, and is not started."""
+    _, (a,) = workers("a")
+    gate = anyio.Event()
+
+    async def slowly(broken: ServiceT, place: int) -> ServiceT:
+        await gate.wait()
+        return broken
+
+    async with OneForOneSupervisor(a, replacement=slowly) as supervisor:
+        await failing(a)
+        supervisor.discard(a)
+        gate.set()
+        await quiet()
+        assert (a.starts, a.started) == (1, False)
+
+
+async def test_stopped_for_good_while_it_stops_for_that() -> None:
+    """Then none is made."""
+    log: list[str] = []
+    slow, factory = SlowToStop("a", log), Factory(log)
+    async with OneForOneSupervisor(slow, replacement=factory) as supervisor:
+        async with anyio.create_task_group() as group:
+            _ = group.start_soon(supervisor.restart_service, slow)
+            await quiet()
+            _ = group.start_soon(supervisor.stop_services, [slow])
+            await quiet()
+            slow.released.set()
+        assert factory.made == []
+        assert (supervisor.services, slow.started) == ((slow,), False)
+
+
+@pytest.mark.parametrize("restart", ["transient", "temporary"])
+async def test_one_that_runs_is_replaced(restart: RestartType) -> None:
+    """The stop for that is no end for good, which would end the supervisor if the service is significant."""
+    log, (a, b) = workers("ab")
+    factory = Factory(log)
+    significant = Supervised(b, restart=restart, significant=True)
+    async with OneForOneSupervisor(a, significant, replacement=factory) as supervisor:
+        await supervisor.restart_service(b)
+        await quiet()
+        assert supervisor.started
+        assert supervisor.services == (a, factory.made[0])
+        assert factory.made[0].started
+
+
+@pytest.mark.slow
+async def test_the_one_that_was_replaced_comes_again() -> None:
+    """While it is still ending, which it does not do in time; it is started when it has ended."""
+    log, (a,) = workers("a")
+    deaf = SlowToStop("b", log, deaf=True)
+    deaf.shutdown_timeout = 0.01
+    factory = Factory(log)
+    async with OneForOneSupervisor(a, deaf, replacement=factory) as supervisor:
+        deaf.fail()
+        while not factory.made:
+            await anyio.sleep(0.05)
+        await quiet()
+        assert supervisor.services[1] is factory.made[0]
+        supervisor.add(deaf)
+        deaf.released.set()
+        await quiet()
+        assert supervisor.services[1:] == (factory.made[0], deaf)
+        assert (deaf.started, deaf.starts) == (True, 2)

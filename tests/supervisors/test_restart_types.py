@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import anyio
 import pytest
 
+from structmode import MaxRestartsExceeded
 from structmode.supervisors import (
     AutoShutdown,
     OneForAllSupervisor,
@@ -257,3 +260,33 @@ async def test_run_until_complete_and_a_crash() -> None:
         _ = group.start_soon(fail)
         with pytest.raises(LookupError, match="would have to be restarted"):
             await supervisor.run_until_complete()
+
+
+async def test_a_significant_one_ends_while_all_are_restarted() -> None:
+    """Then the supervisor ends, and those after it are not started first."""
+    log, (first, main, last) = workers("abc")
+    main.gate = anyio.Event()
+    main.gate.set()
+    supervisor = OneForAllSupervisor(first, Supervised(main, significant=True), last)
+    async with supervisor:
+        main.gate = anyio.Event()
+        await failing(first)
+        log.clear()
+        await main.stop()
+        await quiet()
+        assert not supervisor.started
+    assert log == ["stop a"]
+
+
+async def test_a_significant_one_ends_as_another_fails() -> None:
+    """The supervisor ends, and does not give up for the failure that it can't deal with any more."""
+    _, (main, other) = workers("ab")
+    supervisor = OneForOneSupervisor(Supervised(main, significant=True), other, max_restarts=0)
+    with suppress(ValueError):  # if it comes when the other one has been told to stop
+        async with supervisor:
+            await main.stop()
+            await other.crash(ValueError("too late"))
+            await quiet()
+            assert not supervisor.started
+    assert supervisor.crash_reason is None
+    assert not any(isinstance(exc, MaxRestartsExceeded) for exc in supervisor.failures)

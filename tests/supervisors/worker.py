@@ -67,6 +67,22 @@ class Worker(Service):
         self._told.set()
 
 
+class SlowToStop(Worker):
+    """Stops when it is released; a deaf one, not even when its time is up."""
+
+    def __init__(
+        self, name: str, log: list[str] | None = None, *, deaf: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(name, log, **kwargs)
+        self.deaf = deaf
+        self.released = anyio.Event()
+
+    async def on_stop(self) -> None:
+        await super().on_stop()
+        with anyio.CancelScope(shield=self.deaf):
+            await self.released.wait()
+
+
 def workers(names: str) -> tuple[list[str], list[Worker]]:
     """Make workers of one letter each, and the log that they share."""
     log: list[str] = []

@@ -8,6 +8,7 @@ import pytest
 from structmode import MaxRestartsExceeded, Service
 from structmode.supervisors import (
     CrashingSupervisor,
+    ForfeitOneForOneSupervisor,
     OneForAllSupervisor,
     OneForOneSupervisor,
     RestForOneSupervisor,
@@ -99,3 +100,16 @@ async def test_supervisor_in_a_thread(inside: str) -> None:
         await thread.call_thread(fragile.crash, ValueError("fragile"))
         await until(lambda: fragile.restart_count == 1 and fragile.state == "running")
         assert thread.state == "running"
+
+
+async def test_crashed_from_outside_with_all_inside(inside: str) -> None:
+    """A crash that the supervisor deals with is told in the thread before the stop: those inside have crashed, too."""
+    child, service = Service(), Noting(backend=inside)
+    service.add_dependency(child)
+    async with ForfeitOneForOneSupervisor(service):
+        for _ in range(10):  # on trio, the order of what happens at once is a matter of chance
+            await service.maybe_start()
+            error = ValueError("outside")
+            await service.crash(error)
+            await until(lambda: not service.started)
+            assert child.crash_reason is error
