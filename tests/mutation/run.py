@@ -58,7 +58,7 @@ TESTS = (
     "tests/threads",
 )
 COPIED = ("structmode", "tests", "pyproject.toml", "README.md")
-OPTIONS = ["-q", "-p", "no:cacheprovider", "--capture=sys", "-m", "not process and not slow"]
+OPTIONS = ["-q", "-p", "no:cacheprovider", "--capture=sys", "-m", "not process"]
 BACKENDS = {"trio", "asyncio", "asyncio+uvloop", "asyncio+eager"}
 # What is measured, and tried first.
 PLAIN = ("trio", "asyncio")
@@ -375,7 +375,7 @@ class Hunt:
         spent = 0.0
         for test in tests:
             spent += self.knowledge.seconds[test]
-            if spent > self.options.budget:
+            if spent > self.options.budget and chosen:
                 break
             chosen[test] = None
         return list(chosen)
@@ -385,7 +385,7 @@ class Hunt:
         began = time.monotonic()
         answer = self._run(server, mutant, tests)
         while self._is_doubtful(answer):
-            again = self._run(server, mutant, [answer["by"]], patience=2.0)
+            again = self._run(server, mutant, [answer["by"]], patience=3.0)
             if again["status"] != "survived":
                 answer |= {"status": again["status"]}
                 break
