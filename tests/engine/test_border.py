@@ -138,6 +138,19 @@ async def test_answered_once() -> None:
         await failed
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_loop_that_is_over(backend: str) -> None:
+    """A box whose event loop is over takes nothing, and whoever posts is told so, also while the box is not closed."""
+
+    async def make() -> Mailbox:
+        return Mailbox("box")
+
+    box = anyio.run(make, backend=backend)
+    assert not box.ring(Thing)
+    assert not box.post(Call("late", Thing, None))
+    assert box.take() is None
+
+
 async def test_failure_that_nobody_waits_for() -> None:
     """It leaves who does the call, the first one of several, as it was raised."""
     box = Mailbox("box")
@@ -231,25 +244,27 @@ async def test_parts() -> None:
 
 
 async def test_end_of_a_call() -> None:
-    """What a call leaves behind is no part of it: whatever that asks for waits for its turn."""
+    """What a call leaves behind is no part of it once it has come to its end: whatever that asks for waits for its turn."""
     seen: list[bool] = []
     done: list[str] = []
 
     async with working() as box, anyio.create_task_group() as group:
-        go = anyio.Event()
+        go, later = anyio.Event(), anyio.Event()
 
         async def straggler() -> None:
             seen.append(in_call())
             await go.wait()
             seen.append(in_call())
+            await later.wait()
             await post(box, lambda: done.append("straggler"))
 
         async def outer() -> None:
             group.start_soon(straggler)
             await anyio.wait_all_tasks_blocked()
+            go.set()  # and in the same instant it is over
 
         async def occupy() -> None:
-            go.set()
+            later.set()
             await anyio.wait_all_tasks_blocked()
             done.append("occupied")
 

@@ -106,6 +106,11 @@ def key_of(entry: dict[str, Any]) -> Key:
     return entry["file"], entry["function"], entry["was"], entry["becomes"]
 
 
+def digest_of(text: str) -> str:
+    """Return what a text is known by."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def backend_of(test: str) -> str:
     """Return the backend a test runs on; `trio` for one that needs none.
 
@@ -218,10 +223,10 @@ class Knowledge:
         self._state = state / "measured"
         self._state.mkdir(exist_ok=True)
         self._root = root
-        self._sources = "".join((root / file).read_text() for file in MUTATED)
+        self._sources = {file: digest_of((root / file).read_text()) for file in MUTATED}
 
     def measure(self, servers: list[Server]) -> None:
-        """Run all tests once, traced; what is known from an earlier run is not run again."""
+        """Run all tests once, traced; what is known from an earlier run, of files that are the same, is not run again."""
         parts: dict[tuple[str, str], list[str]] = {}
         for test in servers[0].items:
             backend = backend_of(test)
@@ -231,11 +236,14 @@ class Knowledge:
 
     def _measure_part(self, server: Server, part: tuple[tuple[str, str], list[str]]) -> None:
         (file, backend), tests = part
-        text = self._sources + (self._root / file).read_text() + backend + repr(tests)
-        kept = self._state / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-        if not kept.exists():
-            kept.write_text(json.dumps(self._run(server, tests)))
-        known = json.loads(kept.read_text())
+        digest = digest_of((self._root / file).read_text() + backend + repr(tests))
+        kept = self._state / f"{digest}.json"
+        known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+        if not known or any(self._sources[name] != was for name, was in known["sources"].items()):
+            known = self._run(server, tests)
+            ran = {name for files in known["lines"].values() for name in files}
+            known["sources"] = {name: self._sources[name] for name in sorted(ran)}
+            kept.write_text(json.dumps(known))
         self.seconds |= known["seconds"]
         self.broken += known["failed"]
         for test, files in known["lines"].items():
@@ -447,8 +455,7 @@ def make_mutants(root: Path, state: Path, only: list[str]) -> list[Mutant]:
     for file in MUTATED:
         if only and not any(part in file for part in only):
             continue
-        digest = hashlib.sha256((root / file).read_bytes()).hexdigest()[:16]
-        kept = state / f"mutants-{digest}.jsonl"
+        kept = state / f"mutants-{digest_of((root / file).read_text())}.jsonl"
         if not kept.exists():
             command = [sys.executable, str(HERE / "mutants.py"), str(root), file]
             made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
