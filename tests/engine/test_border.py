@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import re
 import weakref
@@ -13,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from structmode._engine import Call, Mailbox, Reply, in_call
+from structmode._engine import Call, Mailbox, Reply, in_call, on_trio
 from structmode.exceptions import CallAborted
 
 
@@ -273,3 +274,18 @@ async def test_end_of_a_call() -> None:
         await post(box, occupy)
     assert seen == [True, False]
     assert done == ["occupied", "straggler"]
+
+
+async def test_awaiting_what_is_cancelled() -> None:
+    """A call that awaits a future of asyncio which somebody cancels has failed, and the error says which call."""
+    if on_trio():
+        return
+
+    async def wait() -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    async with working() as box:
+        with pytest.raises(anyio.TaskCancelled, match="^work awaited something that was cancel"):
+            await post(box, wait, "work")

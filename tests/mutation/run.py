@@ -1,6 +1,6 @@
 """The mutation run: break each line in every way mutmut knows, and see that some test notices.
 
-    python tests/mutation/run.py [--only PART-OF-A-PATH]... [--sample N] [--jobs N] [--state DIR]
+    python tests/mutation/run.py [--only PART-OF-A-PATH]... [--since COMMIT] [--sample N] [--jobs N] [--state DIR]
 
 It works in a copy of the checkout. First it finds out which test runs which line, and how long each takes. Then, for
 each mutant, it runs the tests of the mutated line until one fails: on trio (and those without an event loop) the quickest
@@ -24,6 +24,7 @@ import json
 import os
 import queue
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -464,6 +465,30 @@ def make_mutants(root: Path, state: Path, only: list[str]) -> list[Mutant]:
     return found
 
 
+def changed_since(commit: str, file: str) -> set[int]:
+    """Return the lines of a file that are not as they were in a commit."""
+    command = ["git", "diff", "--unified=0", commit, "--", file]
+    diff = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
+    lines: set[int] = set()
+    for start, count in re.findall(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", diff, re.MULTILINE):
+        lines.update(range(int(start), int(start) + int(count or 1)))
+    return lines
+
+
+def new_ones(mutants: list[Mutant], commit: str | None) -> list[Mutant]:
+    """Choose those of lines that have changed since a commit; all, if none is given."""
+    if commit is None:
+        return mutants
+    changed = {file: changed_since(commit, file) for file in MUTATED}
+    return [
+        mutant
+        for mutant in mutants
+        if not changed[mutant["file"]].isdisjoint(
+            range(mutant["span"][0], mutant["span"][1] + 1)
+        )
+    ]
+
+
 def sample(mutants: list[Mutant], size: int | None) -> list[Mutant]:
     """Take so many of each file at random, the same ones every time."""
     if size is None:
@@ -505,7 +530,8 @@ def hunt(state: Path, options: argparse.Namespace) -> int:
 
     everything = make_mutants(root, state, options.only)
     left_out = Counter(mutant["left_out"] for mutant in everything if mutant["left_out"])
-    mutants = sample([mutant for mutant in everything if not mutant["left_out"]], options.sample)
+    mutants = new_ones([mutant for mutant in everything if not mutant["left_out"]], options.since)
+    mutants = sample(mutants, options.sample)
     if options.id:
         mutants = [mutant for mutant in mutants if mutant["id"] in options.id]
     argued = tomllib.loads((HERE / "argued.toml").read_text()).get("argued", [])
@@ -588,6 +614,7 @@ def main() -> int:
     parser.add_argument(
         "--first", action="append", default=[], help="part of the names of tests to run first"
     )
+    parser.add_argument("--since", help="only mutants of lines changed since this commit")
     parser.add_argument("--sample", type=int, help="so many mutants of each file")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time"

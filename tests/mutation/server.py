@@ -63,16 +63,20 @@ def in_child(work: Callable[[Callable[[Answer], None]], None], limit: float) -> 
         os.close(reading)
         _be_silent()
 
+        running = ""
+
         def tell(answer: Answer) -> None:
+            nonlocal running
             os.write(writing, (json.dumps(answer) + "\n").encode())
             if "running" not in answer:
                 os._exit(0)
+            running = answer["running"]
 
         try:
             work(tell)
-        except BaseException as exc:
+        except BaseException as exc:  # pytest-timeout may strike between a test and its report
             text = f"{type(exc).__name__}: {exc}"[:200]
-            tell({"status": "killed", "by": text, "slow": False})
+            tell({"status": "killed" if running else "broken", "by": running, "how": text, "slow": True})
         os._exit(0)
     os.close(writing)
     try:
