@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -10,7 +11,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from structmode import Service, StartAborted
+from structmode import LifecycleError, Service, ShutdownTimeout, StartAborted
 from structmode.exceptions import CallAborted
 from structmode.threads import MethodQueue, QueueServiceThread, WorkerThread
 
@@ -47,6 +48,8 @@ async def test_stopped_before_the_thread_begins(inside: str) -> None:
     service = Hasty(backend=inside, Worker=Held)
     await service.start()
     thread = held_of(service)
+    with pytest.raises(LifecycleError, match="no asyncio event loop"):
+        _ = service.thread_loop
     async with anyio.create_task_group() as group:
         group.start_soon(service.stop)
         await until(lambda: service.should_stop)
@@ -259,3 +262,78 @@ async def test_no_turn_for_the_join(inside: str) -> None:
     limiter.total_tokens = before
     assert not scope.cancel_called
     assert not threads_of(service)
+
+
+# --- With less time -------------------------------------------------------------------------------
+
+
+async def test_start_undone_in_the_time_of_the_parent(inside: str) -> None:
+    """A start that is called off by a parent with less time is undone in that time, by force: no thread is left."""
+
+    class Slow(Noting):
+        shutdown_timeout = 1.0
+
+        async def on_started(self) -> None:
+            self.note("on_started")
+            await anyio.sleep_forever()
+
+        async def on_stop(self) -> None:
+            self.note("on_stop")
+            await anyio.sleep_forever()
+
+    service, root = Slow(backend=inside), Service()
+    root.shutdown_timeout = 0.1
+    root.add_dependency(service)
+
+    async def stop() -> None:
+        await until(lambda: "on_started" in service.calls)
+        with pytest.raises(ShutdownTimeout):
+            await root.stop()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop)
+        with pytest.raises((StartAborted, ShutdownTimeout)):
+            await root.start()
+    assert service.calls[-2:] == ["on_stop", "on_shutdown"]  # and what is between them is cut short
+    assert not threads_of(service)
+
+
+async def test_all_tasks_cancelled_while_starting(inside: str) -> None:
+    """If somebody cancels all tasks of the thread's asyncio, the start is called off, and says so by its name."""
+    if inside == "trio":
+        return
+
+    class Cancelling(Noting):
+        async def on_start(self) -> None:
+            for task in asyncio.all_tasks():
+                task.cancel()
+            await anyio.sleep_forever()
+
+    service = Cancelling(backend=inside)
+    with anyio.fail_after(5):
+        with pytest.raises(StartAborted, match="Cancelling was stopped before it had started"):
+            await service.start()
+    assert not threads_of(service)
+
+
+# --- Failures from above --------------------------------------------------------------------------
+
+
+async def test_later_failure_in_the_thread(
+    inside: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails in the thread after a failure above is a later one there too: logged so, and noted on the first."""
+    first = ValueError("above")
+
+    class Failing(Noting):
+        async def on_stop(self) -> None:
+            raise ValueError("in the thread")
+
+    service, root = Failing(backend=inside), Service()
+    root.add_dependency(service)
+    with pytest.raises(ValueError, match="above"):
+        async with root:
+            await root.crash(first)
+            await anyio.sleep_forever()
+    assert "One more failure, in on_stop: ValueError('in the thread')" in caplog.text
+    assert any("in the thread" in one for one in first.__notes__)
