@@ -113,7 +113,9 @@ async def test_thread_that_cannot_begin(inside: str) -> None:
 
 
 @pytest.mark.parametrize("wait", [True, False])
-async def test_no_event_loop(inside: str, wait: bool) -> None:
+async def test_no_event_loop(
+    inside: str, wait: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """What keeps the event loop from being made leaves start(), or, if that did not wait, is a crash."""
 
     class Loopless(Noting):
@@ -130,6 +132,7 @@ async def test_no_event_loop(inside: str, wait: bool) -> None:
                 await anyio.sleep_forever()
     assert service.crashed == (not wait)
     assert service.crash_reason is (None if wait else caught.value)
+    assert ("Crashed in Loopless: TypeError(" in caplog.text) == (not wait)
     assert service.calls == []
     assert not threads_of(service)
 
@@ -206,6 +209,7 @@ async def test_one_failure_after_another(inside: str) -> None:
     assert caught.value is above
     assert reasons == [inside_error]
     assert set(service.failures) <= {above, inside_error}
+    assert any("in Failing of Failing: ValueError('inside')" in one for one in above.__notes__)
 
 
 # --- Who waits for what ---------------------------------------------------------------------------
