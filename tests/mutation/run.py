@@ -57,6 +57,7 @@ TESTS = (
     "tests/regressions",
     "tests/supervisors",
     "tests/threads",
+    "tests/loop/test_loops.py",
 )
 COPIED = ("structmode", "tests", "pyproject.toml", "README.md")
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--capture=sys", "-m", "not process"]

@@ -12,6 +12,7 @@ import anyio.to_thread
 import pytest
 
 from structmode import LifecycleError, Service, ShutdownTimeout, StartAborted
+from structmode._engine import Run, current_run
 from structmode.exceptions import CallAborted
 from structmode.threads import MethodQueue, QueueServiceThread, WorkerThread
 
@@ -162,6 +163,20 @@ async def test_names_of_tasks(inside: str) -> None:
         )
     home = "the thread of Noting"
     assert {home, "porter", f"{home}: watch_life"} <= names
+
+
+async def test_whose_a_call_is(inside: str) -> None:
+    """A call is part of what does it, whoever it was made by."""
+    seen: list[Run | None] = []
+    service = Noting(backend=inside)
+
+    class Caller(Service):
+        async def on_started(self) -> None:
+            seen.append(await service.call_thread(current_run))
+
+    async with service, Caller():
+        seen.append(await service.call_thread(current_run))
+    assert seen[0] is seen[1] is not None
 
 
 async def test_where_a_crash_came_from(inside: str, caplog: pytest.LogCaptureFixture) -> None:
