@@ -58,6 +58,7 @@ TESTS = (
     "tests/supervisors",
     "tests/threads",
     "tests/loop/test_loops.py",
+    "tests/console/test_console.py",
 )
 COPIED = ("structmode", "tests", "pyproject.toml", "README.md")
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--capture=sys", "-m", "not process"]
