@@ -287,5 +287,5 @@ async def test_awaiting_what_is_cancelled() -> None:
         await future
 
     async with working() as box:
-        with pytest.raises(anyio.TaskCancelled, match="^work awaited something that was cancel"):
+        with pytest.raises(anyio.TaskCancelled, match=r"^work awaited something that was cancel"):
             await post(box, wait, "work")

@@ -558,7 +558,8 @@ async def test_crash_that_is_dealt_with() -> None:
         await child.run.finished.wait()
         assert child.run.crash_reason is error
         assert child.run.failures == [error]
-        assert (below.state, other.state, parent.state, root.state) == ("stopped", *["running"] * 3)
+        assert below.state == "stopped"
+        assert other.state == parent.state == root.state == "running"
     assert parent.dealt_with == [(child, error)]
     assert parent.ended == [child, other]
     assert parent.run.failures == root.run.failures == []
@@ -577,8 +578,32 @@ async def test_later_failures_of_what_is_dealt_with() -> None:
     assert parent.run.failures == []
 
 
-async def test_start_that_fails_is_dealt_with_by_who_started() -> None:
-    """A start that fails while the unit above runs is told to whoever started, and to the unit if it ended in its stop."""
+async def test_start_that_fails_in_the_stop() -> None:
+    """A start that fails when the stop of the unit above calls it off is dealt with by that, and is told to who started."""
+    error = ValueError("no")
+
+    async def refuse(unit: Unit) -> None:
+        try:
+            await anyio.sleep_forever()
+        except BaseException:
+            raise error from None
+
+    async def start() -> None:
+        with pytest.raises(ValueError, match="no"):
+            await late.life.start_as_child()
+
+    late, parent = Unit("late", [], ready=refuse), Lenient()
+    async with anyio.create_task_group() as group:
+        async with parent.life.block():
+            parent.life.place_child(late.life)
+            group.start_soon(start)
+            await settle()
+    assert parent.dealt_with == [(late, error)]
+    assert parent.run.failures == []
+
+
+async def test_start_that_fails() -> None:
+    """A start that fails while the unit above runs is told to whoever started it, and to nobody else."""
     error = ValueError("no")
     late, parent = Unit("late", [], ready=raising(error)), Lenient()
     async with parent.life.block():

@@ -485,9 +485,7 @@ def new_ones(mutants: list[Mutant], commit: str | None) -> list[Mutant]:
     return [
         mutant
         for mutant in mutants
-        if not changed[mutant["file"]].isdisjoint(
-            range(mutant["span"][0], mutant["span"][1] + 1)
-        )
+        if not changed[mutant["file"]].isdisjoint(range(mutant["span"][0], mutant["span"][1] + 1))
     ]
 
 

@@ -76,7 +76,14 @@ def in_child(work: Callable[[Callable[[Answer], None]], None], limit: float) -> 
             work(tell)
         except BaseException as exc:  # pytest-timeout may strike between a test and its report
             text = f"{type(exc).__name__}: {exc}"[:200]
-            tell({"status": "killed" if running else "broken", "by": running, "how": text, "slow": True})
+            tell(
+                {
+                    "status": "killed" if running else "broken",
+                    "by": running,
+                    "how": text,
+                    "slow": True,
+                }
+            )
         os._exit(0)
     os.close(writing)
     try:

@@ -114,9 +114,7 @@ async def test_thread_that_cannot_begin(inside: str) -> None:
 
 
 @pytest.mark.parametrize("wait", [True, False])
-async def test_no_event_loop(
-    inside: str, wait: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_event_loop(inside: str, wait: bool, caplog: pytest.LogCaptureFixture) -> None:
     """What keeps the event loop from being made leaves start(), or, if that did not wait, is a crash."""
 
     class Loopless(Noting):
@@ -286,11 +284,12 @@ async def test_no_turn_for_the_join(inside: str) -> None:
 # --- With less time -------------------------------------------------------------------------------
 
 
-async def test_start_undone_in_the_time_of_the_parent(inside: str) -> None:
+@pytest.mark.parametrize("own", [1.0, 5.0])
+async def test_start_undone_in_the_time_of_the_parent(inside: str, own: float) -> None:
     """A start that is called off by a parent with less time is undone in that time, by force: no thread is left."""
 
     class Slow(Noting):
-        shutdown_timeout = 1.0
+        shutdown_timeout = own
 
         async def on_started(self) -> None:
             self.note("on_started")
@@ -313,7 +312,8 @@ async def test_start_undone_in_the_time_of_the_parent(inside: str) -> None:
         group.start_soon(stop)
         with pytest.raises((StartAborted, ShutdownTimeout)):
             await root.start()
-    assert service.calls[-2:] == ["on_stop", "on_shutdown"]  # and what is between them is cut short
+    # What is between them is cut short.
+    assert service.calls[-2:] == ["on_stop", "on_shutdown"]
     assert not threads_of(service)
 
 
@@ -338,9 +338,7 @@ async def test_all_tasks_cancelled_while_starting(inside: str) -> None:
 # --- Failures from above --------------------------------------------------------------------------
 
 
-async def test_later_failure_in_the_thread(
-    inside: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_later_failure_in_the_thread(inside: str, caplog: pytest.LogCaptureFixture) -> None:
     """What fails in the thread after a failure above is a later one there too: logged so, and noted on the first."""
     first = ValueError("above")
 

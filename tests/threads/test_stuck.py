@@ -152,7 +152,7 @@ async def test_overdue_in_time(inside: str) -> None:
 
 
 async def test_stuck_start(inside: str, go: threading.Event) -> None:
-    """A start that blocks its thread can be called off; the thread is given up."""
+    """A start that blocks its thread can be called off; the thread is given up: error and event say whose it is."""
 
     class Blocking(Stuck):
         async def on_start(self) -> None:
@@ -160,6 +160,8 @@ async def test_stuck_start(inside: str, go: threading.Event) -> None:
 
     service = Blocking(backend=inside)
     service.go = go
+    told: list[LifecycleEvent] = []
+    end = subscribe(told.append)
     async with anyio.create_task_group() as group:
 
         async def stop() -> None:
@@ -168,8 +170,10 @@ async def test_stuck_start(inside: str, go: threading.Event) -> None:
                 await service.stop()
 
         group.start_soon(stop)
-        with pytest.raises(ShutdownTimeout) as caught:
+        with pytest.raises(ShutdownTimeout, match="Blocking did not stop") as caught:
             await service.start()
+    end()
+    assert [event.subject for event in told if isinstance(event, StopOverdue)] == [service]
     assert "block_the_thread" in caught.value.stuck[0].stack
     assert service.state in {"init", "shutdown"}
 
