@@ -8,6 +8,7 @@ import re
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -210,7 +211,7 @@ async def test_begun_in_order() -> None:
     begun: list[int] = []
 
     async with working(workers=3) as box:
-        replies = [post(box, lambda number=n: begun.append(number)) for n in range(20)]
+        replies = [post(box, partial(begun.append, number)) for number in range(20)]
         for reply in replies:
             await reply
     assert begun == list(range(20))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 import anyio
@@ -14,9 +15,9 @@ import pytest
 from structmode import LifecycleError, Service, ShutdownTimeout, StartAborted
 from structmode._engine import Run, current_run
 from structmode.exceptions import CallAborted
-from structmode.threads import MethodQueue, QueueServiceThread, WorkerThread
+from structmode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 
-from .things import START, STOP, Noting, Plain, threads_of, until
+from .things import START, STOP, Noting, threads_of, until
 
 # --- Before the event loop has begun --------------------------------------------------------------
 
@@ -33,7 +34,7 @@ class Held(WorkerThread):
         super().run()
 
 
-def held_of(service: Plain) -> Held:
+def held_of(service: ServiceThread) -> Held:
     """Return the thread of a service."""
     (thread,) = threads_of(service)
     assert isinstance(thread, Held)
@@ -271,7 +272,7 @@ async def test_no_turn_for_the_join(inside: str) -> None:
     limiter = anyio.to_thread.current_default_thread_limiter()
     before, limiter.total_tokens = limiter.total_tokens, 1
     async with anyio.create_task_group() as group:
-        group.start_soon(anyio.to_thread.run_sync, go.wait)
+        group.start_soon(partial(anyio.to_thread.run_sync, go.wait))
         await until(lambda: limiter.available_tokens <= 0)
         with anyio.move_on_after(5) as scope:
             await service.stop()
