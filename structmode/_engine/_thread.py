@@ -353,11 +353,11 @@ class ThreadHome:
                 self.ask_owner(self._stop_outside)
 
     def _fail(self, exc: BaseException) -> None:
-        """The event loop itself has failed, or could not be made."""
+        """The event loop itself has failed, or could not be made: nobody inside can tell of it."""
         if self._failure is None:
             self._failure = exc
-        if self.started.done():
-            self.pass_up_crash(exc)
+        if self.started.done() or not self._owner_waits_for_start:
+            self.ask_owner(partial(self._fail_outside, exc))
 
     async def _main(self) -> None:
         adopt(self._context)

@@ -433,3 +433,194 @@ async def test_a_child_that_is_started_before_its_parent_has_made_a_step() -> No
         unsubscribe()
         assert child.state == "running"
     assert [type(exc) for exc in refused] == [LifecycleError]
+
+
+# --- Placed and released, as by a supervisor ------------------------------------------------------
+
+
+def test_placed_before_the_start() -> None:
+    """A child comes in the place of another, or last; placing it again changes nothing, and it leaves its former parent."""
+    log: list[str] = []
+    one, two, three = Unit("one", log), Unit("two", log), Unit("three", log)
+    elsewhere = Unit("elsewhere", log, two)
+    parent = Unit("parent", log)
+    parent.life.place_child(one.life)
+    parent.life.place_child(two.life, one.life)
+    parent.life.place_child(three.life, Unit("stranger", log).life)
+    parent.life.place_child(one.life, two.life)
+    assert names(parent.life.children) == ["two", "one", "three"]
+    assert one.life.parent is two.life.parent is three.life.parent is parent.life
+    assert elsewhere.life.children == []
+    assert elsewhere.released == [two]
+    with pytest.raises(LifecycleError, match="circles"):
+        parent.life.place_child(parent.life)
+
+
+async def test_placed_while_it_runs() -> None:
+    """A child that is placed in a running unit is not started by that; it stops in its place, and is there next time."""
+    log: list[str] = []
+    first, last, between = Unit("first", log), Unit("last", log), Unit("between", log)
+    parent = Unit("parent", log, first, last)
+    async with parent.life.block():
+        parent.life.place_child(between.life, last.life)
+        await settle()
+        assert between.state == "new"
+        await between.life.start_as_child()
+        log.clear()
+    stops = [line for line in log if line.endswith("tear_down")]
+    assert stops == [f"{name}.tear_down" for name in ("parent", "last", "between", "first")]
+    log.clear()
+    async with parent.life.block():
+        starts = [line for line in log if line.endswith("ready")]
+        assert starts == [f"{name}.ready" for name in ("first", "between", "last", "parent")]
+
+
+@pytest.mark.parametrize(
+    ("before", "started"),
+    [
+        ("a", ["a", "b", "c"]),
+        ("b", ["a", "b", "c"]),
+        ("c", ["a", "b", "new", "c"]),
+        (None, ["a", "b", "c", "new"]),
+    ],
+)
+async def test_placed_while_it_starts(before: str | None, started: list[str]) -> None:
+    """What is placed where the start has not come to is started in its turn; what is placed before that, is not."""
+    log: list[str] = []
+
+    async def place(unit: Unit) -> None:
+        parent.life.place_child(new.life, by_name[before].life if before is not None else None)
+
+    new = Unit("new", log)
+    units = [Unit("a", log), Unit("b", log, set_up=place), Unit("c", log)]
+    by_name = {unit.label: unit for unit in units}
+    parent = Unit("parent", log, *units)
+    async with parent.life.block():
+        assert [line[:-6] for line in log if line.endswith(".ready")] == [*started, "parent"]
+        assert (new.state == "running") == ("new" in started)
+
+
+async def test_released() -> None:
+    """A child that is released is asked to stop, and forgotten when it has; nobody waits, and the others go on."""
+    log: list[str] = []
+    event = anyio.Event()
+    child = Unit("child", log, tear_down=lambda _: event.wait())
+    idle, other = Unit("idle", log), Unit("other", log)
+    parent = Unit("parent", log, child, other)
+    async with parent.life.block():
+        parent.life.place_child(idle.life)
+        parent.life.release_child(idle.life)
+        assert names(parent.life.children) == ["child", "other"]
+        parent.life.release_child(child.life)
+        await settle()
+        assert child.state == "stopping"
+        assert names(parent.life.children) == ["child", "other"]
+        event.set()
+        await settle()
+        assert child.state == "stopped"
+        assert names(parent.life.children) == ["other"]
+        assert child.life.parent is None
+        assert other.state == "running"
+    assert parent.released == [idle, child]
+    log.clear()
+    async with parent.life.block():
+        assert "child.set_up" not in log
+
+
+# --- Failures that the unit above deals with ------------------------------------------------------
+
+
+class Lenient(Unit):
+    """Deals with the failures of its children."""
+
+    def __init__(self, *children: Unit) -> None:
+        super().__init__("parent", [], *children)
+        self.dealt_with: list[tuple[object, BaseException]] = []
+        self.ended: list[object] = []
+
+    def on_child_failed(self, child: object, exc: BaseException) -> bool:
+        self.dealt_with.append((child, exc))
+        return True
+
+    def on_child_ended(self, child: object) -> None:
+        self.ended.append(child)
+
+
+async def test_crash_that_is_dealt_with() -> None:
+    """The child that crashed stops, with its reason; the unit that deals with it goes on, and nothing above is told."""
+    error = ValueError("crash")
+    below = Unit("below", [])
+    child, other = Unit("child", [], below), Unit("other", [])
+    parent = Lenient(child, other)
+    root = Unit("root", [], parent)
+    async with root.life.block():
+        child.begin(raising(error))
+        await child.run.finished.wait()
+        assert child.run.crash_reason is error
+        assert child.run.failures == [error]
+        assert below.state == "stopped"
+        assert other.state == parent.state == root.state == "running"
+    assert parent.dealt_with == [(child, error)]
+    assert parent.ended == [child, other]
+    assert parent.run.failures == root.run.failures == []
+    assert parent.run.crash_reason is root.run.crash_reason is None
+
+
+async def test_later_failures_of_what_is_dealt_with() -> None:
+    """What goes wrong in the stop after such a crash is the child's own too."""
+    first, later = ValueError("first"), ValueError("later")
+    child = Unit("child", [], tear_down=raising(later))
+    parent = Lenient(child)
+    async with parent.life.block():
+        child.begin(raising(first))
+        await child.run.finished.wait()
+        assert child.run.failures == [first, later]
+    assert parent.run.failures == []
+
+
+async def test_start_that_fails_in_the_stop() -> None:
+    """A start that fails when the stop of the unit above calls it off is dealt with by that, and is told to who started."""
+    error = ValueError("no")
+
+    async def refuse(unit: Unit) -> None:
+        try:
+            await anyio.sleep_forever()
+        except BaseException:
+            raise error from None
+
+    async def start() -> None:
+        with pytest.raises(ValueError, match="no"):
+            await late.life.start_as_child()
+
+    late, parent = Unit("late", [], ready=refuse), Lenient()
+    async with anyio.create_task_group() as group:
+        async with parent.life.block():
+            parent.life.place_child(late.life)
+            group.start_soon(start)
+            await settle()
+    assert parent.dealt_with == [(late, error)]
+    assert parent.run.failures == []
+
+
+async def test_start_that_fails() -> None:
+    """A start that fails while the unit above runs is told to whoever started it, and to nobody else."""
+    error = ValueError("no")
+    late, parent = Unit("late", [], ready=raising(error)), Lenient()
+    async with parent.life.block():
+        parent.life.place_child(late.life)
+        with pytest.raises(ValueError, match="no"):
+            await late.life.start_as_child()
+        assert parent.state == "running"
+    assert parent.run.failures == []
+
+
+async def test_failure_in_a_stop_is_not_dealt_with() -> None:
+    """What goes wrong in a child that the unit itself stops is the unit's, and leaves it."""
+    error = ValueError("while stopping")
+    child = Unit("child", [], tear_down=raising(error))
+    parent = Lenient(child)
+    with pytest.raises(ValueError, match="while stopping"):
+        async with parent.life.block():
+            pass
+    assert parent.dealt_with == []
+    assert parent.run.failures == [error]

@@ -118,6 +118,22 @@ def test_what_is_well_begins_anew() -> None:
     assert backoff.attempts_left(7, 60.0) == 0
 
 
+def test_the_ends_of_what_is_allowed() -> None:
+    """The least and the most of each are allowed; whoever wants it never to begin anew says infinity."""
+    least = Backoff(initial=0.0, factor=1.0, maximum=0.0, jitter=0.0, reset_after=0.0)
+    assert least.delay(3, 0.5) == 0.0
+    assert least.attempts_left(3, 0.0) == 0
+    most = Backoff(initial=1.0, jitter=1.0, reset_after=math.inf)
+    assert most.delay(0, 0.75) == 0.25
+    assert most.attempts_left(3, 1e300) == 3
+
+
+def test_defaults() -> None:
+    """A tenth of a second, doubled up to half a minute, a quarter of it by chance, and well after a minute."""
+    assert Backoff() == Backoff(0.1, 2.0, 30.0, 0.25, 60.0)
+    assert Backoff.__module__ == "structmode.supervisors"
+
+
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [

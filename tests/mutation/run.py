@@ -1,10 +1,13 @@
 """The mutation run: break each line in every way mutmut knows, and see that some test notices.
 
-    python tests/mutation/run.py [--only PART-OF-A-PATH]... [--sample N] [--jobs N] [--state DIR]
+    python tests/mutation/run.py [--only PART-OF-A-PATH]... [--since COMMIT] [--sample N] [--jobs N] [--state DIR]
 
 It works in a copy of the checkout. First it finds out which test runs which line, and how long each takes. Then, for
 each mutant, it runs the tests of the mutated line until one fails: on trio (and those without an event loop) the quickest
-ones; on asyncio the same; at last all of them, on every backend. A mutant that hangs counts as killed.
+ones; on asyncio the same; at last all of them, on every backend.
+
+A machine may be busy, and what is slow then is no kill. So a test that took long, or that depends on real time, has to
+fail again, alone and with more time; a mutant on which a test then hangs again counts as killed.
 
 With `--state` what is known is kept, and a run that was cut short goes on where it was: killed mutants stay killed as
 long as their code is the same, survivors are tried again.
@@ -21,6 +24,7 @@ import json
 import os
 import queue
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -46,10 +50,21 @@ MUTATED = (
     "structmode/_unit.py",
     "structmode/_declare.py",
 )
-TESTS = ("tests/engine", "tests/faces", "tests/test_timers.py", "tests/regressions")
+TESTS = (
+    "tests/engine",
+    "tests/faces",
+    "tests/test_timers.py",
+    "tests/regressions",
+    "tests/supervisors",
+    "tests/threads",
+    "tests/loop/test_loops.py",
+    "tests/console/test_console.py",
+)
 COPIED = ("structmode", "tests", "pyproject.toml", "README.md")
-OPTIONS = ["-q", "-p", "no:cacheprovider", "--capture=sys", "-m", "not process and not slow"]
+OPTIONS = ["-q", "-p", "no:cacheprovider", "--capture=sys", "-m", "not process"]
 BACKENDS = {"trio", "asyncio", "asyncio+uvloop", "asyncio+eager"}
+# What is measured, and tried first.
+PLAIN = ("trio", "asyncio")
 WANTED = 95.0
 SEED = 2026
 # What is run first on what can't be mutated without importing structmode anew.
@@ -72,6 +87,16 @@ FIRST = (
     "tests/faces/test_names_of_work.py",
     "tests/faces/test_places_in_refusals.py",
 )
+# The same for single files, by their names.
+FIRST_OF = {
+    "_border": ("tests/threads/test_arguments.py", "tests/threads/test_calls.py"),
+    "_restarting": ("tests/supervisors/test_budget_and_backoff.py",),
+    "_thread": (
+        "tests/threads/test_arguments.py",
+        "tests/threads/test_life.py",
+        "tests/threads/test_stuck.py",
+    ),
+}
 # How long the quickest tests of a line may take together, in seconds, before the next backend's turn.
 BUDGET = 4.0
 
@@ -84,10 +109,25 @@ def key_of(entry: dict[str, Any]) -> Key:
     return entry["file"], entry["function"], entry["was"], entry["becomes"]
 
 
+def digest_of(text: str) -> str:
+    """Return what a text is known by."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def backend_of(test: str) -> str:
-    """Return the backend a test runs on; `trio` for one that needs none."""
+    """Return the backend a test runs on; `trio` for one that needs none.
+
+    With a thread there are two: then it is one that is not plain, or else the first.
+    """
     parts = test.partition("[")[2].rstrip("]").split("-")
-    return next((part for part in parts if part in BACKENDS), "trio")
+    found = [part for part in parts if part in BACKENDS]
+    special = [part for part in found if part not in PLAIN]
+    return [*special, *found, "trio"][0]
+
+
+def is_certain(test: str) -> bool:
+    """Whether a test that fails does not do so for want of time: on trio, without a thread, time is virtual."""
+    return backend_of(test) == "trio" and not test.startswith("tests/threads")
 
 
 # --- What runs the tests ----------------------------------------------------------------------------
@@ -186,24 +226,27 @@ class Knowledge:
         self._state = state / "measured"
         self._state.mkdir(exist_ok=True)
         self._root = root
-        self._sources = "".join((root / file).read_text() for file in MUTATED)
+        self._sources = {file: digest_of((root / file).read_text()) for file in MUTATED}
 
     def measure(self, servers: list[Server]) -> None:
-        """Run all tests once, traced; what is known from an earlier run is not run again."""
+        """Run all tests once, traced; what is known from an earlier run, of files that are the same, is not run again."""
         parts: dict[tuple[str, str], list[str]] = {}
         for test in servers[0].items:
             backend = backend_of(test)
-            if backend in {"trio", "asyncio"}:
+            if backend in PLAIN:
                 parts.setdefault((test.partition("::")[0], backend), []).append(test)
         in_parallel(servers, sorted(parts.items()), self._measure_part)
 
     def _measure_part(self, server: Server, part: tuple[tuple[str, str], list[str]]) -> None:
         (file, backend), tests = part
-        text = self._sources + (self._root / file).read_text() + backend + repr(tests)
-        kept = self._state / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-        if not kept.exists():
-            kept.write_text(json.dumps(self._run(server, tests)))
-        known = json.loads(kept.read_text())
+        digest = digest_of((self._root / file).read_text() + backend + repr(tests))
+        kept = self._state / f"{digest}.json"
+        known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+        if not known or any(self._sources[name] != was for name, was in known["sources"].items()):
+            known = self._run(server, tests)
+            ran = {name for files in known["lines"].values() for name in files}
+            known["sources"] = {name: self._sources[name] for name in sorted(ran)}
+            kept.write_text(json.dumps(known))
         self.seconds |= known["seconds"]
         self.broken += known["failed"]
         for test, files in known["lines"].items():
@@ -314,7 +357,7 @@ class Hunt:
             self._keep(mutant, {"status": "uncovered"})
             return
         answer: dict[str, Any] = {}
-        for backend in self.options.backend or ("trio", "asyncio"):
+        for backend in self.options.backend or PLAIN:
             mine = [test for test in tests if backend_of(test) == backend]
             answer = self._ask(server, mutant, self._quick_ones(mutant, mine))
             if answer["status"] != "survived":
@@ -328,10 +371,9 @@ class Hunt:
         self._keep(mutant, self._ask(server, mutant, tests) | {"all": True})
 
     def _variants(self, test: str, items: list[str]) -> list[str]:
-        if backend_of(test) != "asyncio":
-            return []
-        others = BACKENDS - {"trio", "asyncio"}
+        others = BACKENDS - set(PLAIN)
         names = {test.replace("asyncio", other, 1) for other in others}
+        names |= {other.join(test.rsplit("asyncio", 1)) for other in others}
         return [name for name in names if name in items]
 
     def _quick_ones(self, mutant: Mutant, tests: list[str]) -> list[str]:
@@ -344,32 +386,43 @@ class Hunt:
         spent = 0.0
         for test in tests:
             spent += self.knowledge.seconds[test]
-            if spent > self.options.budget:
+            if spent > self.options.budget and chosen:
                 break
             chosen[test] = None
         return list(chosen)
 
     def _ask(self, server: Server, mutant: Mutant, tests: list[str]) -> dict[str, Any]:
-        """Run tests on a mutant. On asyncio time is real: there, what fails has to fail again, alone."""
+        """Run tests on a mutant; a failure that may come of a busy machine has to come again."""
         began = time.monotonic()
         answer = self._run(server, mutant, tests)
-        while answer["status"] == "killed" and backend_of(answer["by"]) != "trio":
-            if self._run(server, mutant, [answer["by"]])["status"] != "survived":
+        while self._is_doubtful(answer):
+            again = self._run(server, mutant, [answer["by"]], patience=3.0)
+            if again["status"] != "survived":
+                answer |= {"status": again["status"]}
                 break
             tests = tests[tests.index(answer["by"]) + 1 :]
             answer = self._run(server, mutant, tests)
         return answer | {"seconds": round(time.monotonic() - began, 2)}
 
-    def _run(self, server: Server, mutant: Mutant, tests: list[str]) -> dict[str, Any]:
+    @staticmethod
+    def _is_doubtful(answer: dict[str, Any]) -> bool:
+        if answer["status"] == "timeout":
+            return bool(answer["by"])
+        return answer["status"] == "killed" and (answer["slow"] or not is_certain(answer["by"]))
+
+    def _run(
+        self, server: Server, mutant: Mutant, tests: list[str], patience: float = 1.0
+    ) -> dict[str, Any]:
         limit = 15.0 + 6.0 * sum(self.knowledge.seconds.get(test, 0.2) for test in tests)
-        return server.ask({**mutant, "tests": tests, "limit": limit})
+        order = {"tests": tests, "limit": patience * limit, "patience": patience}
+        return server.ask(mutant | order)
 
     def try_cold(self, server: Server, mutant: Mutant) -> None:
         """Import structmode with the mutation in it, and run the tests of its module; then, if it survives, all."""
         name = Path(mutant["file"]).stem.lstrip("_")
         rooms = sorted((server.root / "tests").rglob(f"test_{name}.py"))
         few = [str(path) for path in rooms if TESTS[0] in str(path) or TESTS[2] in str(path)]
-        few += [str(server.root / path) for path in FIRST]
+        few += [str(server.root / path) for path in (*FIRST_OF.get(name, ()), *FIRST)]
         rounds = [("trio", few), ("asyncio", few)]
         if not self.options.quick and key_of(mutant) not in self.excused:
             rounds += [("trio", list(TESTS)), ("asyncio", list(TESTS))]
@@ -377,7 +430,11 @@ class Hunt:
         for backend, tests in rounds:
             options = ["-x", "--backend", backend]
             limit = 120.0 if tests is few else 1800.0
-            answer = server.ask({**mutant, "options": options, "tests": tests, "limit": limit})
+            order = {"options": options, "tests": tests, "limit": limit, "patience": 1.0}
+            answer = server.ask(mutant | order)
+            if self._is_doubtful(answer):
+                again = server.ask(mutant | order | {"tests": [answer["by"]], "limit": 2 * limit})
+                answer["status"] = again["status"]
             if answer["status"] != "survived":
                 break
         self._keep(mutant, answer)
@@ -401,14 +458,35 @@ def make_mutants(root: Path, state: Path, only: list[str]) -> list[Mutant]:
     for file in MUTATED:
         if only and not any(part in file for part in only):
             continue
-        digest = hashlib.sha256((root / file).read_bytes()).hexdigest()[:16]
-        kept = state / f"mutants-{digest}.jsonl"
+        kept = state / f"mutants-{digest_of((root / file).read_text())}.jsonl"
         if not kept.exists():
             command = [sys.executable, str(HERE / "mutants.py"), str(root), file]
             made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             kept.write_text(made)
         found += map(json.loads, kept.read_text().splitlines())
     return found
+
+
+def changed_since(commit: str, file: str) -> set[int]:
+    """Return the lines of a file that are not as they were in a commit."""
+    command = ["git", "diff", "--unified=0", commit, "--", file]
+    diff = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
+    lines: set[int] = set()
+    for start, count in re.findall(r"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", diff, re.MULTILINE):
+        lines.update(range(int(start), int(start) + int(count or 1)))
+    return lines
+
+
+def new_ones(mutants: list[Mutant], commit: str | None) -> list[Mutant]:
+    """Choose those of lines that have changed since a commit; all, if none is given."""
+    if commit is None:
+        return mutants
+    changed = {file: changed_since(commit, file) for file in MUTATED}
+    return [
+        mutant
+        for mutant in mutants
+        if not changed[mutant["file"]].isdisjoint(range(mutant["span"][0], mutant["span"][1] + 1))
+    ]
 
 
 def sample(mutants: list[Mutant], size: int | None) -> list[Mutant]:
@@ -452,7 +530,8 @@ def hunt(state: Path, options: argparse.Namespace) -> int:
 
     everything = make_mutants(root, state, options.only)
     left_out = Counter(mutant["left_out"] for mutant in everything if mutant["left_out"])
-    mutants = sample([mutant for mutant in everything if not mutant["left_out"]], options.sample)
+    mutants = new_ones([mutant for mutant in everything if not mutant["left_out"]], options.since)
+    mutants = sample(mutants, options.sample)
     if options.id:
         mutants = [mutant for mutant in mutants if mutant["id"] in options.id]
     argued = tomllib.loads((HERE / "argued.toml").read_text()).get("argued", [])
@@ -535,6 +614,7 @@ def main() -> int:
     parser.add_argument(
         "--first", action="append", default=[], help="part of the names of tests to run first"
     )
+    parser.add_argument("--since", help="only mutants of lines changed since this commit")
     parser.add_argument("--sample", type=int, help="so many mutants of each file")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time"

@@ -29,6 +29,9 @@ from typing import IO, Any
 import coverage
 import pytest
 
+# Slow for the time that passes, not for what is done in it; and some lines are run by nothing else.
+SLOW_BUT_WANTED = "tests/threads/test_stuck.py"
+
 Order = dict[str, Any]
 Answer = dict[str, Any]
 
@@ -49,7 +52,10 @@ def orders() -> tuple[Iterator[Order], Callable[[Answer], None]]:
 
 
 def in_child(work: Callable[[Callable[[Answer], None]], None], limit: float) -> Answer:
-    """Do `work` in a forked child, and return what it told; `timeout` if it told nothing in time."""
+    """Do `work` in a forked child, and return what it told; `timeout` if it told nothing in time.
+
+    The child may tell before which test is `running`.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -57,14 +63,27 @@ def in_child(work: Callable[[Callable[[Answer], None]], None], limit: float) -> 
         os.close(reading)
         _be_silent()
 
+        running = ""
+
         def tell(answer: Answer) -> None:
+            nonlocal running
             os.write(writing, (json.dumps(answer) + "\n").encode())
-            os._exit(0)
+            if "running" not in answer:
+                os._exit(0)
+            running = answer["running"]
 
         try:
             work(tell)
-        except BaseException as exc:
-            tell({"status": "killed", "by": f"{type(exc).__name__}: {exc}"[:200]})
+        except BaseException as exc:  # pytest-timeout may strike between a test and its report
+            text = f"{type(exc).__name__}: {exc}"[:200]
+            tell(
+                {
+                    "status": "killed" if running else "broken",
+                    "by": running,
+                    "how": text,
+                    "slow": True,
+                }
+            )
         os._exit(0)
     os.close(writing)
     try:
@@ -81,16 +100,20 @@ def in_child(work: Callable[[Callable[[Answer], None]], None], limit: float) -> 
 
 def _what_was_told(reading: int, limit: float) -> Answer:
     end = time.monotonic() + limit
-    told = b""
-    while not told.endswith(b"\n"):
+    told, running = b"", ""
+    while True:
+        *lines, told = told.split(b"\n")
+        for line in lines:
+            answer: Answer = json.loads(line)
+            if "running" not in answer:
+                return answer
+            running = answer["running"]
         if not select.select([reading], [], [], max(0.0, end - time.monotonic()))[0]:
-            return {"status": "timeout", "by": "the time limit"}
+            return {"status": "timeout", "by": running, "how": "the time limit"}
         part = os.read(reading, 65536)
         if not part:  # pytest-timeout ends the whole process
-            return {"status": "timeout", "by": "the process ended"}
+            return {"status": "timeout", "by": running, "how": "the process ended"}
         told += part
-    answer: Answer = json.loads(told)
-    return answer
 
 
 def _be_silent() -> None:
@@ -162,12 +185,14 @@ def _set_default(function: types.FunctionType, text: str, line: int, parameter: 
 
 
 class Verdict:
-    """Tells of the first failure in a child, and ends it."""
+    """Tells which test is running in a child, and of the first failure, and ends it."""
 
     def __init__(self) -> None:
         self.tell: Callable[[Answer], None] | None = None
         self.failed: list[str] = []
         self.seconds: dict[str, float] = {}
+        #: From how many seconds on each test is slow.
+        self.slow: dict[str, float] = {}
 
     def pytest_configure(self) -> None:
         """Have every example the same each time, and none kept: a mutant must not leave anything to the next."""
@@ -179,19 +204,35 @@ class Verdict:
         settings.load_profile("mutation")
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out what is slow."""
+        items[:] = [
+            item
+            for item in items
+            if item.get_closest_marker("slow") is None or SLOW_BUT_WANTED in item.nodeid
+        ]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Tell which test is run now: if it never ends, it is that one."""
+        if self.tell is not None:
+            self.tell({"running": nodeid})
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what a test took; tell that one failed."""
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
         if report.failed:
             self.failed.append(report.nodeid)
             if self.tell is not None:
-                self.tell({"status": "killed", "by": report.nodeid})
+                slow = self.seconds[report.nodeid] >= self.slow.get(report.nodeid, 1.0)
+                self.tell({"status": "killed", "by": report.nodeid, "slow": slow})
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A module that can't be imported is a failure too."""
         if report.failed and self.tell is not None:
-            self.tell({"status": "killed", "by": f"import of {report.nodeid}"})
+            self.tell({"status": "killed", "by": f"import of {report.nodeid}", "slow": False})
 
 
 class Warm:
@@ -206,10 +247,15 @@ class Warm:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Give a test that is known to be short little time: a mutant that hangs costs that much."""
+        self._limit(items, 1.0)
+
+    def _limit(self, items: list[pytest.Item], patience: float) -> None:
         for item in items:
             if item.nodeid in self.seconds:
-                limit = 2.5 + 10.0 * self.seconds[item.nodeid]
+                limit = patience * (1.0 + 6.0 * self.seconds[item.nodeid])
                 item.add_marker(pytest.mark.timeout(limit), append=False)
+                # conftest cancels what has used up most of its time.
+                self.verdict.slow[item.nodeid] = 0.5 * limit
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -241,8 +287,12 @@ class Warm:
         def work(tell: Callable[[Answer], None]) -> None:
             if not held:
                 tell({"status": "cold"})
+            try:
+                mutate(self.root / order["file"], order, held)
+            except Exception:  # a closure that is another one now, for instance
+                tell({"status": "cold"})
+            self._limit(items, order["patience"])
             self.verdict.tell = tell
-            mutate(self.root / order["file"], order, held)
             self._run(items)
             tell({"status": "survived"})
 
@@ -265,6 +315,8 @@ class Warm:
             else:
                 files = [str(self.root / one) for one in order["files"]]
                 meter = coverage.Coverage(data_file=None, include=files, config_file=False)
+                # Not every test of this order need run a line of these files.
+                meter.set_option("run:disable_warnings", ["no-data-collected"])
                 meter.start()
                 for index, item in enumerate(items):
                     following = items[index + 1] if index + 1 < len(items) else None
@@ -338,9 +390,10 @@ def serve_cold(root: Path, arguments: list[str]) -> None:
             verdict = Verdict()
             verdict.tell = tell
             code = pytest.main([*arguments, *order["options"], *order["tests"]], plugins=[verdict])
-            tell(
-                {"status": "survived"} if code == 0 else {"status": "killed", "by": f"exit {code}"}
-            )
+            told: Answer = {"status": "survived"}
+            if code != 0:
+                told = {"status": "killed", "by": f"exit {code}", "slow": False}
+            tell(told)
 
         answer({"id": order["id"], **in_child(work, order["limit"])})
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
-from structmode import LifecycleError, Service, ShutdownTimeout
+from structmode import EventLoopMismatch, LifecycleError, Service, ShutdownTimeout
 from structmode.supervisors import (
     OneForAllSupervisor,
     OneForOneSupervisor,
@@ -40,6 +41,15 @@ async def test_added_to_a_running_one() -> None:
         assert second.starts == 2
         log.clear()
     assert log == ["stop s", "stop f"]
+
+
+async def test_added_from_another_thread() -> None:
+    """It is refused, and the error says which call it was."""
+    _, (first, second) = workers("fs")
+    async with OneForOneSupervisor(first) as supervisor:
+        with pytest.raises(EventLoopMismatch, match=r"^add\(\) of .*OneForOneSupervisor"):
+            await anyio.to_thread.run_sync(supervisor.add, second)
+        assert supervisor.services == (first,)
 
 
 async def test_inserted_into_a_running_one() -> None:

@@ -99,6 +99,8 @@ async def test_thread_loop() -> None:
         await until(future.done)
         assert future.result() == "from outside"
     assert loop.is_closed()
+    with pytest.raises(LifecycleError, match="has no asyncio event loop"):
+        _ = service.thread_loop
     async with Noting(backend="trio") as on_trio:
         with pytest.raises(LifecycleError, match="has no asyncio event loop"):
             _ = on_trio.thread_loop

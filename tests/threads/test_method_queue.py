@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import anyio.to_thread
 import pytest
 
 from structmode import LifecycleError, Service
+from structmode._engine import on_trio
 from structmode.exceptions import CallAborted
 from structmode.threads import MethodQueue, QueuedMethod
 
@@ -68,6 +70,22 @@ async def test_future_of_asyncio(inside: str) -> None:
 
         assert await thread.call_thread(in_the_thread) == here()
     assert log == ["begins", "ends"]
+
+
+async def test_future_that_is_cancelled_already() -> None:
+    """The call is made all the same, and the event loop of the caller has nothing to complain of."""
+    if on_trio():
+        return
+    loop = asyncio.get_running_loop()
+    complaints: list[object] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    future = loop.create_future()
+    future.cancel()
+    done: list[int] = []
+    async with MethodQueue() as queue:
+        assert await queue.call(future, done.append, 1) is future
+    assert done == [1]
+    assert complaints == []
 
 
 async def test_as_a_dependency(inside: str) -> None:

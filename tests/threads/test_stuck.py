@@ -12,9 +12,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from structmode import LifecycleError, Service, ShutdownTimeout
+from structmode import LifecycleError, Service, ShutdownTimeout, StartAborted
 from structmode.events import LifecycleEvent, StopOverdue, subscribe
 from structmode.exceptions import CallAborted
+from structmode.threads import WorkerThread
 
 from .things import STOP, Noting, threads_of, until
 
@@ -151,7 +152,7 @@ async def test_overdue_in_time(inside: str) -> None:
 
 
 async def test_stuck_start(inside: str, go: threading.Event) -> None:
-    """A start that blocks its thread can be called off; the thread is given up."""
+    """A start that blocks its thread can be called off; the thread is given up: error and event say whose it is."""
 
     class Blocking(Stuck):
         async def on_start(self) -> None:
@@ -159,6 +160,8 @@ async def test_stuck_start(inside: str, go: threading.Event) -> None:
 
     service = Blocking(backend=inside)
     service.go = go
+    told: list[LifecycleEvent] = []
+    end = subscribe(told.append)
     async with anyio.create_task_group() as group:
 
         async def stop() -> None:
@@ -167,8 +170,10 @@ async def test_stuck_start(inside: str, go: threading.Event) -> None:
                 await service.stop()
 
         group.start_soon(stop)
-        with pytest.raises(ShutdownTimeout) as caught:
+        with pytest.raises(ShutdownTimeout, match="Blocking did not stop") as caught:
             await service.start()
+    end()
+    assert [event.subject for event in told if isinstance(event, StopOverdue)] == [service]
     assert "block_the_thread" in caught.value.stuck[0].stack
     assert service.state in {"init", "shutdown"}
 
@@ -204,6 +209,80 @@ async def test_parent_with_less_time(inside: str, go: threading.Event) -> None:
             await root.stop()
     timeouts = [exc for exc in root.failures if isinstance(exc, ShutdownTimeout)]
     assert any("block_the_thread" in one.stack for exc in timeouts for one in exc.stuck)
+
+
+async def test_start_of_a_child_with_less_time(inside: str, go: threading.Event) -> None:
+    """A start that blocks its thread is given up in the time of the parent: its owner can say where it stands."""
+
+    class Blocking(Stuck):
+        shutdown_timeout = 60.0
+
+        async def on_start(self) -> None:
+            self.block_the_thread()
+
+    root = Service()
+    root.shutdown_timeout = 0.05
+    stuck = root.add_dependency(Blocking(backend=inside))
+    stuck.go = go
+    async with anyio.create_task_group() as group:
+
+        async def stop() -> None:
+            await until(lambda: "blocked" in stuck.calls)
+            with pytest.raises(ShutdownTimeout):
+                await root.stop()
+
+        group.start_soon(stop)
+        with pytest.raises((ShutdownTimeout, StartAborted)):
+            await root.start()
+    timeouts = [exc for exc in root.failures if isinstance(exc, ShutdownTimeout)]
+    assert any("block_the_thread" in one.stack for exc in timeouts for one in exc.stuck)
+
+
+async def test_thread_that_goes_on(inside: str, go: threading.Event) -> None:
+    """A thread that does something more after its event loop is over, and does not end it, is given up too."""
+
+    class GoingOn(WorkerThread):
+        def run(self) -> None:
+            super().run()
+            go.wait()
+
+    service = Stuck(backend=inside, Worker=GoingOn)
+    await service.start()
+    with pytest.raises(ShutdownTimeout) as caught:
+        await service.stop()
+    (stuck,) = caught.value.stuck
+    assert stuck.task == "thread Stuck-thread"
+    assert "go.wait()" in stuck.stack
+    assert service.calls[-3:] == STOP
+
+
+async def test_thread_of_a_thread_that_hangs(inside: str, go: threading.Event) -> None:
+    """What runs below a thread that is given up waits for its turn: if the thread comes back, it stops top down."""
+    order: list[str] = []
+    below = Noting(backend=inside)
+
+    class Above(Stuck):
+        async def on_stop(self) -> None:
+            order.append(f"above stops, below has come to {below.calls[-1]}")
+
+    async def fail() -> None:
+        raise ValueError("below")
+
+    service = Above(backend=inside)
+    service.go = go
+    service.add_dependency(below)
+    await service.start()
+    await service.cast_thread(service.block_the_thread)
+    await until(lambda: "blocked" in service.calls)
+    with pytest.raises(ShutdownTimeout):
+        await service.stop()
+    await below.cast_thread(fail)
+    await until(lambda: below.crashed)
+    await anyio.sleep(0.05)
+    go.set()
+    await until(lambda: not threads_of(below) and not threads_of(service))
+    assert order == ["above stops, below has come to on_thread_started"]
+    assert below.calls[-3:] == STOP
 
 
 @pytest.mark.timeout(120)
