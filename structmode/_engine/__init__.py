@@ -11,6 +11,7 @@ from __future__ import annotations
 from ._backend import (
     BACKENDS,
     BackendName,
+    asyncio_if_loaded,
     loop_policy,
     new_loop_on,
     on_trio,
@@ -103,6 +104,7 @@ __all__ = (
     "all_of",
     "as_coroutine",
     "as_work",
+    "asyncio_if_loaded",
     "check_awaitable",
     "close_all",
     "current_run",
