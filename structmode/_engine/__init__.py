@@ -21,6 +21,7 @@ from ._backend import (
     token_here,
 )
 from ._border import Call, Mailbox, Reply, in_call
+from ._cancellation import as_failure
 from ._contexts import Contexts
 from ._events import (
     Crashed,
@@ -103,6 +104,7 @@ __all__ = (
     "advance",
     "all_of",
     "as_coroutine",
+    "as_failure",
     "as_work",
     "asyncio_if_loaded",
     "check_awaitable",

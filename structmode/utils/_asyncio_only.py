@@ -14,7 +14,14 @@ from typing import Any
 from structmode import _engine as engine
 from structmode.exceptions import AsyncioRequired
 
-__all__ = ("current_task", "new_loop", "refuse_trio", "running_loop", "tasks_of")
+__all__ = (
+    "current_task",
+    "new_loop",
+    "refuse_trio",
+    "running_loop",
+    "running_loop_or_none",
+    "tasks_of",
+)
 
 
 def refuse_trio(what: str, instead: str) -> None:
@@ -37,10 +44,18 @@ def running_loop(what: str, instead: str) -> Any:
     Raises:
         AsyncioRequired: On trio, and where no event loop runs.
     """
+    loop = running_loop_or_none()
+    if loop is None:
+        raise AsyncioRequired(what, instead)
+    return loop
+
+
+def running_loop_or_none() -> Any:
+    """Return the running asyncio loop; None where there is none."""
     try:
         return engine.running_asyncio_loop()
     except RuntimeError:
-        raise AsyncioRequired(what, instead) from None
+        return None
 
 
 def current_task(loop: Any) -> Any:

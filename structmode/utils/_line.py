@@ -43,9 +43,7 @@ class Line:
 
     __slots__ = ("_home", "_label", "_supply", "_together", "_turns")
 
-    def __init__(
-        self, label: str, supply: Callable[[], float], *, together: bool = False
-    ) -> None:
+    def __init__(self, label: str, supply: Callable[[], float], *, together: bool = False) -> None:
         self._label = label
         self._supply = supply
         self._together = together

@@ -10,12 +10,12 @@ go meanwhile, since the leader's frame holds it. So nothing is written into the 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Hashable
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, overload
 
 import anyio
+import anyio.lowlevel
 
 from structmode import _engine as engine
 from structmode.exceptions import EventLoopMismatch, LifecycleError
@@ -25,7 +25,6 @@ from .locks import Event
 __all__ = ("StampedeWrapper", "stampede")
 
 _T = TypeVar("_T")
-_ObjT = TypeVar("_ObjT")
 
 
 class _Flight(Generic[_T]):
@@ -103,10 +102,15 @@ class StampedeWrapper(Generic[_T]):
     async def _lead(self) -> _T:
         flight = self._flights[self._key] = _Flight[_T]()
         try:
+            await anyio.lowlevel.checkpoint()
             result = await self.fun(*self.args, **self.kwargs)
         except BaseException as exc:
             # Who closes the coroutine, or cancels its task, means the leader alone.
-            error = None if isinstance(exc, GeneratorExit) else engine.as_failure(exc, _name_of(self.fun))
+            error = (
+                None
+                if isinstance(exc, GeneratorExit)
+                else engine.as_failure(exc, _name_of(self.fun))
+            )
             if error is not None:
                 flight.error, flight.traceback = error, error.__traceback__
             if error is None or error is exc:
@@ -153,12 +157,12 @@ class stampede(Generic[_T]):  # noqa: N801 - a decorator, with mode's name
         self.__wrapped__ = fget
 
     @overload
-    def __get__(self, obj: None, type: type[Any] | None = None) -> stampede[_T]: ...
+    def __get__(self, obj: None, objtype: type[Any] | None = None) -> stampede[_T]: ...
     @overload
-    def __get__(self, obj: object, type: type[Any] | None = None) -> StampedeWrapper[_T]: ...
+    def __get__(self, obj: object, objtype: type[Any] | None = None) -> StampedeWrapper[_T]: ...
 
     def __get__(
-        self, obj: object | None, type: type[Any] | None = None
+        self, obj: object | None, objtype: type[Any] | None = None
     ) -> stampede[_T] | StampedeWrapper[_T]:
         return self if obj is None else self._of(obj)
 
@@ -186,3 +190,7 @@ class stampede(Generic[_T]):  # noqa: N801 - a decorator, with mode's name
 
 def _name_of(function: Callable[..., object]) -> str:
     return getattr(function, "__qualname__", None) or repr(function)
+
+
+for _public in (StampedeWrapper, stampede):
+    _public.__module__ = "structmode.utils.futures"

@@ -201,11 +201,7 @@ def _check_loop(fut: Any, call: str) -> None:
     loop = get_loop() if callable(get_loop) else None
     if loop is None or not loop.is_running():
         return
-    try:
-        here = engine.running_asyncio_loop()
-    except RuntimeError:
-        here = None
-    if here is not loop:
+    if _asyncio_only.running_loop_or_none() is not loop:
         raise EventLoopMismatch(
             f"{call}() of {fut!r} was called outside the event loop that it belongs to",
             f"Call loop.call_soon_threadsafe({call}, ...) with that loop",

@@ -111,9 +111,7 @@ class FlowControlEvent:
         # Dictionaries, not sets: queues are dealt with in the order in which they came.
         self._queues: WeakKeyDictionary[FlowControlQueue[Any], None] = WeakKeyDictionary()
         self._cleared: WeakKeyDictionary[FlowControlQueue[Any], None] = WeakKeyDictionary()
-        self._line = Line(
-            "a FlowControlEvent", lambda: 0 if self._suspended else 1, together=True
-        )
+        self._line = Line("a FlowControlEvent", lambda: 0 if self._suspended else 1, together=True)
 
     def __repr__(self) -> str:
         state = "suspended" if self._suspended else "active"
@@ -325,7 +323,11 @@ class FlowControlQueue(Generic[_T]):
         Args:
             callback: What is to be called when the pressure has dropped.
         """
-        if self._maxsize <= 0 or callback in self._pressed or self.qsize() < self.pressure_high_size:
+        if (
+            self._maxsize <= 0
+            or callback in self._pressed
+            or self.qsize() < self.pressure_high_size
+        ):
             return False
         self._pressed[callback] = None
         self.on_pressure_high()
