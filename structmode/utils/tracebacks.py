@@ -257,7 +257,7 @@ def _work_of(task: Any) -> Any:
 
 def _frames_of(work: Any) -> list[FrameType]:
     """Return the calls that something is in, the outermost first; none, if it has ended."""
-    frames = engine.frames_of(work)
+    frames = engine.frames_of(work, limit=sys.maxsize)
     # An async generator calls itself running while it waits, too.
     if not frames or not (is_running(work) or getattr(work, "ag_running", False)):
         return frames
