@@ -12,7 +12,15 @@ import anyio.lowlevel
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from structmode.utils.aiter import aenumerate, aiter, alist, anext, arange, aslice, chunks
+from structmode.utils.aiter import (
+    aenumerate,
+    aiter,  # noqa: A004 - mode's name
+    alist,
+    anext,  # noqa: A004 - mode's name
+    arange,
+    aslice,
+    chunks,
+)
 
 bounds = st.none() | st.integers(0, 12)
 steps = st.none() | st.integers(1, 5)
