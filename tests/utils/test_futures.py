@@ -46,7 +46,8 @@ async def test_what_can_be_awaited_is_and_what_cannot_is_returned() -> None:
     assert await maybe_async(work()) == "async"
     assert await maybe_async(Later()) == "async"
     assert await maybe_async("plain") == "plain"
-    assert await maybe_async(None) is None
+    nothing: Any = None
+    assert await maybe_async(nothing) is None
 
 
 async def test_maybe_async_raises_what_is_raised() -> None:

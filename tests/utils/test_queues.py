@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
-import anyio.lowlevel
+import anyio.abc
 import anyio.to_thread
 import pytest
 
