@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import builtins
 import itertools
+from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -81,9 +82,9 @@ class _Over(AsyncIterator[_T]):
                 await self._close_source()
             raise
 
+    @abstractmethod
     async def _step(self) -> _T:
         """Return the next item, or raise `StopAsyncIteration`."""
-        raise NotImplementedError
 
     async def aclose(self) -> None:
         """End the iteration, and close what is iterated over; a checkpoint."""
