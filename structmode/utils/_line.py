@@ -111,7 +111,7 @@ class Line:
 
     def settle(self) -> None:
         """Call the first in line if there is something for it; to be called whenever there may be."""
-        if self._turns and not self._together and self._supply() > 0:
+        if self._turns and self._supply() > 0:
             next(iter(self._turns)).call()
 
     def call_all(self) -> None:
