@@ -1,5 +1,6 @@
 """The fields of classes, and what kind of types they have."""
 
+# ruff: noqa: UP006, UP007, UP035, UP045, PYI061 - all ways to write a type are what is tested
 from __future__ import annotations
 
 import collections
@@ -14,17 +15,17 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
-    Dict,  # noqa: UP035 - old programs have them
+    Dict,
     ForwardRef,
-    FrozenSet,  # noqa: UP035
+    FrozenSet,
     Generic,
-    List,  # noqa: UP035
+    List,
     Literal,
-    MutableMapping,  # noqa: UP035
+    MutableMapping,
     NamedTuple,
     Optional,
-    Set,  # noqa: UP035
-    Tuple,  # noqa: UP035
+    Set,
+    Tuple,
     TypeVar,
     Union,
 )
@@ -38,7 +39,7 @@ from structmode.utils.objects import (
     SET_TYPES,
     TUPLE_TYPES,
     InvalidAnnotation,
-    annotations,
+    annotations as fields_of,  # its name is taken by the import from `__future__`
     eval_type,
     guess_polymorphic_type,
     is_optional,
@@ -48,8 +49,9 @@ from structmode.utils.objects import (
     remove_optional,
 )
 
-T = TypeVar("T")
-U = TypeVar("U")
+T: Any = TypeVar("T")  # type: ignore[misc] # to the type checkers, one like any other object
+U: Any = TypeVar("U")  # type: ignore[misc]
+V = TypeVar("V")
 
 #: Makes what a `type` statement makes; absent from Python 3.11.
 alias: Any = getattr(typing, "TypeAliasType", None)
@@ -92,7 +94,7 @@ ALL = {
 
 def test_fields_and_defaults() -> None:
     """All fields, those of the bases first, as types; and the defaults of those that have one."""
-    fields, defaults = annotations(Derived)
+    fields, defaults = fields_of(Derived)
     assert fields == ALL
     assert list(fields) == list(ALL)
     assert defaults == {"x": 2, "date": None, "constant": 3, "z": "z"}
@@ -102,10 +104,10 @@ def test_class_variables_may_be_left_out() -> None:
     """With `skip_classvar` they are neither fields nor defaults; in `Annotated` neither."""
 
     class More(Derived):
-        hidden: Annotated[ClassVar[int], "note"] = 1
+        hidden: Annotated[ClassVar[int], "note"] = 1  # type: ignore[valid-type]
         bare: ClassVar = 2
 
-    fields, defaults = annotations(More, skip_classvar=True)
+    fields, defaults = fields_of(More, skip_classvar=True)
     assert set(fields) == {"x", "date", "y", "z"}
     assert "constant" not in defaults
     assert "hidden" not in defaults
@@ -113,14 +115,14 @@ def test_class_variables_may_be_left_out() -> None:
 
 def test_bases_up_to_one() -> None:
     """At `stop` and above it there are no fields."""
-    assert set(annotations(Derived, stop=Base)[0]) == {"y", "z"}
-    assert annotations(Base, stop=Base) == ({}, {})
+    assert set(fields_of(Derived, stop=Base)[0]) == {"y", "z"}
+    assert fields_of(Base, stop=Base) == ({}, {})
 
 
 def test_the_one_to_stop_at_must_be_a_base() -> None:
     """The error names the bases that there are."""
     with pytest.raises(ValueError, match=r"stop=str is no base of Derived.* Base, object"):
-        annotations(Derived, stop=str)
+        fields_of(Derived, stop=str)
 
 
 def test_a_class_without_annotations_has_none() -> None:
@@ -141,7 +143,7 @@ def test_slots_are_no_defaults() -> None:
         a: int
         b: int = property(lambda _: 1)  # type: ignore[assignment]
 
-    fields, defaults = annotations(Slotted)
+    fields, defaults = fields_of(Slotted)
     assert fields == {"a": int, "b": int}
     assert set(defaults) == {"b"}
 
@@ -157,20 +159,20 @@ def test_a_default_from_below_or_above() -> None:
         a: int
         b: int
 
-    assert annotations(Below)[1] == {"a": 1, "b": 2}
+    assert fields_of(Below)[1] == {"a": 1, "b": 2}
 
 
 def test_invalid_types() -> None:
     """A type that is ruled out is an error, which has the type, and says of which field."""
     with pytest.raises(InvalidAnnotation) as info:
-        annotations(Base, invalid_types={int})
+        fields_of(Base, invalid_types={int})
     assert info.value.args == (int,)
     assert info.value.__notes__ == ["This is about field 'x' of Base, annotated as 'int'."]
 
     class Flag:
         a: bool
 
-    assert annotations(Flag, invalid_types={int})[0] == {"a": bool}
+    assert fields_of(Flag, invalid_types={int})[0] == {"a": bool}
 
 
 def test_types_are_replaced() -> None:
@@ -181,7 +183,7 @@ def test_types_are_replaced() -> None:
         b: Annotated[int, []]
         c: str
 
-    fields, _ = annotations(Mixed, alias_types={int: float}, invalid_types={bytes})
+    fields, _ = fields_of(Mixed, alias_types={int: float}, invalid_types={bytes})
     assert fields == {"a": float, "b": Annotated[int, []], "c": str}
 
 
@@ -193,12 +195,12 @@ def test_names_come_from_where_they_are_told() -> None:
         other: Nowhere  # type: ignore[name-defined] # noqa: F821
 
     with pytest.raises(NameError) as info:
-        annotations(Node)
+        fields_of(Node)
     assert "field 'parent' of" in info.value.__notes__[0]
-    fields, _ = annotations(Node, localns={"Node": Node, "Nowhere": int})
+    fields, _ = fields_of(Node, localns={"Node": Node, "Nowhere": int})
     assert fields == {"parent": Optional[Node], "other": int}
     names: dict[str, Any] = {"Node": str, "Nowhere": bytes}
-    assert annotations(Node, globalns=names)[0] == {"parent": Optional[str], "other": bytes}
+    assert fields_of(Node, globalns=names)[0] == {"parent": Optional[str], "other": bytes}
     assert set(names) == {"Node", "Nowhere"}
 
 
@@ -208,13 +210,13 @@ def test_a_field_may_be_called_like_its_type() -> None:
     class Event:
         datetime: datetime.datetime = None  # type: ignore[assignment]
 
-    assert annotations(Event)[0] == {"datetime": datetime.datetime}
+    assert fields_of(Event)[0] == {"datetime": datetime.datetime}
 
 
 def test_a_module_that_is_not_there() -> None:
     """A class whose module can't be found is still one with fields."""
     made = type("Made", (), {"__annotations__": {"a": int, "b": "int"}, "__module__": "kit.gone"})
-    assert annotations(made)[0] == {"a": int, "b": int}
+    assert fields_of(made)[0] == {"a": int, "b": int}
 
 
 def test_types_that_are_no_texts() -> None:
@@ -234,7 +236,7 @@ def test_types_that_are_no_texts() -> None:
             "__module__": __name__,
         },
     )
-    assert annotations(made)[0] == {
+    assert fields_of(made)[0] == {
         "a": Base,
         "b": list[Base],
         "c": Optional[Base],
@@ -251,12 +253,13 @@ def test_named_tuples_and_generic_classes() -> None:
         a: int
         b: str = "b"
 
-    class Box(Generic[T]):
-        item: T
-        items: list[T]
+    class Box(Generic[V]):
+        item: V
+        items: list[V]
 
-    assert annotations(Pair)[0] == {"a": int, "b": str}
-    assert annotations(Box)[0] == {"item": T, "items": list[T]}
+    item: Any = V
+    assert fields_of(Pair)[0] == {"a": int, "b": str}
+    assert fields_of(Box)[0] == {"item": item, "items": list.__class_getitem__(item)}
 
 
 def test_the_order_of_classes() -> None:
@@ -419,7 +422,7 @@ def test_what_counts_as_which_container() -> None:
 TYPES = st.recursive(
     st.sampled_from([int, str, bytes, float]),
     lambda inner: st.one_of(
-        inner.map(lambda typ: list[typ]),
+        inner.map(lambda typ: list.__class_getitem__(typ)),
         st.tuples(inner, inner).map(lambda pair: pair[0] | pair[1]),
         inner.map(lambda typ: Annotated[typ, "note"]),
     ),
@@ -481,7 +484,7 @@ def test_names_of_types_with_parameters() -> None:
     assert eval_type(many) == list[T]
     assert remove_optional(maybe[int]) is int
     assert guess_polymorphic_type(swapped[int, str]) == (dict, int)
-    assert eval_type(many[many[int]]) == list[many[int]]
+    assert eval_type(many[many[int]]) == list.__class_getitem__(many[int])
 
 
 @pytest.fixture
@@ -504,7 +507,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @needs_aliases
 def test_classes_with_parameters(module: Any) -> None:
     """A text may name a parameter of its class, or a type by its name."""
-    fields, defaults = annotations(module.Box)
+    fields, defaults = fields_of(module.Box)
     (parameter,) = module.Box.__type_params__
     assert fields == {
         "item": parameter,

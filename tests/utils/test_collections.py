@@ -309,6 +309,8 @@ def test_sets_without_data_are_empty() -> None:
     assert first == {"a"}
     assert second == set()
     assert isinstance(first.copy(), set)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(first)
 
 
 def test_the_data_may_be_any_set() -> None:
@@ -591,7 +593,8 @@ def test_keys_are_attributes() -> None:
 def test_methods_hide_keys() -> None:
     """A key that is called like a method is there as a key; as an attribute it is the method."""
     options: AttributeDict[Any] = AttributeDict()
-    options.items = 3
+    name = "items"
+    setattr(options, name, 3)
     assert options["items"] == 3
     assert callable(options.items)
 
@@ -663,9 +666,10 @@ def test_attributes_that_can_not_be_read_are_no_keys() -> None:
             keys[key]
         with pytest.raises(KeyError, match=key):
             del keys[key]
-    assert 5 not in keys
+    number: Any = 5
+    assert number not in keys
     with pytest.raises(KeyError, match="5"):
-        keys[5]  # type: ignore[index]
+        keys[number]
     assert {"debug", "name", "__init__"} <= set(keys)
     assert len(keys) == len(list(keys)) == len(keys.items())
     assert dict(keys)["debug"] is False

@@ -314,7 +314,8 @@ def test_factories_by_name_and_by_url() -> None:
     assert drivers.by_name("json.decoder:JSONDecoder") is json.JSONDecoder
     assert drivers.by_name(json.dumps) is json.dumps
     assert drivers.by_url("JSON://localhost:80/path") is json.loads
-    assert drivers.by_url(SimpleNamespace(scheme="dump")) is json.dumps
+    url: Any = SimpleNamespace(scheme="dump")
+    assert drivers.by_url(url) is json.dumps
     assert drivers.get_alias("json") == "json:loads"
     assert list(drivers.iterate()) == [json.loads, json.dumps]
     assert drivers.aliases == dict(drivers) == {"json": "json:loads", "dump": "json:dumps"}
@@ -353,8 +354,9 @@ def test_urls_without_a_scheme() -> None:
     """What has no scheme is no URL, and the error shows one."""
     with pytest.raises(ValueError, match=r"'localhost' is no URL.*redis://"):
         FactoryMapping[Any](redis="json:loads").by_url("localhost")
+    url: Any = SimpleNamespace(scheme="")
     with pytest.raises(ValueError, match="name://"):
-        FactoryMapping[Any]().by_url(SimpleNamespace(scheme=""))
+        FactoryMapping[Any]().by_url(url)
 
 
 @pytest.mark.usefixtures("plugins")

@@ -328,7 +328,7 @@ def test_what_has_no_order_is_no_less_and_no_more() -> None:
         assert not left > right
         assert left <= right
         assert left >= right
-    assert one == one  # noqa: PLR0124 - what is tested
+    assert one == one
     assert one != Unordered(1)
     assert len({one, two}) == 2
     assert repr(one) == "<Unordered: 1>"
