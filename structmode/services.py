@@ -154,6 +154,10 @@ class ServiceBase(ServiceT):
                 f"{type(self).__qualname__} is abstract: make a subclass of it, and an instance of that"
             )
         self.log = CompositeLogger(self.logger, self._format_log)
+        self._init_other_bases(beacon, loop)
+
+    def _init_other_bases(self, beacon: NodeT[Any] | None, loop: Any) -> None:
+        """Initialise what a class has as bases besides a service; in mode that is left to the class."""
         super().__init__(beacon=beacon, loop=loop)
 
     def _format_log(self, severity: int, message: str, *args: Any, **kwargs: Any) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from ._backend import (
     BACKENDS,
     BackendName,
+    being_cancelled,
     loop_policy,
     new_loop_on,
     on_trio,
@@ -39,6 +40,7 @@ from ._events import (
     subscribe,
 )
 from ._failures import note
+from ._flag import Flag
 from ._life import Life, OwnedBlock
 from ._protocols import Fate, Unit
 from ._restarting import RESTART_TYPES, Backoff, Budget, Reach, RestartType, wants_restart
@@ -72,6 +74,7 @@ __all__ = (
     "Contexts",
     "Crashed",
     "Fate",
+    "Flag",
     "Life",
     "LifecycleEvent",
     "Listener",
@@ -103,6 +106,7 @@ __all__ = (
     "all_of",
     "as_coroutine",
     "as_work",
+    "being_cancelled",
     "check_awaitable",
     "close_all",
     "current_run",

@@ -1,0 +1,331 @@
+"""What programs reach for in a service of mode's beyond its manual: the private names, and what they do.
+
+`ModeMembers` is mixed into every face that is a service. It holds no state of a service's life; that is the engine's, and
+each name here is a view of it or a message to it. Where mode and structmode mean different things by the same name, this
+is where mode's meaning is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import anyio.lowlevel
+
+from structmode import _engine as engine
+from structmode._declare import ServiceTask
+from structmode._unit import ServiceUnit, service_of
+from structmode.services import Service as PublicService
+from structmode.utils.times import Seconds
+
+from ._flags import CrashedFlag, ShutdownFlag, StartedFlag, StoppedFlag
+from ._futures import HandleFuture
+from ._loops import event_loop_of_mode
+from ._tasks import decorator_of_mode, of_mode
+
+__all__ = ("ModeMembers", "ModeUnit")
+
+
+class ModeUnit(ServiceUnit):
+    """A service of mode's as the engine sees it."""
+
+    _service: Any
+
+    async def set_up(self) -> None:
+        self._service._has_been_started = True
+        await super().set_up()
+
+    async def renew(self) -> None:
+        # mode makes nothing anew in a restart: what __post_init__ made is still there.
+        self._service.restart_count += 1
+        await self._hook("on_restart")
+
+    def work(self) -> list[engine.Task[Any]]:
+        service = self._service
+        return [
+            engine.Task(
+                service._carry(declared.work(service)),
+                f"{service.shortlabel}.{declared.name}",
+                finite=declared.finite,
+            )
+            for declared in service._declared
+        ]
+
+    async def tear_down(self) -> None:
+        if not self._service._told_to_stop and _is_overridden(self._service, "stop"):
+            await self._service.stop()  # of mode's parents each calls that of its children
+        await super().tear_down()
+
+    def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
+        if fate == "unreceived" and self._service._receive_failure(exc):
+            return
+        super().on_failure(exc, origin, fate)
+
+
+def _is_overridden(service: object, name: str) -> bool:
+    return not hasattr(getattr(type(service), name), "of_mode")
+
+
+class ModeMembers(PublicService):
+    """Gives a face the private names of mode's, and mode's own meaning of some that are not.
+
+    Args:
+        *args: Arguments of the face.
+        beacon: As in mode: a node below which the service is put in the tree.
+        loop: The event loop that the service is for; by default the one that is current when it is asked for.
+        **kwargs: Arguments of the face.
+    """
+
+    abstract = True
+
+    _loop: Any = None
+    _has_been_started: bool = False
+    _told_to_stop: bool = False
+
+    def __init__(self, *args: Any, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
+        self._loop = loop
+        super().__init__(*args, beacon=beacon, loop=loop, **kwargs)
+
+    def _init_other_bases(self, beacon: Any, loop: Any) -> None:
+        """Do nothing: classes that were written for mode initialise their other bases themselves, if at all."""
+
+    def _make_unit(self) -> ServiceUnit:
+        return ModeUnit(self)
+
+    # -- The event loop, which in mode each service holds
+
+    @property
+    def loop(self) -> Any:
+        """The event loop that the service is for; found when it is first asked for, and then kept."""
+        if self._loop is None:
+            self._loop = event_loop_of_mode()
+        return self._loop
+
+    @loop.setter
+    def loop(self, loop: Any) -> None:
+        self._loop = loop
+
+    # -- The tree
+
+    @property
+    def beacon(self) -> Any:
+        """Its place in the tree of services."""
+        return self._beacon
+
+    @beacon.setter
+    def beacon(self, beacon: Any) -> None:
+        self._beacon = beacon
+
+    @property
+    def _children(self) -> list[Any]:
+        lives: Iterable[Any] = self._life.current.children or self._life.children
+        return [service_of(life.unit) for life in lives]
+
+    # -- State
+
+    @property
+    def _started(self) -> StartedFlag:
+        return StartedFlag(self)
+
+    @property
+    def _stopped(self) -> StoppedFlag:
+        return StoppedFlag(self)
+
+    @property
+    def _crashed(self) -> CrashedFlag:
+        return CrashedFlag(self)
+
+    @property
+    def _shutdown(self) -> ShutdownFlag:
+        return ShutdownFlag(self)
+
+    @property
+    def started(self) -> bool:
+        """Whether it has been started, and not been reset since; also when it has stopped."""
+        return self._started.is_set()
+
+    # -- Life
+
+    async def start(self) -> None:
+        """Start the service; as in structmode. One that was told to stop before, and not reset since, does not start."""
+        self._told_to_stop = False
+        if self._is_called_off:
+            self._has_been_started = True
+            await anyio.lowlevel.checkpoint()
+            return
+        try:
+            await super().start()
+        except BaseException:
+            self._has_been_started = False
+            raise
+
+    async def maybe_start(self) -> bool:
+        """Start the service, unless it has been started, and not been reset since."""
+        if self._has_been_started and not self._outer.alive:
+            await anyio.lowlevel.checkpoint()
+            return False
+        return await super().maybe_start()
+
+    @property
+    def _is_called_off(self) -> bool:
+        """Whether it was told to stop, or crashed, before it was started."""
+        run = self._outer.current
+        return run.state is engine.State.NEW and self.should_stop
+
+    async def stop(self) -> None:
+        """Stop the service; as in structmode. One that does not run counts as told to stop from now on."""
+        self._told_to_stop = True
+        if self._outer.current.state is engine.State.NEW:
+            self._stopped.set()
+        await super().stop()
+
+    stop.of_mode = True  # type: ignore[attr-defined]
+
+    async def restart(self) -> None:
+        """Restart the service; as in structmode."""
+        self._told_to_stop = True
+        await super().restart()
+
+    def service_reset(self) -> None:
+        """Have the service, and those it is made of, be as if never started; one that runs goes on."""
+        self._has_been_started = self._told_to_stop = False
+        self.restart_count += 1
+        if not self._outer.alive:
+            super().service_reset()
+            self._forget_crash()
+            self._stopped.clear()
+        for child in self._children:
+            child.service_reset()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self.stop()
+        finally:
+            self.service_reset()
+
+    # -- Crashes
+
+    @property
+    def crash_reason(self) -> BaseException | None:
+        """What it crashed of, if it did."""
+        return super().crash_reason
+
+    @crash_reason.setter
+    def crash_reason(self, reason: BaseException | None) -> None:
+        if reason is None:
+            self._forget_crash()
+        else:
+            self._mark_crashed(reason)
+
+    @property
+    def _crash_reason(self) -> BaseException | None:
+        return self.crash_reason
+
+    def _crash(self, reason: Any) -> None:
+        """Crash, whether it runs or not."""
+        error: BaseException = reason() if isinstance(reason, type) else reason
+        if self._outer.alive:
+            self._outer.fail(error, "_crash()")
+        else:
+            self._mark_crashed(error)
+
+    def _mark_crashed(self, reason: BaseException) -> None:
+        """Record a crash of a service that does not run, and of those that it is made of."""
+        marked: list[Any] = [self]
+        for service in marked:  # grows while it is walked
+            run = service._life.current
+            if run.crash_reason is None:
+                run.crash_reason = reason
+                run.signal.set()
+                marked.extend(service._children)
+
+    def _forget_crash(self) -> None:
+        for life in {self._outer, self._life}:
+            run = life.current
+            if run.crash_reason is not None:
+                run.crash_reason = None
+                run.signal = engine.StopSignal()
+
+    def _receive_failure(self, exc: BaseException) -> bool:
+        """Deal with a failure that no owner receives: it crashes the services above, as the tree shows them.
+
+        Returns whether there was anybody.
+        """
+        if not self._outer.alive:
+            self._mark_crashed(exc)
+        if self.supervisor is not None:
+            self.supervisor.wakeup()
+            return True
+        above = list(self._above())
+        for service in above:
+            if service._outer.alive:
+                service._outer.fail(exc, self.label)
+                return True
+            service._mark_crashed(exc)
+        return bool(above)
+
+    def _above(self) -> Iterator[Any]:
+        seen: set[int] = {id(self._beacon)}
+        node = getattr(self._beacon, "parent", None)
+        while node is not None and id(node) not in seen:
+            seen.add(id(node))
+            if isinstance(node.data, ModeMembers):
+                yield node.data
+            node = node.parent
+
+    # -- Work
+
+    @classmethod
+    def task(cls, fun: Any = None) -> ServiceTask:
+        """Declare a method to be run in the background; as in structmode."""
+        return of_mode(super().task(fun))
+
+    @classmethod
+    def timer(cls, *args: Any, **kwargs: Any) -> Any:
+        """Declare a method to be run every so many seconds; as in structmode."""
+        return decorator_of_mode(super().timer(*args, **kwargs))
+
+    @classmethod
+    def crontab(cls, *args: Any, **kwargs: Any) -> Any:
+        """Declare a method to be run at the times of a cron line; as in structmode."""
+        return decorator_of_mode(super().crontab(*args, **kwargs))
+
+    def add_future(self, coro: Any, *, name: str | None = None) -> Any:
+        """Run something in the background; as in structmode, but what is returned is a future of asyncio."""
+        handle = super().add_future(
+            self._carry(engine.as_coroutine(coro)), name=name or getattr(coro, "__qualname__", None)
+        )
+        return HandleFuture(handle, coro, self.loop)
+
+    async def _carry(self, work: Awaitable[Any]) -> Any:
+        """Do work in which it is no failure if somebody cancels what it waits for."""
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if engine.being_cancelled():
+                raise
+            self._log_mundane(f"Terminating cancelled task: {work!r}")
+
+    @property
+    def _futures(self) -> set[engine.Task[Any]]:
+        return set(self._life.current.tasks.alive())
+
+    # -- Steps that mode has as methods
+
+    async def _wait_stopped(self, timeout: Seconds | None = None) -> None:
+        await self.wait(timeout=timeout)
+
+    async def _default_stop_children(self) -> None:
+        for child in reversed(self._children):
+            await child.stop()

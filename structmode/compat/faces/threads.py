@@ -1,0 +1,105 @@
+"""`mode.threads`, with what programs reach for beyond its manual."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from structmode import _engine as engine
+from structmode.threads import (
+    MethodQueue as PublicMethodQueue,
+    QueuedMethod,
+    QueueServiceThread as PublicQueueServiceThread,
+    ServiceThread as PublicServiceThread,
+    WorkerThread,
+)
+from structmode.threads._units import InsideUnit, OutsideUnit  # noqa: PLC2701
+
+from ._loops import event_loop_of_mode
+from ._members import ModeMembers, ModeUnit
+
+__all__ = ("MethodQueue", "QueueServiceThread", "QueuedMethod", "ServiceThread", "WorkerThread")
+
+
+class _ModeInsideUnit(ModeUnit, InsideUnit):
+    def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
+        InsideUnit.on_failure(self, exc, origin, fate)  # those above are told outside
+
+
+class _ModeOutsideUnit(OutsideUnit):
+    def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
+        service: Any = self.service
+        if fate == "unreceived" and service._receive_failure(exc):
+            return
+        super().on_failure(exc, origin, fate)
+
+
+class MethodQueue(ModeMembers, PublicMethodQueue):
+    """Does in its own event loop what is asked of it from elsewhere."""
+
+    abstract = False
+
+
+class ServiceThread(ModeMembers, PublicServiceThread):
+    """A service in a thread of its own; as in mode, its event loop is there before the thread is."""
+
+    abstract = False
+
+    #: The future that a start waits for; there for code that looks at it.
+    _thread_running: Any = None
+
+    def __init__(self, *, loop: Any = None, **kwargs: Any) -> None:
+        self._parent_loop = loop
+        super().__init__(loop=loop, **kwargs)
+
+    def _make_unit(self) -> Any:
+        return _ModeInsideUnit(self)
+
+    def _make_outside_unit(self) -> OutsideUnit:
+        return _ModeOutsideUnit(self)
+
+    @property
+    def thread_loop(self) -> Any:
+        """The event loop of the thread."""
+        home = self._outside.home
+        if home is not None and home.native_loop is not None:
+            return home.native_loop
+        if self._given_loop is None or self._given_loop.is_closed():
+            self._given_loop = asyncio.new_event_loop()
+        return self._given_loop
+
+    @thread_loop.setter
+    def thread_loop(self, loop: Any) -> None:
+        self._given_loop = loop
+
+    @property
+    def loop(self) -> Any:
+        """The event loop of the thread."""
+        return self.thread_loop
+
+    @loop.setter
+    def loop(self, loop: Any) -> None:
+        self.thread_loop = loop
+
+    @property
+    def parent_loop(self) -> Any:
+        """The event loop of whoever owns the service."""
+        if self._parent_loop is None:
+            self._parent_loop = event_loop_of_mode()
+        return self._parent_loop
+
+    @property
+    def _thread(self) -> Any:
+        home = self._outside.home
+        return home.thread if home is not None else None
+
+    async def crash(self, reason: BaseException) -> None:
+        """Crash the service; as in structmode."""
+        running = self._thread_running
+        if running is not None and not running.done():
+            running.set_exception(reason)
+        await super().crash(reason)
+
+
+class QueueServiceThread(ServiceThread, PublicQueueServiceThread):
+    """A service in a thread of its own that takes calls."""

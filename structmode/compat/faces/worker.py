@@ -1,0 +1,115 @@
+"""`mode.worker`, with what programs reach for beyond its manual."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from structmode._process import Execution, write_at_once
+from structmode.utils.logging import level_number
+from structmode.worker import Worker as PublicWorker
+
+from ._members import ModeMembers
+
+__all__ = ("Worker", "exiting")
+
+EX_OK = getattr(os, "EX_OK", 0)
+EX_FAILURE = 1
+EX_OSERR = getattr(os, "EX_OSERR", 71)
+
+
+@contextmanager
+def exiting(*, print_exception: bool = False, file: IO[str] | None = None) -> Generator[None]:
+    """End the program when the block is left: with 0, or with 1 if an exception leaves it."""
+    try:
+        yield
+    except MemoryError:
+        write_at_once("Out of memory!", sys.stderr)
+        sys.exit(EX_OSERR)
+    except Exception as exc:
+        if print_exception:
+            stream = sys.stderr if file is None else file
+            write_at_once(f"Command raised exception: {exc!r}\n", stream)
+            traceback.print_tb(exc.__traceback__, file=stream)
+        sys.exit(EX_FAILURE)
+    sys.exit(EX_OK)
+
+
+class _ModeExecution(Execution):
+    """Runs in the event loop that the worker was given, and leaves signals to the worker's methods."""
+
+    def _run_arguments(self) -> dict[str, Any]:
+        arguments = super()._run_arguments()
+        loop = self._program.loop
+        options = {**arguments.get("backend_options", {}), "loop_factory": lambda: loop}
+        return {**arguments, "backend_options": options}
+
+    def _stop(self) -> None:
+        number = self._signals.stops[0]
+        worker = self._program
+        {signal.SIGINT: worker._on_sigint}.get(number, worker._on_sigterm)()
+
+
+class Worker(ModeMembers, PublicWorker):
+    """A worker as mode has it: in the event loop that it was given, with the methods that handle signals."""
+
+    abstract = False
+
+    _signal_stop_future: Any = None
+
+    def __init__(
+        self, *services: Any, redirect_stdouts_level: Any = None, loop: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            *services,
+            redirect_stdouts_level=level_number(redirect_stdouts_level or "WARN"),
+            loop=loop,
+            **kwargs,
+        )
+        self._execution = _ModeExecution(self)
+        for service in self.services:
+            service.beacon.reattach(self.beacon)
+
+    async def default_on_first_start(self) -> None:
+        """Do what a worker does when it starts for the first time; block detection is left to `debug`."""
+        await self.on_execute()
+        if self.debug:
+            await self.maybe_start_blockdetection()
+
+    # -- Words
+
+    def say(self, msg: str) -> None:
+        """Write a message to standard output, unless the worker is quiet."""
+        self._say(msg)
+
+    def carp(self, msg: str) -> None:
+        """Write a warning to standard error, unless the worker is quiet."""
+        self._say(msg, file=self.stderr)
+
+    def _say(self, msg: str, file: Any = None, end: str = "\n", **kwargs: Any) -> None:
+        if not self.quiet:
+            write_at_once(f"{msg}{end}", self.stdout if file is None else file)
+
+    # -- Signals
+
+    def _on_sigint(self) -> None:
+        self._schedule_shutdown(signal.SIGINT)
+
+    def _on_sigterm(self) -> None:
+        self._schedule_shutdown(signal.SIGTERM)
+
+    def _schedule_shutdown(self, number: signal.Signals) -> None:
+        if self._signal_stop_future is None:
+            self._signal_stop_future = asyncio.ensure_future(
+                self._stop_on_signal(number), loop=self.loop
+            )
+
+    async def _stop_on_signal(self, number: signal.Signals) -> None:
+        self.log.info("Signal received: %s (%s)", number, number.value)
+        await self.stop()
