@@ -52,6 +52,8 @@ from ._tasks import Task
 MARGIN = 3 * GRACE
 # How long after the time of the stop the thread is given up, in seconds: what is inside has given up its own waits by then.
 _PATIENCE = 1.75 * GRACE
+# How often the owner's loop looks whether a thread that has done everything has ended.
+_LAST_PASSES = 100
 
 
 class _Floor:
@@ -289,12 +291,17 @@ class ThreadHome:
 
     async def _until_over(self) -> None:
         await self._over.until_answered()
-        if not self._over.result() and self.thread is not None:
-            # It has nothing left to do, unless somebody has added to what a thread does last.
-            limiter = anyio.CapacityLimiter(1)
-            await anyio.to_thread.run_sync(
-                self.thread.join, abandon_on_cancel=True, limiter=limiter
-            )
+        thread = self.thread
+        if self._over.result() or thread is None:
+            return
+        # It has nothing left to do, so a few passes of this loop are enough for its end...
+        for _ in range(_LAST_PASSES):
+            if not thread.is_alive():
+                return
+            await anyio.lowlevel.checkpoint()
+        # ...unless somebody has added to what a thread does last. A thread of anyio's that waits for it lives on for a while.
+        limiter = anyio.CapacityLimiter(1)
+        await anyio.to_thread.run_sync(thread.join, abandon_on_cancel=True, limiter=limiter)
 
     def _give_up(self, label: str, subject: object, timeout: float) -> ShutdownTimeout:
         thread = self.thread

@@ -18,14 +18,15 @@ from structmode import _engine as engine
 from structmode._declare import ServiceTask
 from structmode._unit import ServiceUnit, service_of
 from structmode.services import Service as PublicService
-from structmode.utils.times import Seconds
+from structmode.utils.times import Seconds, want_seconds
+from structmode.utils.trees import Node
 
 from ._flags import CrashedFlag, ShutdownFlag, StartedFlag, StoppedFlag
 from ._futures import HandleFuture
 from ._loops import event_loop_of_mode
 from ._tasks import decorator_of_mode, of_mode
 
-__all__ = ("ModeMembers", "ModeUnit")
+__all__ = ("Guest", "ModeMembers", "ModeUnit")
 
 
 class ModeUnit(ServiceUnit):
@@ -64,6 +65,13 @@ class ModeUnit(ServiceUnit):
         super().on_failure(exc, origin, fate)
 
 
+def _as_service(thing: Any) -> Any:
+    """Return a service as it is, and for what only behaves like one, a service that starts and stops it."""
+    if not isinstance(thing, type) and not issubclass(type(thing), PublicService):
+        return Guest(thing)
+    return thing
+
+
 def _is_overridden(service: object, name: str) -> bool:
     return not hasattr(getattr(type(service), name), "of_mode")
 
@@ -86,7 +94,10 @@ class ModeMembers(PublicService):
 
     def __init__(self, *args: Any, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
         self._loop = loop
-        super().__init__(*args, beacon=beacon, loop=loop, **kwargs)
+        place = beacon if isinstance(beacon, Node) else None
+        super().__init__(*args, beacon=place, loop=loop, **kwargs)
+        if beacon is not None and place is None:
+            self._beacon = beacon.new(self)  # something that behaves like a node
 
     def _init_other_bases(self, beacon: Any, loop: Any) -> None:
         """Do nothing: classes that were written for mode initialise their other bases themselves, if at all."""
@@ -117,6 +128,16 @@ class ModeMembers(PublicService):
     @beacon.setter
     def beacon(self, beacon: Any) -> None:
         self._beacon = beacon
+
+    def add_dependency(self, service: Any) -> Any:
+        """Make a service start and stop with this one; also one that only behaves like a service."""
+        super().add_dependency(_as_service(service))
+        return service
+
+    async def add_runtime_dependency(self, service: Any) -> Any:
+        """Make a service start and stop with this one, and start it now, if this one runs."""
+        await super().add_runtime_dependency(_as_service(service))
+        return service
 
     @property
     def _children(self) -> list[Any]:
@@ -175,10 +196,13 @@ class ModeMembers(PublicService):
         return run.state is engine.State.NEW and self.should_stop
 
     async def stop(self) -> None:
-        """Stop the service; as in structmode. One that does not run counts as told to stop from now on."""
+        """Stop the service; as in structmode. The hooks of one that was never started are called all the same."""
         self._told_to_stop = True
-        if self._outer.current.state is engine.State.NEW:
+        if self._outer.current.state is engine.State.NEW and not self._stopped.is_set():
             self._stopped.set()
+            await self.on_stop()
+            await self._default_stop_children()
+            await self.on_shutdown()
         await super().stop()
 
     stop.of_mode = True  # type: ignore[attr-defined]
@@ -321,6 +345,15 @@ class ModeMembers(PublicService):
     def _futures(self) -> set[engine.Task[Any]]:
         return set(self._life.current.tasks.alive())
 
+    async def sleep(self, n: Seconds, *, loop: Any = None) -> None:
+        """Sleep, or until the service stops; as in structmode."""
+        seconds = want_seconds(n)
+        if seconds <= 0.0:
+            for _ in range(_TURNS_OF_OTHERS):
+                await anyio.lowlevel.checkpoint()
+        else:
+            await super().sleep(seconds)
+
     # -- Steps that mode has as methods
 
     async def _wait_stopped(self, timeout: Seconds | None = None) -> None:
@@ -329,3 +362,35 @@ class ModeMembers(PublicService):
     async def _default_stop_children(self) -> None:
         for child in reversed(self._children):
             await child.stop()
+
+
+# What takes turns by way of sleep(0), as Faust's agents do at a queue that they share, has to let the others come first
+# who are woken in the same instant. In mode sleep(0) takes so many passes of the event loop.
+_TURNS_OF_OTHERS = 3
+
+
+class Guest(ModeMembers):
+    """Starts and stops something that behaves like a service, and is none of structmode's.
+
+    Args:
+        thing: What has ``maybe_start`` and ``stop``.
+    """
+
+    abstract = False
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+        super().__init__()
+
+    @property
+    def label(self) -> str:
+        """The name of the thing."""
+        return str(getattr(self._thing, "label", self._thing))
+
+    async def on_start(self) -> None:
+        """Start it."""
+        await self._thing.maybe_start()
+
+    async def on_stop(self) -> None:
+        """Stop it."""
+        await self._thing.stop()

@@ -48,6 +48,8 @@ class ServiceThread(ModeMembers, PublicServiceThread):
     #: The future that a start waits for; there for code that looks at it.
     _thread_running: Any = None
 
+    _set_thread_loop: Any = None
+
     def __init__(self, *, loop: Any = None, **kwargs: Any) -> None:
         self._parent_loop = loop
         super().__init__(loop=loop, **kwargs)
@@ -61,6 +63,8 @@ class ServiceThread(ModeMembers, PublicServiceThread):
     @property
     def thread_loop(self) -> Any:
         """The event loop of the thread."""
+        if self._set_thread_loop is not None:
+            return self._set_thread_loop
         home = self._outside.home
         if home is not None and home.native_loop is not None:
             return home.native_loop
@@ -70,7 +74,7 @@ class ServiceThread(ModeMembers, PublicServiceThread):
 
     @thread_loop.setter
     def thread_loop(self, loop: Any) -> None:
-        self._given_loop = loop
+        self._set_thread_loop = loop
 
     @property
     def loop(self) -> Any:
