@@ -11,6 +11,7 @@ from __future__ import annotations
 from ._backend import (
     BACKENDS,
     BackendName,
+    asyncio_if_loaded,
     being_cancelled,
     loop_policy,
     new_loop_on,
@@ -21,6 +22,7 @@ from ._backend import (
     token_here,
 )
 from ._border import Call, Mailbox, Reply, in_call
+from ._cancellation import as_failure
 from ._contexts import Contexts
 from ._events import (
     Crashed,
@@ -105,7 +107,9 @@ __all__ = (
     "advance",
     "all_of",
     "as_coroutine",
+    "as_failure",
     "as_work",
+    "asyncio_if_loaded",
     "being_cancelled",
     "check_awaitable",
     "close_all",

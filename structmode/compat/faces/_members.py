@@ -134,6 +134,10 @@ class ModeMembers(PublicService):
         super().add_dependency(_as_service(service))
         return service
 
+    def _show_below(self, child: Any) -> None:
+        if isinstance(self._beacon, Node) and isinstance(child._beacon, Node):
+            super()._show_below(child)
+
     async def add_runtime_dependency(self, service: Any) -> Any:
         """Make a service start and stop with this one, and start it now, if this one runs."""
         await super().add_runtime_dependency(_as_service(service))

@@ -64,10 +64,16 @@ class Worker(ModeMembers, PublicWorker):
     _signal_stop_future: Any = None
 
     def __init__(
-        self, *services: Any, redirect_stdouts_level: Any = None, loop: Any = None, **kwargs: Any
+        self,
+        *services: Any,
+        redirect_stdouts_level: Any = None,
+        blocking_timeout: Any = 10.0,
+        loop: Any = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             *services,
+            blocking_timeout=blocking_timeout or 0.0,
             redirect_stdouts_level=level_number(redirect_stdouts_level or "WARN"),
             loop=loop,
             **kwargs,
