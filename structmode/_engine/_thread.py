@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from functools import partial
@@ -52,8 +53,8 @@ from ._tasks import Task
 MARGIN = 3 * GRACE
 # How long after the time of the stop the thread is given up, in seconds: what is inside has given up its own waits by then.
 _PATIENCE = 1.75 * GRACE
-# How often the owner's loop looks whether a thread that has done everything has ended.
-_LAST_PASSES = 100
+# How long the owner's loop looks by itself whether a thread that has nothing left to do has ended, in seconds.
+_LAST_MOMENT = 0.05
 
 
 class _Floor:
@@ -294,12 +295,13 @@ class ThreadHome:
         thread = self.thread
         if self._over.result() or thread is None:
             return
-        # It has nothing left to do, so a few passes of this loop are enough for its end...
-        for _ in range(_LAST_PASSES):
-            if not thread.is_alive():
-                return
+        # It has nothing left to do, so it ends in the next moment. In real time, as the clock of this loop may be virtual...
+        until = time.monotonic() + _LAST_MOMENT
+        while thread.is_alive() and time.monotonic() < until:
             await anyio.lowlevel.checkpoint()
-        # ...unless somebody has added to what a thread does last. A thread of anyio's that waits for it lives on for a while.
+        if not thread.is_alive():
+            return
+        # ...unless somebody has added to what a thread does last. What waits for it then is a thread of anyio's, which stays.
         limiter = anyio.CapacityLimiter(1)
         await anyio.to_thread.run_sync(thread.join, abandon_on_cancel=True, limiter=limiter)
 

@@ -8,7 +8,8 @@ is where mode's meaning is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from structmode import _engine as engine
 from structmode._declare import ServiceTask
 from structmode._unit import ServiceUnit, service_of
 from structmode.services import Service as PublicService
+from structmode.timers import Timer
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
 
@@ -70,6 +72,11 @@ def _as_service(thing: Any) -> Any:
     if not isinstance(thing, type) and not issubclass(type(thing), PublicService):
         return Guest(thing)
     return thing
+
+
+def timer_of_mode() -> Any:
+    """Return what ``mode.services.Timer`` is now: tests of programs put something else there."""
+    return getattr(sys.modules.get("mode.services"), "Timer", Timer)
 
 
 def _is_overridden(service: object, name: str) -> bool:
@@ -212,9 +219,15 @@ class ModeMembers(PublicService):
     stop.of_mode = True  # type: ignore[attr-defined]
 
     async def restart(self) -> None:
-        """Restart the service; as in structmode."""
-        self._told_to_stop = True
-        await super().restart()
+        """Restart the service; as in structmode. One that does not run is told to stop all the same, and started."""
+        if self._outer.alive:
+            self._told_to_stop = True
+            await super().restart()
+            return
+        await self.stop()
+        self.service_reset()
+        await self.on_restart()
+        await self.start()
 
     def service_reset(self) -> None:
         """Have the service, and those it is made of, be as if never started; one that runs goes on."""
@@ -357,6 +370,30 @@ class ModeMembers(PublicService):
                 await anyio.lowlevel.checkpoint()
         else:
             await super().sleep(seconds)
+
+    def itertimer(self, interval: Seconds, **kwargs: Any) -> Any:
+        """Iterate over the ticks of a timer; as in structmode, but with what stands for `Timer` in ``mode.services``."""
+        make = timer_of_mode()
+        if make is Timer:
+            return super().itertimer(interval, **kwargs)
+        kwargs.setdefault("sleep", self.sleep)
+        kwargs.pop("loop", None)
+        return self._ticks_of(make(interval, **kwargs))
+
+    async def _ticks_of(self, timer: Any) -> AsyncIterator[float]:
+        if self.should_stop:
+            return
+        ticks = aiter(timer)
+        try:
+            async for seconds in ticks:
+                if self.should_stop:
+                    return
+                yield seconds
+                if self.should_stop:
+                    return
+        finally:
+            if isinstance(ticks, AsyncGenerator):  # or the event loop would close it later, in a task
+                await ticks.aclose()  # noqa: ASYNC102 - it is at a yield
 
     # -- Steps that mode has as methods
 

@@ -21,16 +21,18 @@ class TaskOfInstance:
     """
 
     def __init__(self, declaration: ServiceTask, service: object) -> None:
-        self.fun = declaration.fun
+        #: What does the work, called with a service: for a timer, all that it does from the start to the stop.
+        self.fun = declaration.work
         self._service = service
+        self._once = declaration.fun
         self.__wrapped__ = declaration.fun
 
     def __call__(self, service: Any = None) -> Coroutine[Any, Any, Any]:
-        """Call the method, for another service if one is given."""
-        return self.fun(self._service if service is None else service)
+        """Call the method; or, if a service is given, do the work for it as mode does."""
+        return self._once(self._service) if service is None else self.fun(service)
 
     def __repr__(self) -> str:
-        return repr(self.fun)
+        return repr(self._once)
 
 
 class _OfInstance(ServiceTask):
