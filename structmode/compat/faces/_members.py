@@ -57,6 +57,8 @@ class ModeUnit(ServiceUnit):
         ]
 
     async def tear_down(self) -> None:
+        if self._service._will_be_replaced:
+            return
         if not self._service._told_to_stop and _is_overridden(self._service, "stop"):
             await self._service.stop()  # of mode's parents each calls that of its children
         await super().tear_down()
@@ -256,6 +258,16 @@ class ModeMembers(PublicService):
             self.service_reset()
 
     # -- Crashes
+
+    @property
+    def _will_be_replaced(self) -> bool:
+        """Whether it has crashed, and its supervisor puts another in its place.
+
+        In mode it is left behind then, and not stopped: the other one may go on with what it had, as Faust's agents do with
+        a stream.
+        """
+        replacement = getattr(self.supervisor, "replacement", None)
+        return replacement is not None and self._outer.current.failure_dealt_with
 
     @property
     def crash_reason(self) -> BaseException | None:
