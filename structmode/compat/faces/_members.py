@@ -38,6 +38,7 @@ class ModeUnit(ServiceUnit):
 
     async def set_up(self) -> None:
         self._service._has_been_started = True
+        self._service._last_crash = None
         await super().set_up()
 
     async def renew(self) -> None:
@@ -100,6 +101,7 @@ class ModeMembers(PublicService):
     _loop: Any = None
     _has_been_started: bool = False
     _told_to_stop: bool = False
+    _last_crash: BaseException | None = None
 
     def __init__(self, *args: Any, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
         self._loop = loop
@@ -185,6 +187,7 @@ class ModeMembers(PublicService):
     async def start(self) -> None:
         """Start the service; as in structmode. One that was told to stop before, and not reset since, does not start."""
         self._told_to_stop = False
+        self._last_crash = None
         if self._is_called_off:
             self._has_been_started = True
             await anyio.lowlevel.checkpoint()
@@ -253,9 +256,11 @@ class ModeMembers(PublicService):
         traceback: TracebackType | None,
     ) -> None:
         try:
-            await self.stop()
+            await engine.shielded(self.stop)  # noqa: ASYNC102 - it is bounded by shutdown_timeout
         finally:
+            reason = self.crash_reason
             self.service_reset()
+            self._last_crash = reason
 
     # -- Crashes
 
@@ -271,8 +276,9 @@ class ModeMembers(PublicService):
 
     @property
     def crash_reason(self) -> BaseException | None:
-        """What it crashed of, if it did."""
-        return super().crash_reason
+        """What it crashed of, if it did; after an ``async with`` block, what it crashed of there, until the next start."""
+        reason = super().crash_reason
+        return self._last_crash if reason is None else reason
 
     @crash_reason.setter
     def crash_reason(self, reason: BaseException | None) -> None:
@@ -304,6 +310,7 @@ class ModeMembers(PublicService):
                 marked.extend(service._children)
 
     def _forget_crash(self) -> None:
+        self._last_crash = None
         for life in {self._outer, self._life}:
             run = life.current
             if run.crash_reason is not None:
