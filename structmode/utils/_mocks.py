@@ -134,7 +134,8 @@ class AsyncContextMock(unittest.mock.Mock):
         side_effect: Callable[[], object] | BaseException | type[BaseException] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, side_effect=side_effect, **kwargs)
+        super().__init__(*args, **kwargs)
+        self.side_effect = side_effect
         self.aenter_return: Any = aenter_return
         self.aexit_return: Any = aexit_return
 

@@ -190,15 +190,20 @@ def _is_done(fut: Any) -> bool:
     """Whether there is nothing to be done about a future: there is none, or it has ended."""
     if fut is None:
         return True
-    if isinstance(fut, anyio.Future | anyio.TaskHandle):
-        return fut.status is not type(fut).Status.PENDING
+    if isinstance(fut, anyio.Future):
+        return fut.status is not anyio.Future.Status.PENDING
+    if isinstance(fut, anyio.TaskHandle):
+        return fut.status not in {
+            anyio.TaskHandle.Status.PENDING,
+            anyio.TaskHandle.Status.CANCELLING,
+        }
     return bool(fut.done())
 
 
 def _check_loop(fut: Any, call: str) -> None:
     """Refuse an asyncio future whose loop runs, but not here: its waiters would sleep on until something else woke the loop."""
     get_loop = getattr(fut, "get_loop", None)
-    loop = get_loop() if callable(get_loop) else None
+    loop: Any = get_loop() if callable(get_loop) else None
     if loop is None or not loop.is_running():
         return
     if _asyncio_only.running_loop_or_none() is not loop:

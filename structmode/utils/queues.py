@@ -23,7 +23,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -44,7 +43,6 @@ __all__ = (
 )
 
 _T = TypeVar("_T")
-_ErrorT = TypeVar("_ErrorT", bound=anyio.WouldBlock)
 
 
 class QueueEmpty(anyio.WouldBlock):
@@ -67,18 +65,19 @@ class QueueFull(anyio.WouldBlock):
         return QueueFull, self.args
 
 
-def _would_block(ours: type[_ErrorT], text: str) -> _ErrorT:
+# What has been made below: an error of ours and one of asyncio's in one.
+_joined: dict[type[Exception], type[Exception]] = {}
+
+
+def _would_block(ours: type[Exception], text: str) -> Exception:
     """Make an error that is both ours and asyncio's of the same name, if anybody here can know of the latter."""
     theirs = getattr(engine.asyncio_if_loaded(), ours.__name__, None)
-    return _both(ours, theirs)(text)
-
-
-@cache
-def _both(ours: type[_ErrorT], theirs: type[Exception] | None) -> type[_ErrorT]:
     if theirs is None:
-        return ours
-    body = {"__doc__": ours.__doc__, "__module__": ours.__module__}
-    return type(ours)(ours.__name__, (ours, theirs), body)
+        return ours(text)
+    if theirs not in _joined:
+        named = {"__doc__": ours.__doc__, "__module__": ours.__module__}
+        _joined[theirs] = type(ours.__name__, (ours, theirs), named)
+    return _joined[theirs](text)
 
 
 def _call_each(functions: Sequence[Callable[[], object]]) -> None:
@@ -89,8 +88,8 @@ def _call_each(functions: Sequence[Callable[[], object]]) -> None:
             function()
         except Exception as exc:  # noqa: BLE001 - raised below, when the others have been called
             failures.append(exc)
-    for exc in failures[1:]:
-        engine.note(failures[0], "also raised by another callback", exc)
+    for later in failures[1:]:
+        engine.note(failures[0], "also raised by another callback", later)
     if failures:
         raise failures[0]
 
@@ -352,13 +351,13 @@ class FlowControlQueue(Generic[_T]):
 
     @property
     def pressure_high_size(self) -> int:
-        """From how many items on the pressure is high."""
-        return int(self._maxsize / self.pressure_high_ratio)
+        """From how many items on the pressure is high: one at least, as there is none on an empty queue."""
+        return max(int(self._maxsize / self.pressure_high_ratio), 1) if self._maxsize > 0 else 0
 
     @property
     def pressure_drop_size(self) -> int:
         """From how many items downwards the pressure has dropped."""
-        return int(self._maxsize * self.pressure_drop_ratio)
+        return int(max(self._maxsize, 0) * self.pressure_drop_ratio)
 
     async def get(self) -> _T:
         """Take the item that was put first, as soon as there is one; a checkpoint in any case.

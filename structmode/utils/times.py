@@ -349,7 +349,7 @@ class Bucket(ABC):
                 await anyio.sleep(self.expected_time())
         return self
 
-    async def __aexit__(
+    async def __aexit__(  # noqa: B027 - for subclasses that have something to do there
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from structmode import _engine as engine
 
@@ -244,7 +244,7 @@ def _work_of(task: Any) -> Any:
         TypeError: If it is no task.
     """
     if isinstance(task, engine.Task):
-        return task._work
+        return cast("engine.Task[Any]", task)._work
     get_coro = getattr(task, "get_coro", None)  # asyncio's tasks
     work = get_coro() if callable(get_coro) else getattr(task, "coro", None)
     if inspect.isawaitable(work):  # a task of asyncio may run a generator that can be awaited
