@@ -93,6 +93,10 @@ if TYPE_CHECKING:
         get_logger as get_logger,
         setup_logging as setup_logging,
     )
+    from structmode.utils.objects import (
+        label as label,
+        shortlabel as shortlabel,
+    )
     from structmode.utils.times import (
         Seconds as Seconds,
         want_seconds as want_seconds,
@@ -145,6 +149,8 @@ _HOME = {
     "flight_recorder": "structmode.utils.logging",
     "get_logger": "structmode.utils.logging",
     "setup_logging": "structmode.utils.logging",
+    "label": "structmode.utils.objects",
+    "shortlabel": "structmode.utils.objects",
     "Seconds": "structmode.utils.times",
     "want_seconds": "structmode.utils.times",
     "Worker": "structmode.worker",
@@ -193,7 +199,9 @@ __all__ = (
     "flight_recorder",
     "get_logger",
     "install_as_mode",
+    "label",
     "setup_logging",
+    "shortlabel",
     "task",
     "timer",
     "want_seconds",
