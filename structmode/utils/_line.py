@@ -4,7 +4,8 @@ Theory: what is waited for stays where it is until somebody takes it. It is not 
 that task may be cancelled before it runs, and would take the thing with it. A task is called instead. It looks, takes what it
 finds in the same step, and lets the next be called. If there is nothing any more, because somebody did not stand in line,
 it keeps its place and waits again; if it is cancelled, it leaves, and the next is called in its place. So nothing is lost, no
-call is lost, and the order holds on loops, too, that run what is woken together in random order: only the first is ever called.
+call is lost. As many are called as there is something for, so that they take turns with those who do not stand in line; but only
+the first on trio, which runs what is woken together in random order.
 
 A line belongs to no event loop but while somebody stands in it. So it can be made anywhere, and used by one loop after another.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 import anyio
 import anyio.lowlevel
@@ -41,7 +43,7 @@ class Line:
         together: What there is, is there for all: who comes while there is something need not wait for those before.
     """
 
-    __slots__ = ("_home", "_label", "_supply", "_together", "_turns")
+    __slots__ = ("_home", "_in_random_order", "_label", "_supply", "_together", "_turns")
 
     def __init__(self, label: str, supply: Callable[[], float], *, together: bool = False) -> None:
         self._label = label
@@ -49,6 +51,8 @@ class Line:
         self._together = together
         self._turns: OrderedDict[_Turn, None] = OrderedDict()
         self._home: anyio.lowlevel.EventLoopToken | None = None
+        # Whether the event loop runs what is woken together in random order.
+        self._in_random_order = True
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -79,6 +83,7 @@ class Line:
         """
         self.check_loop(call)
         self._home = engine.token_here()
+        self._in_random_order = engine.on_trio()
         turn = _Turn()
         self._turns[turn] = None
         try:
@@ -98,9 +103,12 @@ class Line:
         del self._turns[turn]
 
     def settle(self) -> None:
-        """Call the first in line if there is something for it; to be called whenever there may be."""
-        if self._turns and not self._together and self._supply() > 0:
-            next(iter(self._turns)).called.set()
+        """Call those in line for whom there is something; to be called whenever there may be."""
+        if not self._turns or self._together:
+            return
+        number = min(self._supply(), 1 if self._in_random_order else len(self._turns))
+        for turn in islice(self._turns, max(0, int(number))):
+            turn.called.set()
 
     def call_all(self) -> None:
         """Call all who are in line now."""

@@ -7,9 +7,7 @@ is where mode's meaning is.
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,13 +17,11 @@ from structmode import _engine as engine
 from structmode._declare import ServiceTask
 from structmode._unit import ServiceUnit, service_of
 from structmode.services import Service as PublicService
-from structmode.timers import Timer
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
 
+from ._asyncio import future_of, get_event_loop, was_cancelled
 from ._flags import CrashedFlag, ShutdownFlag, StartedFlag, StoppedFlag
-from ._futures import HandleFuture
-from ._loops import event_loop_of_mode
 from ._tasks import decorator_of_mode, of_mode
 
 __all__ = ("Guest", "ModeMembers", "ModeUnit")
@@ -77,11 +73,6 @@ def _as_service(thing: Any) -> Any:
     return thing
 
 
-def timer_of_mode() -> Any:
-    """Return what ``mode.services.Timer`` is now: tests of programs put something else there."""
-    return getattr(sys.modules.get("mode.services"), "Timer", Timer)
-
-
 def _is_overridden(service: object, name: str) -> bool:
     return not hasattr(getattr(type(service), name), "of_mode")
 
@@ -121,8 +112,10 @@ class ModeMembers(PublicService):
     @property
     def loop(self) -> Any:
         """The event loop that the service is for; found when it is first asked for, and then kept."""
+        if engine.token_here() is not None and engine.on_trio():
+            return super().loop  # which says what to use instead
         if self._loop is None:
-            self._loop = event_loop_of_mode()
+            self._loop = get_event_loop()
         return self._loop
 
     @loop.setter
@@ -363,17 +356,18 @@ class ModeMembers(PublicService):
 
     def add_future(self, coro: Any, *, name: str | None = None) -> Any:
         """Run something in the background; as in structmode, but what is returned is a future of asyncio."""
-        handle = super().add_future(
-            self._carry(engine.as_coroutine(coro)), name=name or getattr(coro, "__qualname__", None)
-        )
-        return HandleFuture(handle, coro, self.loop)
+        if engine.token_here() is not None and engine.on_trio():
+            return super().add_future(coro, name=name)
+        work = self._carry(engine.as_coroutine(coro))
+        handle = super().add_future(work, name=name or getattr(coro, "__qualname__", None))
+        return future_of(handle, coro, self.loop)
 
     async def _carry(self, work: Awaitable[Any]) -> Any:
         """Do work in which it is no failure if somebody cancels what it waits for."""
         try:
             return await work
-        except asyncio.CancelledError:
-            if engine.being_cancelled():
+        except BaseException as exc:
+            if engine.on_trio() or not was_cancelled(exc) or engine.being_cancelled():
                 raise
             self._log_mundane(f"Terminating cancelled task: {work!r}")
 
@@ -389,30 +383,6 @@ class ModeMembers(PublicService):
                 await anyio.lowlevel.checkpoint()
         else:
             await super().sleep(seconds)
-
-    def itertimer(self, interval: Seconds, **kwargs: Any) -> Any:
-        """Iterate over the ticks of a timer; as in structmode, but with what stands for `Timer` in ``mode.services``."""
-        make = timer_of_mode()
-        if make is Timer:
-            return super().itertimer(interval, **kwargs)
-        kwargs.setdefault("sleep", self.sleep)
-        kwargs.pop("loop", None)
-        return self._ticks_of(make(interval, **kwargs))
-
-    async def _ticks_of(self, timer: Any) -> AsyncIterator[float]:
-        if self.should_stop:
-            return
-        ticks = aiter(timer)
-        try:
-            async for seconds in ticks:
-                if self.should_stop:
-                    return
-                yield seconds
-                if self.should_stop:
-                    return
-        finally:
-            if isinstance(ticks, AsyncGenerator):  # or the event loop would close it later, in a task
-                await ticks.aclose()  # noqa: ASYNC102 - it is at a yield
 
     # -- Steps that mode has as methods
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from structmode import _engine as engine
 from structmode.threads import (
     MethodQueue as PublicMethodQueue,
-    QueuedMethod,
     QueueServiceThread as PublicQueueServiceThread,
     ServiceThread as PublicServiceThread,
-    WorkerThread,
 )
 from structmode.threads._units import InsideUnit, OutsideUnit  # noqa: PLC2701
 
-from ._loops import event_loop_of_mode
+from ._asyncio import get_event_loop, new_event_loop
 from ._members import ModeMembers, ModeUnit
 
-__all__ = ("MethodQueue", "QueueServiceThread", "QueuedMethod", "ServiceThread", "WorkerThread")
+__all__ = ("MethodQueue", "QueueServiceThread", "ServiceThread")
 
 
 class _ModeInsideUnit(ModeUnit, InsideUnit):
@@ -69,7 +66,7 @@ class ServiceThread(ModeMembers, PublicServiceThread):
         if home is not None and home.native_loop is not None:
             return home.native_loop
         if self._given_loop is None or self._given_loop.is_closed():
-            self._given_loop = asyncio.new_event_loop()
+            self._given_loop = new_event_loop()
         return self._given_loop
 
     @thread_loop.setter
@@ -89,7 +86,7 @@ class ServiceThread(ModeMembers, PublicServiceThread):
     def parent_loop(self) -> Any:
         """The event loop of whoever owns the service."""
         if self._parent_loop is None:
-            self._parent_loop = event_loop_of_mode()
+            self._parent_loop = get_event_loop()
         return self._parent_loop
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from structmode._process import Execution, write_at_once
 from structmode.utils.logging import level_number
 from structmode.worker import Worker as PublicWorker
 
+from ._asyncio import begin
 from ._members import ModeMembers
 
 __all__ = ("Worker", "exiting")
@@ -112,9 +112,7 @@ class Worker(ModeMembers, PublicWorker):
 
     def _schedule_shutdown(self, number: signal.Signals) -> None:
         if self._signal_stop_future is None:
-            self._signal_stop_future = asyncio.ensure_future(
-                self._stop_on_signal(number), loop=self.loop
-            )
+            self._signal_stop_future = begin(self._stop_on_signal(number), self.loop)
 
     async def _stop_on_signal(self, number: signal.Signals) -> None:
         self.log.info("Signal received: %s (%s)", number, number.value)
