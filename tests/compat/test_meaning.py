@@ -135,6 +135,125 @@ async def test_a_failed_start_is_raised() -> None:
     assert not service.started
 
 
+async def test_a_task_that_fails_at_once_fails_no_start() -> None:
+    """Only what a hook raises does that: the start goes on to its end, and the crash is recorded at once."""
+
+    class Hasty(Base):
+        def __post_init__(self) -> None:
+            self.notes: list[object] = []
+            self.child = self.add_dependency(Brittle())
+
+        async def on_started(self) -> None:
+            self.notes.append(self.crashed)
+            await self.sleep(100.0)  # no longer than the crash allows
+            self.notes.append(self.child.state)
+
+        async def on_stop(self) -> None:
+            self.notes.append("stop")
+
+        @Service.task
+        async def fail(self) -> None:
+            raise ValueError("broken")
+
+    service = Hasty()
+    async with service:
+        assert service.notes[:2] == [True, "running"]
+        await service.wait_until_stopped()
+        while service.state != "crashed":
+            await anyio.sleep(0)
+        assert repr(service.crash_reason) == "ValueError('broken')"
+    assert service.notes == [True, "running", "stop"]
+    assert service.child.notes == ["start", "stop"]
+
+
+@pytest.mark.parametrize("call", ["crash", "_crash", "add_future"])
+async def test_a_crash_in_a_hook_fails_no_start(call: str) -> None:
+    """Nor does one in the start of a service above: they are up, and crash then."""
+
+    class Failing(Base):
+        async def on_started(self) -> None:
+            reason = ValueError("broken")
+            if call == "crash":
+                await self.crash(reason)
+            elif call == "_crash":
+                self._crash(reason)
+            else:
+                self.add_future(self.raise_it(reason))
+                await self.wait_until_stopped()
+            assert self.crashed
+            assert self.should_stop
+
+        async def raise_it(self, reason: Exception) -> None:
+            raise reason
+
+    class Above(Base):
+        def __post_init__(self) -> None:
+            self.child = self.add_dependency(Failing())
+            self.ready = False
+
+        async def on_started(self) -> None:
+            await self.sleep(100.0)
+            self.ready = self.crashed and self.child.crashed
+
+    service = Above()
+    async with service:
+        assert service.ready
+        while service.state != "crashed":
+            await anyio.sleep(0)
+        assert repr(service.child.crash_reason) == "ValueError('broken')"
+    assert service.crashed
+
+
+async def test_a_start_that_is_undone_tells_what_crashed_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A crash that waits for the end of a start is not lost when the start fails for another reason."""
+
+    class Failing(Base):
+        async def on_started(self) -> None:
+            await self.crash(ValueError("first"))
+            await anyio.sleep(0)
+            raise OSError("second")
+
+    with pytest.raises(OSError, match="second"):
+        await Failing().start()
+    assert "ValueError('first')" in caplog.text
+
+
+async def test_a_supervised_service_that_fails_at_once_is_restarted() -> None:
+    """Its start is complete in mode's eyes, so that its supervisor deals with the crash, wherever that itself is."""
+
+    class Hasty(Base):
+        runs = 0
+
+        @Service.task
+        async def fail(self) -> None:
+            self.runs += 1
+            if self.runs == 1:
+                raise ValueError("broken")
+
+    class Above(Base):
+        def __post_init__(self) -> None:
+            self.service = Hasty()
+            self.supervisor = self.add_dependency(OneForOneSupervisor(self.service))
+
+    async with Above() as above:
+        while above.service.runs < 2:
+            await anyio.sleep(0)
+        assert not above.crashed
+        assert not above.supervisor.crashed
+
+
+async def test_what_add_future_returns_can_be_awaited() -> None:
+    """On asyncio that is a future of asyncio's, as in mode; elsewhere, structmode's handle."""
+
+    async def work() -> int:
+        return 1
+
+    async with Base() as service:
+        assert await service.add_future(work()) == 1
+
+
 async def test_a_crash_reaches_a_supervisor() -> None:
     """It restarts the service, and is not concerned itself."""
     service = Brittle()
