@@ -115,7 +115,11 @@ def _face_of(value: Any) -> Any:
 def _behind(value: Any) -> Any:
     """Return what of structmode's something in mode stands for; for all else, itself."""
     place, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
-    if not isinstance(place, str) or not isinstance(name, str) or not place.startswith(f"{FACES}."):
+    if (
+        not isinstance(place, str)
+        or not isinstance(name, str)
+        or not place.startswith(f"{FACES}.")
+    ):
         return value
     home = sys.modules.get(HOME + place.removeprefix(FACES))
     behind = getattr(home, name, value)
