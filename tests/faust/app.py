@@ -6,6 +6,7 @@ Run by Faust's own `worker` command; see `drive`. It knows neither mode nor stru
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ app = faust.App(
     web_port=int(os.environ["FAUST_DRIVE_PORT"]),
     web_bind="127.0.0.1",
     consumer_auto_offset_reset="earliest",
-    topic_partitions=4,  # what the mock cluster makes of a topic,
-    topic_allow_declare=False,  # without being asked to
+    topic_partitions=4,  # what the mock cluster makes of a topic
+    topic_allow_declare=False,  # by itself, since it can't be asked to
     broker_session_timeout=6.0,
     broker_heartbeat_interval=1.0,
     table_cleanup_interval=1.0,
@@ -86,4 +87,13 @@ async def every_minute() -> None:
 @app.page("/state/")
 async def state(web: Any, request: Any) -> Any:
     """Show what has been counted."""
-    return web.json({"totals": dict(totals.items()), **seen})
+    bases = [base.__module__.partition(".")[0] for base in type(app).__mro__]
+    threads = [thread.name for thread in threading.enumerate()]
+    return web.json(
+        {
+            "totals": dict(totals.items()),
+            "services": next(base for base in bases if base in {"mode", "structmode"}),
+            "consumer": next((name for name in threads if "Consumer" in name), None),
+            **seen,
+        }
+    )

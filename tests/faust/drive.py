@@ -23,10 +23,12 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import confluent_kafka
+# It has no types, and is there only where this is run.
+confluent_kafka: Any = import_module("confluent_kafka")
 
 HERE = Path(__file__).parent
 CUSTOMERS = 20
@@ -48,12 +50,11 @@ class Driver:
         self.producer: Any = confluent_kafka.Producer(
             {"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 0}
         )
-        brokers = self.producer.list_topics(timeout=10).brokers
-        self.broker = str(next(iter(brokers.values()))).split(":")
+        broker = next(iter(self.producer.list_topics(timeout=10).brokers.values()))
+        self.broker = f"{broker.host}:{broker.port}"
         self.port = _free_port()
         self.orders = 0
         self.runs = 0
-        self.figures: dict[str, Any] = {}
 
     def send(self, number: int) -> None:
         """Put so many more orders on the topic."""
@@ -69,7 +70,9 @@ class Driver:
         """Run the application for the length of the block, then end it by SIGTERM."""
         self.runs += 1
         with (self.home / f"log-{self.runs}").open("wb") as log:
-            process = subprocess.Popen(self._command(), cwd=HERE, env=self._environ(), stdout=log, stderr=log)
+            process = subprocess.Popen(
+                self._command(), cwd=HERE, env=self._environ(), stdout=log, stderr=log
+            )
             try:
                 yield process
             finally:
@@ -81,12 +84,12 @@ class Driver:
         return [sys.executable, "-m", "faust", "-A", "app", "worker", "--loglevel", "info"]
 
     def _environ(self) -> dict[str, str]:
-        _, port = self.broker[0].rsplit("/", 1)[0], self.broker[-1]
         path = [str(HERE / "on_structmode")] if self.on_structmode else []
+        path.append(os.environ.get("PYTHONPATH", ""))
         return {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([*path, os.environ.get("PYTHONPATH", "")]),
-            "FAUST_DRIVE_BROKER": f"127.0.0.1:{port.split('/')[0]}",
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
+            "FAUST_DRIVE_BROKER": self.broker,
             "FAUST_DRIVE_HOME": str(self.home),
             "FAUST_DRIVE_PORT": str(self.port),
         }
@@ -100,7 +103,9 @@ class Driver:
     def state(self) -> dict[str, Any] | None:
         """Ask the application's web view; None if it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/state/", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/state/", timeout=5
+            ) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except (OSError, ValueError):
@@ -122,17 +127,19 @@ class Driver:
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         try:
-            code = process.wait(PATIENCE)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.fail(f"the application has not ended within {PATIENCE:g} s after SIGTERM")
-        if code != 0:
-            self.fail(f"the application has ended with {code} after SIGTERM")
+        if process.returncode != 0:
+            self.fail(f"the application has ended with {process.returncode} after SIGTERM")
         return time.monotonic() - began
 
     def fail(self, why: str) -> None:
         """Give up: show what the application has logged last."""
         log = (self.home / f"log-{self.runs}").read_text(errors="replace")
-        raise SystemExit(f"{log[-6000:]}\n\n{why}; counted {len(self.noted('counted'))} of {self.orders} orders")
+        raise SystemExit(
+            f"{log[-6000:]}\n\n{why}; counted {len(self.noted('counted'))} of {self.orders} orders"
+        )
 
 
 def _free_port() -> int:
@@ -147,14 +154,18 @@ def drive(driver: Driver, orders: int) -> dict[str, Any]:
     quarter = orders // 4
     driver.send(2 * quarter)
     with driver.running() as process:
-        figures["first start, s"] = driver.wait("answered", process, lambda: driver.state() is not None)
+        figures["first start, s"] = driver.wait(
+            "answered", process, lambda: driver.state() is not None
+        )
         driver.wait("begun", process, lambda: len(driver.noted("counted")) >= quarter)
         driver.send(quarter)
         figures["first stop, s"] = driver.stop(process)
     figures["counted in the first run"] = len(driver.noted("counted"))
     driver.send(orders - driver.orders)
     with driver.running() as process:
-        figures["second start, s"] = driver.wait("answered", process, lambda: driver.state() is not None)
+        figures["second start, s"] = driver.wait(
+            "answered", process, lambda: driver.state() is not None
+        )
         driver.wait("counted all", process, lambda: len(driver.noted("counted")) >= orders)
         driver.wait("checked all", process, lambda: len(driver.noted("checked")) >= orders)
         driver.wait("run its crontab", process, lambda: bool(driver.noted("crons")))
@@ -168,6 +179,8 @@ def look_back(driver: Driver, orders: int, state: dict[str, Any]) -> dict[str, A
     counted, checked = driver.noted("counted"), driver.noted("checked")
     totals = sum(state.get("totals", {}).values())
     return {
+        "services are those of": state.get("services"),
+        "the consumer's thread": state.get("consumer"),
         "lost": orders - len(counted) + orders - len(checked),
         "counted twice": sum(counted.values()) - len(counted),
         "checked twice": sum(checked.values()) - len(checked),
@@ -191,6 +204,8 @@ def main() -> int:
     for name, figure in figures.items():
         print(f"{name}: {figure:.1f}" if isinstance(figure, float) else f"{name}: {figure}")
     lost = figures["lost"] + figures["missing in the table"]
+    if figures["services are those of"] != ("mode" if given.mode else "structmode"):
+        raise SystemExit("the application did not run on what it was to run on")
     return 1 if lost else 0
 
 

@@ -49,8 +49,25 @@ def run(directory: Path, options: list[str]) -> dict[str, Any]:
             "FAUST_SUITE_RESULTS": str(results),
         }
         # Faust's tests bring their own plugins for asyncio; anyio's and structmode's are not meant for them.
-        plugins = ["-p", "plugin", "-p", "no:anyio", "-p", "no:structmode", "-p", "no:cacheprovider"]
-        command = [sys.executable, "-m", "pytest", *plugins, "--no-cov", "-q", f"--timeout={TIMEOUT}"]
+        plugins = [
+            "-p",
+            "plugin",
+            "-p",
+            "no:anyio",
+            "-p",
+            "no:structmode",
+            "-p",
+            "no:cacheprovider",
+        ]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            *plugins,
+            "--no-cov",
+            "-q",
+            f"--timeout={TIMEOUT}",
+        ]
         tests = [f"tests/{part}" for part in PARTS]
         subprocess.run([*command, *(options or tests)], cwd=directory, env=environ, check=False)
         if not results.exists():
@@ -82,10 +99,14 @@ def main() -> int:
     passed = found["passed"] - tally["error"]
     known = expected()
     wrong = judge(ended, known, complete=not options)
-    print(f"Faust's tests on structmode: {passed} passed, {tally['skipped']} skipped, "
-          f"{tally['failed']} failed, {tally['error']} with errors, in {time.monotonic() - began:.0f} s")
-    print(f"  on mode: {ON_MODE['passed']} passed, {ON_MODE['skipped']} skipped; "
-          f"differences that are known and explained: {len(known)}; not explained: {len(wrong)}")
+    print(
+        f"Faust's tests on structmode: {passed} passed, {tally['skipped']} skipped, "
+        f"{tally['failed']} failed, {tally['error']} with errors, in {time.monotonic() - began:.0f} s"
+    )
+    print(
+        f"  on mode: {ON_MODE['passed']} passed, {ON_MODE['skipped']} skipped; "
+        f"differences that are known and explained: {len(known)}; not explained: {len(wrong)}"
+    )
     for line in wrong:
         print(f"  {line}")
     return 1 if wrong else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from structmode._engine import Task
 from structmode.utils import loops
@@ -38,7 +38,7 @@ def _loop_that_is_set() -> Any:
     import asyncio
 
     try:
-        return asyncio.get_event_loop_policy().get_event_loop()
+        return cast(Any, asyncio).get_event_loop_policy().get_event_loop()
     except RuntimeError:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)

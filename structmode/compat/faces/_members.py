@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import anyio
 import anyio.lowlevel
@@ -112,6 +112,10 @@ def _as_service(thing: Any) -> Any:
     return thing
 
 
+def _node_or_none(beacon: object) -> Node[Any] | None:
+    return beacon if isinstance(beacon, Node) else None  # pyright: ignore[reportUnknownVariableType]
+
+
 def _is_overridden(service: object, name: str) -> bool:
     return not hasattr(getattr(type(service), name), "of_mode")
 
@@ -136,7 +140,7 @@ class ModeMembers(PublicService):
 
     def __init__(self, *args: Any, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
         self._loop = loop
-        place = beacon if isinstance(beacon, Node) else None
+        place = _node_or_none(beacon)
         super().__init__(*args, beacon=place, loop=loop, **kwargs)
         if beacon is not None and place is None:
             self._beacon = beacon.new(self)  # something that behaves like a node
@@ -179,7 +183,7 @@ class ModeMembers(PublicService):
         return service
 
     def _show_below(self, child: Any) -> None:
-        if isinstance(self._beacon, Node) and isinstance(child._beacon, Node):
+        if _node_or_none(self._beacon) and _node_or_none(child._beacon):
             super()._show_below(child)
 
     async def add_runtime_dependency(self, service: Any) -> Any:
@@ -189,7 +193,7 @@ class ModeMembers(PublicService):
 
     @property
     def _children(self) -> list[Any]:
-        lives: Iterable[Any] = self._life.current.children or self._life.children
+        lives = cast("Iterable[Any]", self._life.current.children or self._life.children)
         return [service_of(life.unit) for life in lives]
 
     # -- State

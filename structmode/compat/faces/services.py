@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from structmode._engine import WaitArg
-from structmode.services import _AwaitableService as _PublicAwaitable, _claim, _name_of  # noqa: PLC2701
+from structmode.services import _AwaitableService as _PublicAwaitable, _claim, _name_of
 
 from ._members import ModeMembers
 from ._tasks import ModeTask as ServiceTask
@@ -13,7 +13,7 @@ from ._tasks import ModeTask as ServiceTask
 __all__ = ("Service", "ServiceTask", "WaitArgT", "crontab", "task", "timer")
 
 #: What can be waited for, under the name that mode's users import for typing.
-WaitArgT = WaitArg
+WaitArgT = WaitArg[Any]
 
 
 class Service(ModeMembers):

@@ -10,7 +10,7 @@ from structmode.threads import (
     QueueServiceThread as PublicQueueServiceThread,
     ServiceThread as PublicServiceThread,
 )
-from structmode.threads._units import InsideUnit, OutsideUnit  # noqa: PLC2701
+from structmode.threads._units import InsideUnit, OutsideUnit
 
 from ._asyncio import get_event_loop, new_event_loop
 from ._members import ModeMembers, ModeUnit

@@ -32,7 +32,7 @@ def exiting(*, print_exception: bool = False, file: IO[str] | None = None) -> Ge
     except MemoryError:
         write_at_once("Out of memory!", sys.stderr)
         sys.exit(EX_OSERR)
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - it becomes an exit code
         if print_exception:
             stream = sys.stderr if file is None else file
             write_at_once(f"Command raised exception: {exc!r}\n", stream)
@@ -46,14 +46,14 @@ class _ModeExecution(Execution):
 
     def _run_arguments(self) -> dict[str, Any]:
         arguments = super()._run_arguments()
-        loop = self._program.loop
+        worker: Any = self._program
+        loop = worker.loop
         options = {**arguments.get("backend_options", {}), "loop_factory": lambda: loop}
         return {**arguments, "backend_options": options}
 
     def _stop(self) -> None:
-        number = self._signals.stops[0]
-        worker = self._program
-        {signal.SIGINT: worker._on_sigint}.get(number, worker._on_sigterm)()
+        worker: Any = self._program
+        (worker._on_sigint if self._signals.stops[0] == signal.SIGINT else worker._on_sigterm)()
 
 
 class Worker(ModeMembers, PublicWorker):
