@@ -46,10 +46,10 @@ class Modules(Table):
         """Yield a row for each module, and one for all."""
         yield "| Module of mode's | Names | Members of classes | Changed |"
         yield "|---|---|---|---|"
-        total = (0, 0, 0)
+        total = [0, 0, 0]
         for module, names in record.items():
             found = counts(names)
-            total = tuple(a + b for a, b in zip(total, found, strict=True))
+            total = [a + b for a, b in zip(total, found, strict=True)]
             yield row(f"`{module}`", *found)
         yield row(f"All {len(record)}", *total)
 

@@ -106,7 +106,8 @@ class _Found:
     @cached_property
     def cls(self) -> type[Any]:
         """The class that a member is looked for in."""
-        return getattr(self.module, self.class_name)
+        cls: type[Any] = getattr(self.module, self.class_name)
+        return cls
 
     def faults(self) -> Iterator[str]:
         form = self.form

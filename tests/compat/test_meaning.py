@@ -235,13 +235,13 @@ async def test_a_supervised_service_that_fails_at_once_is_restarted() -> None:
     class Above(Base):
         def __post_init__(self) -> None:
             self.service = Hasty()
-            self.supervisor = self.add_dependency(OneForOneSupervisor(self.service))
+            self.strategy = self.add_dependency(OneForOneSupervisor(self.service))
 
     async with Above() as above:
         while above.service.runs < 2:
             await anyio.sleep(0)
         assert not above.crashed
-        assert not above.supervisor.crashed
+        assert not above.strategy.crashed
 
 
 async def test_what_add_future_returns_can_be_awaited() -> None:
