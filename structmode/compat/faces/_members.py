@@ -7,22 +7,24 @@ is where mode's meaning is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, cast
 
 import anyio.lowlevel
 
-from structmode import _engine as engine
+from structmode import _engine as engine, services
 from structmode._declare import ServiceTask
 from structmode._unit import ServiceUnit, service_of
-from structmode.services import Service as PublicService
+from structmode.timers import Timer
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
 
 from ._asyncio import future_of, get_event_loop, was_cancelled
 from ._flags import CrashedFlag, ShutdownFlag, StartedFlag, StoppedFlag
 from ._tasks import decorator_of_mode, of_mode
+
+PublicService = services.Service
 
 __all__ = ("Guest", "ModeMembers", "ModeUnit")
 
@@ -380,6 +382,34 @@ class ModeMembers(PublicService):
                 await anyio.lowlevel.checkpoint()
         else:
             await super().sleep(seconds)
+
+    def itertimer(self, interval: Seconds, **kwargs: Any) -> Any:
+        """Iterate over the ticks of a timer; as in structmode, or over what stands in the place of ``mode.services.Timer``.
+
+        Tests of programs put something there that gives ticks without waiting for them.
+        """
+        make: Any = services.Timer
+        if make is Timer:
+            return super().itertimer(interval, **kwargs)
+        kwargs.setdefault("sleep", self.sleep)
+        return self._ticks_of(make(interval, **kwargs))
+
+    async def _ticks_of(self, timer: Any) -> AsyncIterator[float]:
+        if self.should_stop:
+            return
+        ticks = aiter(timer)
+        try:
+            async for seconds in ticks:
+                if self.should_stop:
+                    return
+                yield seconds
+                if self.should_stop:
+                    return
+        finally:
+            if isinstance(
+                ticks, AsyncGenerator
+            ):  # or the event loop would close it later, in a task
+                await ticks.aclose()  # noqa: ASYNC102 - it is at a yield
 
     # -- Steps that mode has as methods
 
