@@ -22,7 +22,7 @@ from ._backend import (
     token_here,
 )
 from ._border import Call, Mailbox, Reply, in_call
-from ._cancellation import as_failure
+from ._cancellation import as_failure, shielded
 from ._contexts import Contexts
 from ._events import (
     Crashed,
@@ -124,6 +124,7 @@ __all__ = (
     "on_trio",
     "run_arguments",
     "running_asyncio_loop",
+    "shielded",
     "signal_safe_caller",
     "sleep",
     "stack_of",

@@ -6,7 +6,7 @@ on doing so:
 - what mode takes by position is taken in the same place, and by the same name;
 - what mode takes by keyword is taken by that keyword;
 - what may be left out in mode may be left out, and where its default is a number, a string, a truth value or None, the
-  default is the same;
+  default is the same; where it is a class or a function, it is one of the same name;
 - ``*args`` and ``**kwargs`` are still taken;
 - nothing more is required;
 - what is awaited in mode can be awaited, and what is read as an attribute can be read.
@@ -17,8 +17,9 @@ More may be taken, and more may be there.
 from __future__ import annotations
 
 import ast
+import collections.abc
+import contextlib
 import dataclasses
-import importlib
 import inspect
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -34,20 +35,29 @@ ANYTHING = object()
 
 
 @dataclasses.dataclass(frozen=True)
+class Named:
+    """A default that is a class or a function: it must be one of this name."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Entry:
     """A name in the record.
 
     Attributes:
         module: mode's module.
         name: The name in it; that of a member has its class before it.
-        form: What it is: "class", "property", "attribute", "value", "export", or a signature, with "async" before it for what is
+        was: What it is in mode: "class", "property", "attribute", "value", "export", or a signature, with "async" before it for what is
             awaited.
+        now: What it is in structmode; as in mode, if it is kept.
         why: Why it is changed; empty if it is kept.
     """
 
     module: str
     name: str
-    form: str
+    was: str
+    now: str
     why: str = ""
 
     @property
@@ -69,18 +79,14 @@ def read(file: Path = FILE) -> list[Entry]:
 
 def _entries(module: str, names: Mapping[str, Any]) -> Iterator[Entry]:
     for name, form in names.get("kept", {}).items():
-        yield Entry(module, name, form)
+        yield Entry(module, name, form, form)
     for name, change in names.get("changed", {}).items():
-        yield Entry(module, name, change["was"], change["why"])
+        yield Entry(module, name, change["was"], change["now"], change["why"])
 
 
-def broken(entry: Entry) -> str:
-    """Say what about a name is not as in mode; nothing if all is."""
-    try:
-        module = importlib.import_module(entry.home)
-    except ModuleNotFoundError as missing:
-        return f"there is no module {missing.name}"
-    return "; ".join(_Found(module, entry).faults())
+def faults(module: ModuleType, name: str, form: str) -> list[str]:
+    """Return what about a name in a module is not of this form."""
+    return list(_Found(module, name, form).faults())
 
 
 class _Found:
@@ -88,13 +94,14 @@ class _Found:
 
     Args:
         module: Where it should be.
-        entry: The name.
+        name: The name.
+        form: What it is to be.
     """
 
-    def __init__(self, module: ModuleType, entry: Entry) -> None:
+    def __init__(self, module: ModuleType, name: str, form: str) -> None:
         self.module = module
-        self.entry = entry
-        self.class_name, _, self.member = entry.name.rpartition(".")
+        self.form = form
+        self.class_name, _, self.member = name.rpartition(".")
 
     @cached_property
     def cls(self) -> type[Any]:
@@ -102,7 +109,7 @@ class _Found:
         return getattr(self.module, self.class_name)
 
     def faults(self) -> Iterator[str]:
-        form = self.entry.form
+        form = self.form
         if self.class_name and not hasattr(self.module, self.class_name):
             yield "its class is missing"
         elif not (self._has_member() if self.class_name else hasattr(self.module, self.member)):
@@ -120,25 +127,30 @@ class _Found:
         if not isinstance(cls, type):
             yield "it is no class"
             return
-        known = {base.__name__ for base in cls.__mro__}
-        yield from (f"it is no {base}" for base in bases.split(", ") if base and base not in known)
+        for name in filter(None, bases.split(", ")):
+            if all(base.__name__ != name for base in cls.__mro__) and not _counts_as(cls, name):
+                yield f"it is no {name}"
 
     def _has_member(self) -> bool:
         cls = self.cls
         if hasattr(cls, self.member):
             return True
-        annotated = any(self.member in vars(base).get("__annotations__", {}) for base in cls.__mro__)
+        annotated = any(
+            self.member in vars(base).get("__annotations__", {}) for base in cls.__mro__
+        )
         return annotated or any(self._is_set_in(base) for base in cls.__mro__)
 
     def _is_set_in(self, cls: type[Any]) -> bool:
-        """Whether a class of the package's sets it on its instances."""
-        if not cls.__module__.startswith("structmode"):
+        """Whether the code of a class sets it on its instances."""
+        try:
+            source = inspect.cleandoc("\n" + inspect.getsource(cls))
+        except (OSError, TypeError):  # it is not written in Python
             return False
         return any(
             isinstance(node, ast.Attribute)
             and node.attr == self.member
             and isinstance(node.ctx, ast.Store)
-            for node in ast.walk(ast.parse(inspect.cleandoc("\n" + inspect.getsource(cls))))
+            for node in ast.walk(ast.parse(source))
         )
 
     def _static(self) -> Any:
@@ -159,12 +171,19 @@ class _Found:
         bound = bool(self.class_name) and not isinstance(raw, staticmethod)
         try:
             ours = list(inspect.signature(call).parameters.values())[1 if bound else 0 :]
-        except ValueError:
-            yield "it does not tell its parameters"
+        except ValueError:  # one of C's, on older Pythons: it takes its arguments by position
+            if not form.endswith("/)"):
+                yield "it does not tell its parameters"
             return
         yield from _faults_of_parameters(wanted(form), ours)
         if form.startswith("async") and not _is_awaited(call):
             yield "it can't be awaited, or does not say so"
+
+
+def _counts_as(cls: type[Any], name: str) -> bool:
+    """Whether a class counts as an abstract one of the standard library, by its methods."""
+    abstract = getattr(contextlib, name, None) or getattr(collections.abc, name, None)
+    return abstract is not None and issubclass(cls, abstract)
 
 
 def _is_awaited(call: Any) -> bool:
@@ -201,6 +220,8 @@ def _parameters(args: ast.arguments) -> Iterator[Parameter]:
 def _value(default: ast.expr | None) -> Any:
     if default is None:
         return Parameter.empty
+    if isinstance(default, ast.Name):
+        return Named(default.id)
     value = ast.literal_eval(default)
     return ANYTHING if value is ... else value
 
@@ -230,7 +251,9 @@ def _faults_of_parameters(mode: list[Parameter], ours: list[Parameter]) -> Itera
                 yield f"does not take {theirs.name} by position"
             elif at_place is not None and at_place.name != theirs.name:
                 yield f"takes {at_place.name} where mode takes {theirs.name}"
-        if mine is None or (mine.kind is mine.POSITIONAL_ONLY and theirs.kind is not theirs.POSITIONAL_ONLY):
+        if mine is None or (
+            mine.kind is mine.POSITIONAL_ONLY and theirs.kind is not theirs.POSITIONAL_ONLY
+        ):
             if not takes_any_name:
                 yield f"does not take {theirs.name} by name"
             if mine is None:
@@ -249,7 +272,11 @@ def _faults_of_default(theirs: Parameter, mine: Parameter) -> Iterator[str]:
         return
     if mine.default is Parameter.empty:
         yield f"requires {theirs.name}"
-    elif theirs.default is not ANYTHING and (
-        type(theirs.default) is not type(mine.default) or theirs.default != mine.default
-    ):
+    elif not _is_default(theirs.default, mine.default):
         yield f"takes {mine.default!r} for {theirs.name}, and mode {theirs.default!r}"
+
+
+def _is_default(theirs: Any, mine: Any) -> bool:
+    if isinstance(theirs, Named):
+        return getattr(mine, "__name__", None) == theirs.name
+    return theirs is ANYTHING or (type(theirs) is type(mine) and theirs == mine)

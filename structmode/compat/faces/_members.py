@@ -8,9 +8,11 @@ is where mode's meaning is.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, cast
 
+import anyio
 import anyio.lowlevel
 
 from structmode import _engine as engine, services
@@ -20,7 +22,7 @@ from structmode.timers import Timer
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
 
-from ._asyncio import future_of, get_event_loop, was_cancelled
+from ._asyncio import future_of, get_event_loop
 from ._flags import CrashedFlag, ShutdownFlag, StartedFlag, StoppedFlag
 from ._tasks import decorator_of_mode, of_mode
 
@@ -36,6 +38,7 @@ class ModeUnit(ServiceUnit):
 
     async def set_up(self) -> None:
         self._service._has_been_started = True
+        self._service._last_crash = None
         await super().set_up()
 
     async def renew(self) -> None:
@@ -54,6 +57,16 @@ class ModeUnit(ServiceUnit):
             for declared in service._declared
         ]
 
+    async def ready(self) -> None:
+        service = self._service
+        service._is_coming_up = True
+        if service.crashed:  # nobody goes on waiting; until now that would have kept children from being started
+            service._life.current.signal.set()
+        try:
+            await super().ready()
+        finally:
+            service._is_coming_up = False
+
     async def tear_down(self) -> None:
         if self._service._will_be_replaced:
             return
@@ -65,6 +78,33 @@ class ModeUnit(ServiceUnit):
         if fate == "unreceived" and self._service._receive_failure(exc):
             return
         super().on_failure(exc, origin, fate)
+
+
+def _would_crash(run: engine.Run) -> list[Any]:
+    """Return whom a crash in a run would reach, from below: those above up to a supervisor that deals with it."""
+    reached: list[Any] = []
+    for one in run.lineage():
+        unit = one.unit
+        if not isinstance(unit, ModeUnit) or (reached and getattr(unit, "_deals_with_failures", False)):
+            break
+        reached.append(unit.service)
+    return reached
+
+
+def _starting(run: engine.Run) -> list[engine.Run]:
+    """Return the runs that are starting, of those that a crash would reach."""
+    runs = [service._life.current for service in _would_crash(run)]
+    return [one for one in runs if one.state is engine.State.STARTING]
+
+
+def _foresee(run: engine.Run, reason: BaseException) -> None:
+    """Have all that a crash in a run will reach know of it, and end their waits."""
+    for service in _would_crash(run):
+        if service._last_crash is None:
+            service._last_crash = reason
+        its = service._life.current
+        if service._is_coming_up or its.state is engine.State.RUNNING:
+            its.signal.set()
 
 
 def _as_service(thing: Any) -> Any:
@@ -97,6 +137,8 @@ class ModeMembers(PublicService):
     _loop: Any = None
     _has_been_started: bool = False
     _told_to_stop: bool = False
+    _last_crash: BaseException | None = None
+    _is_coming_up: bool = False
 
     def __init__(self, *args: Any, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
         self._loop = loop
@@ -184,6 +226,7 @@ class ModeMembers(PublicService):
     async def start(self) -> None:
         """Start the service; as in structmode. One that was told to stop before, and not reset since, does not start."""
         self._told_to_stop = False
+        self._last_crash = None
         if self._is_called_off:
             self._has_been_started = True
             await anyio.lowlevel.checkpoint()
@@ -252,9 +295,11 @@ class ModeMembers(PublicService):
         traceback: TracebackType | None,
     ) -> None:
         try:
-            await self.stop()
+            await engine.shielded(self.stop)  # noqa: ASYNC102 - it is bounded by shutdown_timeout
         finally:
+            reason = self.crash_reason
             self.service_reset()
+            self._last_crash = reason
 
     # -- Crashes
 
@@ -270,8 +315,9 @@ class ModeMembers(PublicService):
 
     @property
     def crash_reason(self) -> BaseException | None:
-        """What it crashed of, if it did."""
-        return super().crash_reason
+        """What it crashed of, if it did; after an ``async with`` block, what it crashed of there, until the next start."""
+        reason = super().crash_reason
+        return self._last_crash if reason is None else reason
 
     @crash_reason.setter
     def crash_reason(self, reason: BaseException | None) -> None:
@@ -287,10 +333,30 @@ class ModeMembers(PublicService):
     def _crash(self, reason: Any) -> None:
         """Crash, whether it runs or not."""
         error: BaseException = reason() if isinstance(reason, type) else reason
-        if self._outer.alive:
-            self._outer.fail(error, "_crash()")
-        else:
+        if not self._outer.alive:
             self._mark_crashed(error)
+        elif not self._crash_later(error):
+            self._outer.fail(error, "_crash()")
+
+    async def crash(self, reason: BaseException) -> None:
+        """Crash the service; as in structmode, but no start fails of it."""
+        if isinstance(reason, BaseException) and self._crash_later(reason):
+            await anyio.lowlevel.checkpoint()
+        else:
+            await super().crash(reason)
+
+    def _crash_later(self, reason: BaseException) -> bool:
+        """Crash when all has been started that a crash would keep from it; return whether there is such a thing."""
+        run = self._life.current
+        if run is not self._outer.current or not run.accepts or not _starting(run):
+            return False
+
+        async def crash() -> None:
+            raise reason
+
+        super().add_future(self._carry(crash()), name="crash()")
+        _foresee(run, reason)
+        return True
 
     def _mark_crashed(self, reason: BaseException) -> None:
         """Record a crash of a service that does not run, and of those that it is made of."""
@@ -303,6 +369,7 @@ class ModeMembers(PublicService):
                 marked.extend(service._children)
 
     def _forget_crash(self) -> None:
+        self._last_crash = None
         for life in {self._outer, self._life}:
             run = life.current
             if run.crash_reason is not None:
@@ -355,20 +422,32 @@ class ModeMembers(PublicService):
 
     def add_future(self, coro: Any, *, name: str | None = None) -> Any:
         """Run something in the background; as in structmode, but what is returned is a future of asyncio."""
-        if engine.token_here() is not None and engine.on_trio():
-            return super().add_future(coro, name=name)
         work = self._carry(engine.as_coroutine(coro))
         handle = super().add_future(work, name=name or getattr(coro, "__qualname__", None))
+        if engine.token_here() is not None and engine.on_trio():
+            return handle
         return future_of(handle, coro, self.loop)
 
     async def _carry(self, work: Awaitable[Any]) -> Any:
-        """Do work in which it is no failure if somebody cancels what it waits for."""
+        """Do work in which it is no failure if somebody cancels what it waits for, and whose failure fails no start."""
         try:
             return await work
-        except BaseException as exc:
-            if engine.on_trio() or not was_cancelled(exc) or engine.being_cancelled():
+        except anyio.get_cancelled_exc_class():
+            if engine.on_trio() or engine.being_cancelled():
                 raise
             self._log_mundane(f"Terminating cancelled task: {work!r}")
+        except BaseException as exc:
+            await self._until_all_are_up(exc)
+            raise
+
+    async def _until_all_are_up(self, reason: BaseException) -> None:
+        """Wait for the starts that a crash would fail: in mode it is recorded at once, and they go on."""
+        run = engine.current_run()
+        with suppress(anyio.get_cancelled_exc_class()):  # what is raised then is the reason
+            while run is not None and (starting := _starting(run)):
+                _foresee(run, reason)
+                await starting[0].settled.wait()
+
 
     @property
     def _futures(self) -> set[engine.Task[Any]]:
