@@ -60,7 +60,9 @@ class ModeUnit(ServiceUnit):
     async def ready(self) -> None:
         service = self._service
         service._is_coming_up = True
-        if service.crashed:  # nobody goes on waiting; until now that would have kept children from being started
+        if (
+            service.crashed
+        ):  # nobody goes on waiting; until now that would have kept children from being started
             service._life.current.signal.set()
         try:
             await super().ready()
@@ -85,7 +87,9 @@ def _would_crash(run: engine.Run) -> list[Any]:
     reached: list[Any] = []
     for one in run.lineage():
         unit = one.unit
-        if not isinstance(unit, ModeUnit) or (reached and getattr(unit, "_deals_with_failures", False)):
+        if not isinstance(unit, ModeUnit) or (
+            reached and getattr(unit, "_deals_with_failures", False)
+        ):
             break
         reached.append(unit.service)
     return reached
@@ -448,7 +452,6 @@ class ModeMembers(PublicService):
                 _foresee(run, reason)
                 await starting[0].settled.wait()
 
-
     @property
     def _futures(self) -> set[engine.Task[Any]]:
         return set(self._life.current.tasks.alive())
@@ -467,7 +470,7 @@ class ModeMembers(PublicService):
 
         Tests of programs put something there that gives ticks without waiting for them.
         """
-        make: Any = services.Timer
+        make: Any = vars(services)["Timer"]
         if make is Timer:
             return super().itertimer(interval, **kwargs)
         kwargs.setdefault("sleep", self.sleep)
