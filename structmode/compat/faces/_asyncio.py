@@ -13,7 +13,7 @@ from typing import Any, cast
 from structmode._engine import Task
 from structmode.utils import loops
 
-__all__ = ("begin", "future_of", "get_event_loop", "new_event_loop", "was_cancelled")
+__all__ = ("begin", "future_of", "get_event_loop", "new_event_loop")
 
 
 def get_event_loop() -> Any:
@@ -57,13 +57,6 @@ def begin(work: Coroutine[Any, Any, Any], loop: Any) -> Any:
     import asyncio
 
     return asyncio.ensure_future(work, loop=loop)
-
-
-def was_cancelled(exc: BaseException) -> bool:
-    """Whether an exception is asyncio's way to say that something was cancelled."""
-    import asyncio
-
-    return isinstance(exc, asyncio.CancelledError)
 
 
 def future_of(handle: Task[Any], wrapped: object, loop: Any) -> Any:

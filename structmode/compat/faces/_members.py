@@ -7,7 +7,7 @@ is where mode's meaning is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, cast
@@ -15,16 +15,18 @@ from typing import Any, Self, cast
 import anyio
 import anyio.lowlevel
 
-from structmode import _engine as engine
+from structmode import _engine as engine, services
 from structmode._declare import ServiceTask
 from structmode._unit import ServiceUnit, service_of
-from structmode.services import Service as PublicService
+from structmode.timers import Timer
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
 
 from ._asyncio import future_of, get_event_loop
 from ._flags import CrashedFlag, ShutdownFlag, StartedFlag, StoppedFlag
 from ._tasks import decorator_of_mode, of_mode
+
+PublicService = services.Service
 
 __all__ = ("Guest", "ModeMembers", "ModeUnit")
 
@@ -58,7 +60,9 @@ class ModeUnit(ServiceUnit):
     async def ready(self) -> None:
         service = self._service
         service._is_coming_up = True
-        if service.crashed:  # nobody goes on waiting; until now that would have kept children from being started
+        if (
+            service.crashed
+        ):  # nobody goes on waiting; until now that would have kept children from being started
             service._life.current.signal.set()
         try:
             await super().ready()
@@ -83,7 +87,9 @@ def _would_crash(run: engine.Run) -> list[Any]:
     reached: list[Any] = []
     for one in run.lineage():
         unit = one.unit
-        if not isinstance(unit, ModeUnit) or (reached and getattr(unit, "_deals_with_failures", False)):
+        if not isinstance(unit, ModeUnit) or (
+            reached and getattr(unit, "_deals_with_failures", False)
+        ):
             break
         reached.append(unit.service)
     return reached
@@ -448,7 +454,6 @@ class ModeMembers(PublicService):
                 _foresee(run, reason)
                 await starting[0].settled.wait()
 
-
     @property
     def _futures(self) -> set[engine.Task[Any]]:
         return set(self._life.current.tasks.alive())
@@ -461,6 +466,34 @@ class ModeMembers(PublicService):
                 await anyio.lowlevel.checkpoint()
         else:
             await super().sleep(seconds)
+
+    def itertimer(self, interval: Seconds, **kwargs: Any) -> Any:
+        """Iterate over the ticks of a timer; as in structmode, or over what stands in the place of ``mode.services.Timer``.
+
+        Tests of programs put something there that gives ticks without waiting for them.
+        """
+        make: Any = vars(services)["Timer"]
+        if make is Timer:
+            return super().itertimer(interval, **kwargs)
+        kwargs.setdefault("sleep", self.sleep)
+        return self._ticks_of(make(interval, **kwargs))
+
+    async def _ticks_of(self, timer: Any) -> AsyncIterator[float]:
+        if self.should_stop:
+            return
+        ticks = aiter(timer)
+        try:
+            async for seconds in ticks:
+                if self.should_stop:
+                    return
+                yield seconds
+                if self.should_stop:
+                    return
+        finally:
+            if isinstance(
+                ticks, AsyncGenerator
+            ):  # or the event loop would close it later, in a task
+                await ticks.aclose()  # noqa: ASYNC102 - it is at a yield
 
     # -- Steps that mode has as methods
 
