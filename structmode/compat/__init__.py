@@ -17,3 +17,5 @@ from __future__ import annotations
 from structmode.compat._install import install_as_mode
 
 __all__ = ("install_as_mode",)
+
+install_as_mode.__module__ = __name__  # to users, the room where it is written is no place

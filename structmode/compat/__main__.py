@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
         SystemExit: If they name nothing; otherwise whatever the program raises.
     """
     if not arguments or arguments[0] in {"-h", "--help"}:
-        print(USAGE, file=sys.stdout if arguments else sys.stderr)  # noqa: T201 - it is a command
+        print(USAGE, file=sys.stdout if arguments else sys.stderr)
         raise SystemExit(0 if arguments else 2)
     if arguments[0] == "-m" and len(arguments) == 1:
         raise SystemExit(f"-m takes the name of a module\n\n{USAGE}")

@@ -164,7 +164,7 @@ class _Found:
     def _faults_of_call(self, form: str) -> Iterator[str]:
         raw = self._static()
         if not callable(raw) and not isinstance(raw, classmethod | staticmethod | property):
-            raw = getattr(self.cls if self.class_name else self.module, self.member)
+            raw = getattr(self.cls if self.class_name else self.module, self.member, None)
         call = raw.__func__ if isinstance(raw, classmethod | staticmethod) else raw
         if not callable(call):
             yield f"it can't be called: {call!r}"
