@@ -367,11 +367,12 @@ class ModeMembers(PublicService):
         """Record a crash of a service that does not run, and of those that it is made of."""
         marked: list[Any] = [self]
         for service in marked:  # grows while it is walked
-            run = service._life.current
-            if run.crash_reason is None:
-                run.crash_reason = reason
-                run.signal.set()
-                marked.extend(service._children)
+            if service.crashed:
+                continue
+            for life in {service._outer, service._life}:
+                life.current.crash_reason = reason
+                life.current.signal.set()
+            marked.extend(service._children)
 
     def _forget_crash(self) -> None:
         self._last_crash = None
