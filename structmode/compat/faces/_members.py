@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -50,7 +51,7 @@ class ModeUnit(ServiceUnit):
         service = self._service
         return [
             engine.Task(
-                service._carry(declared.work(service)),
+                partial(service._carry_declared, declared),
                 f"{service.shortlabel}.{declared.name}",
                 finite=declared.finite,
             )
@@ -368,11 +369,12 @@ class ModeMembers(PublicService):
         """Record a crash of a service that does not run, and of those that it is made of."""
         marked: list[Any] = [self]
         for service in marked:  # grows while it is walked
-            run = service._life.current
-            if run.crash_reason is None:
-                run.crash_reason = reason
-                run.signal.set()
-                marked.extend(service._children)
+            if service.crashed:
+                continue
+            for life in {service._outer, service._life}:
+                life.current.crash_reason = reason
+                life.current.signal.set()
+            marked.extend(service._children)
 
     def _forget_crash(self) -> None:
         self._last_crash = None
@@ -401,13 +403,10 @@ class ModeMembers(PublicService):
         return bool(above)
 
     def _above(self) -> Iterator[Any]:
-        seen: set[int] = {id(self._beacon)}
-        node = getattr(self._beacon, "parent", None)
-        while node is not None and id(node) not in seen:
-            seen.add(id(node))
-            if isinstance(node.data, ModeMembers):
-                yield node.data
-            node = node.parent
+        place = _node_or_none(self._beacon)
+        while place is not None and (place := place.parent) is not None:
+            if isinstance(place.data, ModeMembers):
+                yield place.data
 
     # -- Work
 
@@ -428,11 +427,21 @@ class ModeMembers(PublicService):
 
     def add_future(self, coro: Any, *, name: str | None = None) -> Any:
         """Run something in the background; as in structmode, but what is returned is a future of asyncio."""
-        work = self._carry(engine.as_coroutine(coro))
-        handle = super().add_future(work, name=name or getattr(coro, "__qualname__", None))
+        work = engine.as_coroutine(coro)
+        try:
+            handle = super().add_future(
+                partial(self._carry, work), name=name or getattr(coro, "__qualname__", None)
+            )
+        except BaseException:
+            engine.close_all([work])
+            raise
+        handle.add_done_callback(lambda _: engine.close_all([work]))  # if it has not begun
         if engine.token_here() is not None and engine.on_trio():
             return handle
         return future_of(handle, coro, self.loop)
+
+    async def _carry_declared(self, declared: ServiceTask) -> None:
+        await self._carry(declared.work(self))
 
     async def _carry(self, work: Awaitable[Any]) -> Any:
         """Do work in which it is no failure if somebody cancels what it waits for, and whose failure fails no start."""
