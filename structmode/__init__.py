@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         install_as_mode as install_as_mode,
     )
     from structmode.exceptions import (
+        AsyncioRequired as AsyncioRequired,
         CallAborted as CallAborted,
         EventLoopMismatch as EventLoopMismatch,
         LifecycleError as LifecycleError,
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "install_as_mode": "structmode.compat",
+    "AsyncioRequired": "structmode.exceptions",
     "CallAborted": "structmode.exceptions",
     "EventLoopMismatch": "structmode.exceptions",
     "LifecycleError": "structmode.exceptions",
@@ -157,6 +159,7 @@ _HOME = {
 }
 
 __all__ = (
+    "AsyncioRequired",
     "Backoff",
     "BaseSignal",
     "BaseSignalT",
