@@ -13,6 +13,7 @@ from structmode.compat.faces.debug import BlockingDetector
 from structmode.compat.faces.proxy import ServiceProxy
 from structmode.compat.faces.services import Service
 from structmode.compat.faces.supervisors import OneForOneSupervisor
+from structmode.compat.faces.threads import ServiceThread
 from structmode.testing import wait_for_state
 
 
@@ -165,6 +166,49 @@ async def test_a_task_that_fails_at_once_fails_no_start() -> None:
     assert service.child.notes == ["start", "stop"]
 
 
+async def test_a_task_that_fails_at_once_fails_no_stop() -> None:
+    """Not even if the block is left at once."""
+
+    class Hasty(Base):
+        @Service.task
+        async def fail(self) -> None:
+            raise ValueError("broken")
+
+    service = Hasty()
+    async with service:
+        pass
+    assert repr(service.crash_reason) == "ValueError('broken')"
+
+
+async def test_a_task_that_fails_in_a_stop_fails_it_not(caplog: pytest.LogCaptureFixture) -> None:
+    """That is a crash, too, which is recorded; what a hook raises leaves the block."""
+
+    class Sore(Base):
+        @Service.task
+        async def fail(self) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError("broken")
+
+    class Above(Base):
+        def __post_init__(self) -> None:
+            self.child = self.add_dependency(Sore())
+
+        async def on_shutdown(self) -> None:
+            if self.restart_count:
+                raise OSError("in a hook")
+
+    above = Above()
+    async with above:
+        assert not above.crashed
+    assert repr(above.crash_reason) == "ValueError('broken')"
+    assert "ValueError: broken" in caplog.text
+    with pytest.raises(OSError, match="in a hook"):
+        async with above:
+            assert not above.crashed
+
+
 @pytest.mark.parametrize("call", ["crash", "_crash", "add_future"])
 async def test_a_crash_in_a_hook_fails_no_start(call: str) -> None:
     """Nor does one in the start of a service above: they are up, and crash then."""
@@ -309,6 +353,23 @@ async def test_other_services_of_modes_have_its_meaning_too() -> None:
         await detector.crash(ValueError("broken"))
         assert detector.crashed
     assert detector.crashed
+
+
+async def test_the_crash_of_a_thread_is_recorded_too() -> None:
+    """On the owner's side, where the block is."""
+
+    class Thread(ServiceThread):
+        mundane_level = "debug"
+
+        @Service.task
+        async def fail(self) -> None:
+            raise ValueError("broken")
+
+    async with Thread() as service:
+        while not service.crashed:
+            await anyio.sleep(0.001)
+        assert repr(service.crash_reason) == "ValueError('broken')"
+    assert service.crashed
 
 
 async def test_a_proxy_has_the_meaning_of_what_is_behind_it() -> None:
