@@ -4,7 +4,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 
 - `exceptions`: every error, its text made here from its parts.
 - `_engine`: structured lifecycles on the standard library and anyio; not one of a service's words in it.
-- `utils`: times, trees, logging, cron lines; the engine knows none of them.
+- `utils`: times, trees, logging, cron lines, containers, names and types; the engine knows none of them.
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
 - `loop`: what workers run on, chosen by name.
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         install_as_mode as install_as_mode,
     )
     from structmode.exceptions import (
+        AsyncioRequired as AsyncioRequired,
         CallAborted as CallAborted,
         EventLoopMismatch as EventLoopMismatch,
         LifecycleError as LifecycleError,
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "install_as_mode": "structmode.compat",
+    "AsyncioRequired": "structmode.exceptions",
     "CallAborted": "structmode.exceptions",
     "EventLoopMismatch": "structmode.exceptions",
     "LifecycleError": "structmode.exceptions",
@@ -157,6 +159,7 @@ _HOME = {
 }
 
 __all__ = (
+    "AsyncioRequired",
     "Backoff",
     "BaseSignal",
     "BaseSignalT",

@@ -20,6 +20,7 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
@@ -70,17 +71,16 @@ def _home(mode_name: str) -> str:
 
 
 @cache
+def _faces() -> frozenset[str]:
+    """Return the names of all modules with faces."""
+    package = import_module(FACES)
+    return frozenset(module.name for module in walk_packages(package.__path__, f"{FACES}."))
+
+
 def _face_module(mode_name: str) -> ModuleType | None:
     """Return the module with mode's own meaning of names, if the module has any."""
     name = FACES + mode_name.removeprefix("mode")
-    if mode_name == "mode":
-        return None
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as missing:
-        if missing.name is not None and f"{name}.".startswith(f"{missing.name}."):
-            return None
-        raise
+    return import_module(name) if name in _faces() else None
 
 
 def _is_face(module: ModuleType) -> bool:

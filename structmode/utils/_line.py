@@ -4,8 +4,7 @@ Theory: what is waited for stays where it is until somebody takes it. It is not 
 that task may be cancelled before it runs, and would take the thing with it. A task is called instead. It looks, takes what it
 finds in the same step, and lets the next be called. If there is nothing any more, because somebody did not stand in line,
 it keeps its place and waits again; if it is cancelled, it leaves, and the next is called in its place. So nothing is lost, no
-call is lost. As many are called as there is something for, so that they take turns with those who do not stand in line; but only
-the first on trio, which runs what is woken together in random order.
+call is lost, and the order holds on loops, too, that run what is woken together in random order: only the first is ever called.
 
 A line belongs to no event loop but while somebody stands in it. So it can be made anywhere, and used by one loop after another.
 """
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import islice
 
 import anyio
 import anyio.lowlevel
@@ -26,12 +24,22 @@ __all__ = ("Line",)
 
 
 class _Turn:
-    """The place of one task in a line."""
+    """The place of one task in a line; what calls it, unless it is about to look by itself."""
 
     __slots__ = ("called",)
 
     def __init__(self) -> None:
+        self.called: anyio.Event | None = None
+
+    def call(self) -> None:
+        """Have the task look."""
+        if self.called is not None:
+            self.called.set()
+
+    async def wait(self) -> None:
+        """Wait until the task is called."""
         self.called = anyio.Event()
+        await self.called.wait()
 
 
 class Line:
@@ -43,7 +51,7 @@ class Line:
         together: What there is, is there for all: who comes while there is something need not wait for those before.
     """
 
-    __slots__ = ("_home", "_in_random_order", "_label", "_supply", "_together", "_turns")
+    __slots__ = ("_home", "_label", "_supply", "_together", "_turns")
 
     def __init__(self, label: str, supply: Callable[[], float], *, together: bool = False) -> None:
         self._label = label
@@ -51,8 +59,6 @@ class Line:
         self._together = together
         self._turns: OrderedDict[_Turn, None] = OrderedDict()
         self._home: anyio.lowlevel.EventLoopToken | None = None
-        # Whether the event loop runs what is woken together in random order.
-        self._in_random_order = True
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -63,7 +69,11 @@ class Line:
         Raises:
             EventLoopMismatch: If somebody waits, on another event loop than the caller's.
         """
-        if self._turns and self._home != engine.token_here():
+        if self._turns:
+            self._check(engine.token_here(), call)
+
+    def _check(self, here: anyio.lowlevel.EventLoopToken | None, call: str) -> None:
+        if self._turns and self._home != here:
             raise EventLoopMismatch(
                 f"{call} of {self._label} was called outside the event loop whose tasks wait for it",
                 "Call it there, for example through anyio.from_thread.run_sync(..., token=...)",
@@ -81,19 +91,16 @@ class Line:
         Raises:
             EventLoopMismatch: As `check_loop`.
         """
-        self.check_loop(call)
-        self._home = engine.token_here()
-        self._in_random_order = engine.on_trio()
+        here = engine.token_here()
+        self._check(here, call)
+        self._home = here
         turn = _Turn()
+        goes_at_once = self._supply() > 0 and (self._together or not self._turns)
         self._turns[turn] = None
         try:
-            if self._together and self._supply() > 0:
-                turn.called.set()
-            self.settle()
-            await turn.called.wait()
+            await (anyio.lowlevel.checkpoint() if goes_at_once else turn.wait())
             while not until_called and self._supply() <= 0:
-                turn.called = anyio.Event()
-                await turn.called.wait()
+                await turn.wait()
         except BaseException:
             del self._turns[turn]
             # A coroutine that is closed by garbage collection is anywhere, and so is its line.
@@ -103,14 +110,11 @@ class Line:
         del self._turns[turn]
 
     def settle(self) -> None:
-        """Call those in line for whom there is something; to be called whenever there may be."""
-        if not self._turns or self._together:
-            return
-        number = min(self._supply(), 1 if self._in_random_order else len(self._turns))
-        for turn in islice(self._turns, max(0, int(number))):
-            turn.called.set()
+        """Call the first in line if there is something for it; to be called whenever there may be."""
+        if self._turns and not self._together and self._supply() > 0:
+            next(iter(self._turns)).call()
 
     def call_all(self) -> None:
         """Call all who are in line now."""
         for turn in self._turns:
-            turn.called.set()
+            turn.call()

@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import builtins
 import itertools
+from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar, cast, overload
 
 import anyio
@@ -73,17 +75,16 @@ class _Over(AsyncIterator[_T]):
         if self._ended:
             await anyio.lowlevel.checkpoint()
             raise StopAsyncIteration
-        try:
+        with suppress(StopAsyncIteration):
             return await self._step()
-        except StopAsyncIteration:
-            self._ended = True
-            if self._is_ours:
-                await self._close_source()
-            raise
+        self._ended = True
+        if self._is_ours:
+            await self._close_source()
+        raise StopAsyncIteration
 
+    @abstractmethod
     async def _step(self) -> _T:
         """Return the next item, or raise `StopAsyncIteration`."""
-        raise NotImplementedError
 
     async def aclose(self) -> None:
         """End the iteration, and close what is iterated over; a checkpoint."""
@@ -240,17 +241,21 @@ class _Sliced(_Over[_T]):
         # What is wrong with the bounds is said by the one who knows: at once, and in Python's words.
         self._places = itertools.islice(itertools.count(), bounds.start, bounds.stop, bounds.step)
         super().__init__(it)
-        self._next = 0
+        # How many are taken in all, if there are so many: those that the step leaves out at the end too.
+        self._end = None if bounds.stop is None else max(bounds.start or 0, bounds.stop)
+        self._taken = 0
 
     async def _step(self) -> _T:
-        place = next(self._places, None)
-        if place is None:
+        place = self._end if (wanted := next(self._places, None)) is None else wanted
+        while place is not None and self._taken < place:
+            await self._take()
+        if wanted is None:
             raise StopAsyncIteration
-        while self._next < place:
-            await builtins.anext(self._source)
-            self._next += 1
+        return await self._take()
+
+    async def _take(self) -> _T:
         item: _T = await builtins.anext(self._source)
-        self._next += 1
+        self._taken += 1
         return item
 
 

@@ -106,7 +106,8 @@ class _Found:
     @cached_property
     def cls(self) -> type[Any]:
         """The class that a member is looked for in."""
-        return getattr(self.module, self.class_name)
+        cls: type[Any] = getattr(self.module, self.class_name)
+        return cls
 
     def faults(self) -> Iterator[str]:
         form = self.form
@@ -163,7 +164,7 @@ class _Found:
     def _faults_of_call(self, form: str) -> Iterator[str]:
         raw = self._static()
         if not callable(raw) and not isinstance(raw, classmethod | staticmethod | property):
-            raw = getattr(self.cls if self.class_name else self.module, self.member)
+            raw = getattr(self.cls if self.class_name else self.module, self.member, None)
         call = raw.__func__ if isinstance(raw, classmethod | staticmethod) else raw
         if not callable(call):
             yield f"it can't be called: {call!r}"

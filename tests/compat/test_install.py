@@ -59,7 +59,6 @@ def test_all_of_mode_can_be_imported_in_every_way() -> None:
         assert symbol_by_name("mode.supervisors.OneForOneSupervisor") is mode.OneForOneSupervisor
         assert symbol_by_name("mode.supervisors:OneForOneSupervisor") is mode.OneForOneSupervisor
         assert importlib.util.find_spec("mode.utils.text").name == "mode.utils.text"
-        assert "mode.utils.text" not in sys.modules or "mode.utils.text" in sys.modules
         assert importlib.util.find_spec("mode.utils.nothing") is None
         assert importlib.reload(mode.utils.times) is times
         assert mode.Service is mode.services.Service is Service
@@ -269,6 +268,48 @@ assert mode.services.real
     assert where == f"mode {tmp_path / 'mode' / '__init__.py'}"
     assert text == str(ModeAlreadyImported("mode", str(tmp_path / "mode" / "__init__.py")))
     assert "Call structmode.install_as_mode() before anything imports mode" in text
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command that runs programs."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "structmode.compat", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def test_a_program_can_be_run_unchanged(tmp_path: Path) -> None:
+    """As a file and as a module: it is __main__, has its own arguments, and finds the modules beside it."""
+    program = tmp_path / "programs" / "program.py"
+    program.parent.mkdir()
+    program.write_text(
+        "import sys, beside, mode\n"
+        "print(__name__, sys.argv[1:], mode.Service.__module__)\n"
+        "sys.exit(3)\n"
+    )
+    (program.parent / "beside.py").touch()
+    told = "__main__ ['-m', 'x'] structmode.compat.faces.services\n"
+    done = command(str(program.relative_to(tmp_path)), "-m", "x", cwd=tmp_path)
+    assert (done.stdout, done.returncode) == (told, 3), done.stderr
+    done = command("-m", "program", "-m", "x", cwd=program.parent)
+    assert (done.stdout, done.returncode) == (told, 3), done.stderr
+
+
+def test_the_command_says_how_it_is_used(tmp_path: Path) -> None:
+    """When it is asked, and when it does not know what to run."""
+    done = command("--help", cwd=tmp_path)
+    assert "usage: python -m structmode.compat" in done.stdout
+    assert done.returncode == 0
+    done = command(cwd=tmp_path)
+    assert "usage: python -m structmode.compat" in done.stderr
+    assert done.returncode == 2
+    done = command("-m", cwd=tmp_path)
+    assert "-m takes the name of a module" in done.stderr
+    assert done.returncode == 1
 
 
 def test_nothing_changes_for_those_who_do_not_call_it() -> None:

@@ -159,8 +159,7 @@ async def test_a_task_that_fails_at_once_fails_no_start() -> None:
     async with service:
         assert service.notes[:2] == [True, "running"]
         await service.wait_until_stopped()
-        while service.state != "crashed":
-            await anyio.sleep(0)
+        await wait_for_state(service, "crashed")
         assert repr(service.crash_reason) == "ValueError('broken')"
     assert service.notes == [True, "running", "stop"]
     assert service.child.notes == ["start", "stop"]
@@ -198,8 +197,7 @@ async def test_a_crash_in_a_hook_fails_no_start(call: str) -> None:
     service = Above()
     async with service:
         assert service.ready
-        while service.state != "crashed":
-            await anyio.sleep(0)
+        await wait_for_state(service, "crashed")
         assert repr(service.child.crash_reason) == "ValueError('broken')"
     assert service.crashed
 
@@ -235,13 +233,13 @@ async def test_a_supervised_service_that_fails_at_once_is_restarted() -> None:
     class Above(Base):
         def __post_init__(self) -> None:
             self.service = Hasty()
-            self.supervisor = self.add_dependency(OneForOneSupervisor(self.service))
+            self.strategy = self.add_dependency(OneForOneSupervisor(self.service))
 
     async with Above() as above:
         while above.service.runs < 2:
             await anyio.sleep(0)
         assert not above.crashed
-        assert not above.supervisor.crashed
+        assert not above.strategy.crashed
 
 
 async def test_what_add_future_returns_can_be_awaited() -> None:

@@ -84,7 +84,8 @@ class Sample:
         self.on_instances = 1
 
     @property
-    def read(self) -> int: ...  # type: ignore[empty-body]
+    def read(self) -> int:  # type: ignore[empty-body]
+        """Is read by nobody."""
 
     def plain(self, first: int, second: int = 2, *, third: str = "3") -> None: ...
 
@@ -109,6 +110,7 @@ vars(sample).update(Sample=Sample, function=lambda first, kind=ValueError: None)
         ("Sample.annotated", "attribute"),
         ("Sample.on_instances", "attribute"),
         ("Sample.read", "property"),
+        ("Sample.annotated", "property"),
         ("Sample.plain", "(first, second=2, *, third='3')"),
         ("Sample.plain", "(first, second=..., *, third=...)"),
         ("Sample.plain", "(first)"),
@@ -135,6 +137,7 @@ def test_the_rules_accept_what_fits(name: str, form: str) -> None:
         ("Sample", "class(ABC)", "it is no ABC"),
         ("Sample.plain", "property", "it is a method"),
         ("Sample.read", "()", "it can't be called"),
+        ("Sample.annotated", "()", "it can't be called"),
         ("Sample.plain", "(second, first)", "takes first where mode takes second"),
         ("Sample.plain", "(first, second=3)", "takes 2 for second, and mode 3"),
         ("Sample.plain", "(first, second=2.0)", "takes 2 for second, and mode 2.0"),

@@ -345,15 +345,17 @@ class ModeMembers(PublicService):
 
     async def crash(self, reason: BaseException) -> None:
         """Crash the service; as in structmode, but no start fails of it."""
-        if isinstance(reason, BaseException) and self._crash_later(reason):
+        if self._crash_later(reason):
             await anyio.lowlevel.checkpoint()
         else:
             await super().crash(reason)
 
-    def _crash_later(self, reason: BaseException) -> bool:
+    def _crash_later(self, reason: object) -> bool:
         """Crash when all has been started that a crash would keep from it; return whether there is such a thing."""
         run = self._life.current
         if run is not self._outer.current or not run.accepts or not _starting(run):
+            return False
+        if not isinstance(reason, BaseException):  # refused by those who are called then
             return False
 
         async def crash() -> None:

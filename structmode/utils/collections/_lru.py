@@ -4,8 +4,6 @@ Theory: an ordered dictionary holds the keys in the order of their last use, the
 it to the end; what is too much goes at the front. Each is one step, whatever the size.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Container, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from contextlib import AbstractContextManager, nullcontext
@@ -100,7 +98,8 @@ class LRUCache(FastUserDict[_KT, _VT]):
         """Return a view of the keys with their values, the one used last at the end."""
         return _Items(self) if self.thread_safety else self.data.items()
 
-    if not TYPE_CHECKING:  # the types are those of the base, which are many
+    # The types are those of the base, which are many.
+    if not TYPE_CHECKING:  # pragma: no branch - true wherever it runs
 
         def update(self, /, *args: Any, **kwargs: Any) -> None:
             """Set the keys and values of a mapping, of an iterable of pairs, and of keywords."""

@@ -22,7 +22,7 @@ class ManagedUserDict(FastUserDict[_KT, _VT]):
     """A dictionary that calls a method of its own for each key that is read, set or deleted.
 
     Each is called before the thing happens; if it raises, the thing does not happen. All ways to read, set and delete
-    by key count, `pop` and `setdefault` as well; iteration, views and ``in`` do not.
+    by key count, ``pop`` and ``setdefault`` as well; iteration, views and ``in`` do not.
 
     Differs from mode: a key that is not there is not reported as deleted, and `update` takes pairs, too.
     """
@@ -53,7 +53,8 @@ class ManagedUserDict(FastUserDict[_KT, _VT]):
         self.on_key_del(key)
         del self.data[key]
 
-    if not TYPE_CHECKING:  # the types are those of the base, which are many
+    # The types are those of the base, which are many.
+    if not TYPE_CHECKING:  # pragma: no branch - true wherever it runs
 
         def update(self, /, *args: Any, **kwargs: Any) -> None:
             """Set the keys and values of a mapping, of an iterable of pairs, and of keywords, one after the other."""
