@@ -37,6 +37,7 @@ async def test_started_is_set_from_the_start_to_the_reset() -> None:
     assert not service._started.is_set()
     async with anyio.create_task_group() as group:
         group.start_soon(service._started.wait)
+        await anyio.wait_all_tasks_blocked()
         await service.start()
     assert service._started.is_set()
     assert service.started
@@ -157,7 +158,7 @@ async def test_crashed_can_be_set_and_cleared_by_hand() -> None:
 
 
 async def test_waiting_for_a_flag_that_another_one_wakes_goes_on_waiting() -> None:
-    """Whoever waits for a crash is not content with a stop, and the other way round."""
+    """Whoever waits for a crash is not content with a stop, and the other way round; nor for a start, with one under way."""
     service = Quiet()
     for flag, other in (
         (service._crashed, service._stopped),
@@ -168,6 +169,19 @@ async def test_waiting_for_a_flag_that_another_one_wakes_goes_on_waiting() -> No
             await flag.wait()
         assert scope.cancelled_caught
         other.clear()
+
+
+async def test_who_waits_for_started_in_a_start_waits_for_its_end() -> None:
+    """If the flag has been taken away meanwhile."""
+
+    class Starting(Quiet):
+        async def on_start(self) -> None:
+            self.waiting = self.add_future(self._started._change())
+
+    service = Starting()
+    await service.start()
+    await service.waiting
+    await service.stop()
 
 
 async def test_shutdown_allows_a_stop_to_be_completed() -> None:
@@ -184,6 +198,7 @@ async def test_shutdown_allows_a_stop_to_be_completed() -> None:
     await service.start()
     async with anyio.create_task_group() as group:
         group.start_soon(service._shutdown.wait)
+        await anyio.wait_all_tasks_blocked()
         await service.stop()
     assert service._shutdown.is_set()
     service._shutdown.clear()

@@ -439,6 +439,7 @@ async def test_what_stands_in_the_place_of_timer_gives_the_ticks() -> None:
                 if number == stop_at:
                     service._stopped.set()
                 yield number
+            raise AssertionError
 
         return ticks
 
@@ -512,6 +513,21 @@ async def test_futures_are_the_tasks_that_there_are() -> None:
     assert len(service._futures) == 1
     await service.stop()
     assert service._futures == set()
+
+
+async def test_a_service_can_be_made_of_an_awaitable() -> None:
+    """It is one of mode's, with the name that it is given, or else that of what it does."""
+    done = anyio.Event()
+
+    async def work() -> None:
+        done.set()
+
+    service = Service.from_awaitable(work, name="worker")
+    assert isinstance(service, ModeMembers)
+    assert service.label == "worker"
+    async with service:
+        await done.wait()
+    assert "work" in Service.from_awaitable(work).label
 
 
 def test_the_type_of_what_can_be_waited_for_has_a_name() -> None:
