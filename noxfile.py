@@ -17,6 +17,7 @@ RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHONS = sorted({"3.11", "3.12", "3.13", "3.14", RUNNING}, key=lambda version: int(version[2:]))
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 DIST = Path(".nox", "dist")
+FAUST = "0.15.3"
 
 nox.needs_version = ">=2025.10"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -139,6 +140,26 @@ def soak(session: nox.Session) -> None:
     backends = ("--backend", "asyncio", "--backend", "trio")
     session.run("python", "tests/model/soak.py", "--steps", "100000", *backends)
     session.run("python", "-m", "tests.soak.soak", *session.posargs)
+
+
+@nox.session(python="3.11", reuse_venv=True)
+def faust(session: nox.Session) -> None:
+    """Faust on structmode: its own tests, then an application against a broker; prints the figures of both."""
+    session.install(".", *_needs("faust"))
+    room = Path(session.create_tmp())
+    source = room / f"faust_streaming-{FAUST}"
+    if not source.exists():
+        # The source archive, for its tests; its own requirements would bring mode.
+        pip = ("python", "-m", "pip", "download", "--no-deps", "--no-binary", "faust-streaming")
+        session.run(*pip, "--dest", str(room), f"faust-streaming=={FAUST}")
+        shutil.unpack_archive(f"{source}.tar.gz", room, filter="data")
+    pure = {"NO_CYTHON": "1"}
+    session.run(
+        *("python", "-m", "pip", "install", "--no-deps", "--no-build-isolation", str(source)),
+        env=pure,
+    )
+    session.run("python", "tests/faust/suite.py", str(source), *session.posargs)
+    session.run("python", "tests/faust/drive.py")
 
 
 @nox.session(reuse_venv=True)

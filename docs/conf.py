@@ -21,6 +21,7 @@ extensions = [
     "docstrings",
     "lifecycle",
     "names",
+    "parity",
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"

@@ -16,6 +16,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `proxy`: a service that stands for another one.
 - `threads`: services in threads with event loops of their own, and calls into them.
 - `worker`: a process around services: signals, logging, exit codes.
+- `compat`: mode's own name, and mode's own meaning, for programs that are not to be edited.
 
 What a program needs stands here. It is loaded when it is first asked for, so that `import structmode` costs little,
 touches no event loop and loads neither asyncio nor trio.
@@ -27,12 +28,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from structmode.compat import (
+        install_as_mode as install_as_mode,
+    )
     from structmode.exceptions import (
         AsyncioRequired as AsyncioRequired,
         CallAborted as CallAborted,
         EventLoopMismatch as EventLoopMismatch,
         LifecycleError as LifecycleError,
         MaxRestartsExceeded as MaxRestartsExceeded,
+        ModeAlreadyImported as ModeAlreadyImported,
         ShutdownTimeout as ShutdownTimeout,
         StartAborted as StartAborted,
         StructmodeError as StructmodeError,
@@ -102,11 +107,13 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "install_as_mode": "structmode.compat",
     "AsyncioRequired": "structmode.exceptions",
     "CallAborted": "structmode.exceptions",
     "EventLoopMismatch": "structmode.exceptions",
     "LifecycleError": "structmode.exceptions",
     "MaxRestartsExceeded": "structmode.exceptions",
+    "ModeAlreadyImported": "structmode.exceptions",
     "ShutdownTimeout": "structmode.exceptions",
     "StartAborted": "structmode.exceptions",
     "StructmodeError": "structmode.exceptions",
@@ -166,6 +173,7 @@ __all__ = (
     "LifecycleError",
     "MaxRestartsExceeded",
     "MethodQueue",
+    "ModeAlreadyImported",
     "OneForAllSupervisor",
     "OneForOneSupervisor",
     "QueueServiceThread",
@@ -193,6 +201,7 @@ __all__ = (
     "crontab",
     "flight_recorder",
     "get_logger",
+    "install_as_mode",
     "label",
     "setup_logging",
     "shortlabel",

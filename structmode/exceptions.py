@@ -15,6 +15,7 @@ __all__ = (
     "EventLoopMismatch",
     "LifecycleError",
     "MaxRestartsExceeded",
+    "ModeAlreadyImported",
     "ShutdownTimeout",
     "StartAborted",
     "StructmodeError",
@@ -93,6 +94,25 @@ class CallAborted(LifecycleError):
 
 class MaxRestartsExceeded(StructmodeError):
     """A supervisor gave up: more restarts within its time window than its budget allows."""
+
+
+class ModeAlreadyImported(StructmodeError, ImportError):
+    """``import mode`` can't be made to mean structmode any more: some module of that name has been imported.
+
+    Args:
+        module: The name of the module.
+        file: Where it came from, if that is known.
+    """
+
+    def __init__(self, module: str, file: str | None) -> None:
+        place = f" from {file}" if file else ""
+        super().__init__(
+            f"install_as_mode() comes too late: the module {module!r} has been imported already{place}. "
+            "Call structmode.install_as_mode() before anything imports mode, as the first thing that the program does; or "
+            "import structmode in mode's place",
+            name=module,
+            path=file,
+        )
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,10 @@ class ServiceBase(ServiceT):
                 f"{type(self).__qualname__} is abstract: make a subclass of it, and an instance of that"
             )
         self.log = CompositeLogger(self.logger, self._format_log)
+        self._init_other_bases(beacon, loop)
+
+    def _init_other_bases(self, beacon: NodeT[Any] | None, loop: Any) -> None:
+        """Initialise what a class has as bases besides a service; in mode that is left to the class."""
         super().__init__(beacon=beacon, loop=loop)
 
     def _format_log(self, severity: int, message: str, *args: Any, **kwargs: Any) -> str:
@@ -500,10 +504,13 @@ class Service(ServiceBase, ServiceCallbacks):
         self._life.add_child(child._outer)
         if child._outer.parent is not self._life:  # added by what is left of a former run
             return service
-        if child.beacon.parent is not self.beacon:
-            child.beacon.reattach(self.beacon)
+        self._show_below(child)
         self._unit.note_child(child)
         return service
+
+    def _show_below(self, child: Service) -> None:
+        if child.beacon.parent is not self.beacon:
+            child.beacon.reattach(self.beacon)
 
     async def add_runtime_dependency(self, service: ServiceTX) -> ServiceTX:
         """Make `service` start and stop with this one, and start it now, if this one runs.

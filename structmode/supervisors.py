@@ -132,7 +132,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         *services: ServiceT | Supervised,
         max_restarts: Seconds = 100.0,
         over: Seconds = 1.0,
-        raises: type[BaseException] | None = None,
+        raises: type[BaseException] | None = MaxRestartsExceeded,
         replacement: ReplacementT | None = None,
         restart: RestartType = "transient",
         backoff: Backoff | None = None,

@@ -12,6 +12,7 @@ from ._backend import (
     BACKENDS,
     BackendName,
     asyncio_if_loaded,
+    being_cancelled,
     loop_policy,
     new_loop_on,
     on_trio,
@@ -21,7 +22,7 @@ from ._backend import (
     token_here,
 )
 from ._border import Call, Mailbox, Reply, in_call
-from ._cancellation import as_failure
+from ._cancellation import as_failure, shielded
 from ._contexts import Contexts
 from ._events import (
     Crashed,
@@ -41,6 +42,7 @@ from ._events import (
     subscribe,
 )
 from ._failures import note
+from ._flag import Flag
 from ._life import Life, OwnedBlock
 from ._loops import LoopRunner, run_threads_by
 from ._protocols import Fate, Unit
@@ -75,6 +77,7 @@ __all__ = (
     "Contexts",
     "Crashed",
     "Fate",
+    "Flag",
     "Life",
     "LifecycleEvent",
     "Listener",
@@ -109,6 +112,7 @@ __all__ = (
     "as_failure",
     "as_work",
     "asyncio_if_loaded",
+    "being_cancelled",
     "check_awaitable",
     "close_all",
     "current_run",
@@ -123,6 +127,7 @@ __all__ = (
     "run_arguments",
     "run_threads_by",
     "running_asyncio_loop",
+    "shielded",
     "signal_safe_caller",
     "sleep",
     "stack_of",

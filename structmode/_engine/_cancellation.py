@@ -74,6 +74,12 @@ async def through(event: Flag) -> BaseException | None:
     return came_through
 
 
+async def shielded(work: Callable[[], Awaitable[T]]) -> T:
+    """Do what is owed before a cancellation goes on: no scope around the caller cancels it."""
+    with anyio.CancelScope(shield=True):
+        return await work()
+
+
 async def first_step(begun: Callable[[], bool]) -> bool:
     """Whether a task that has been spawned has made its first step; if not by now, it never will.
 

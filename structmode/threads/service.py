@@ -141,7 +141,7 @@ class ServiceThread(Service):
             raise ValueError(
                 f"{type(self).__qualname__}: thread_loop is an event loop of asyncio, and the backend is {self.backend!r}"
             )
-        self._outside = OutsideUnit(self)
+        self._outside = self._make_outside_unit()
         self._outer_life = engine.Life(self._outside)
         super().__init__(loop=loop, **kwargs)
         self._life.parent = self._outer_life
@@ -152,6 +152,10 @@ class ServiceThread(Service):
 
     def _make_unit(self) -> ServiceUnit:
         return InsideUnit(self)
+
+    def _make_outside_unit(self) -> OutsideUnit:
+        """Make what the owner's engine sees of the service."""
+        return OutsideUnit(self)
 
     @property
     def _outer(self) -> engine.Life:

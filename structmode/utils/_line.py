@@ -3,16 +3,19 @@
 Theory: what is waited for stays where it is until somebody takes it. It is not handed over to a task that still sleeps, since
 that task may be cancelled before it runs, and would take the thing with it. A task is called instead. It looks, takes what it
 finds in the same step, and lets the next be called. If there is nothing any more, because somebody did not stand in line,
-it keeps its place and waits again; if it is cancelled, it leaves, and the next is called in its place. So nothing is lost, no
-call is lost, and the order holds on loops, too, that run what is woken together in random order: only the first is ever called.
+it keeps its place and waits again; if it is cancelled, it leaves, and the next is called in its place. So nothing is lost, and no
+call is lost. As many are called as there is something for, so that a task that comes back at once and does not stand in line can't
+take it all; but only the first on trio, which runs what is woken together in random order.
 
 A line belongs to no event loop but while somebody stands in it. So it can be made anywhere, and used by one loop after another.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 import anyio
 import anyio.lowlevel
@@ -51,7 +54,7 @@ class Line:
         together: What there is, is there for all: who comes while there is something need not wait for those before.
     """
 
-    __slots__ = ("_home", "_label", "_supply", "_together", "_turns")
+    __slots__ = ("_called_together", "_home", "_label", "_supply", "_together", "_turns")
 
     def __init__(self, label: str, supply: Callable[[], float], *, together: bool = False) -> None:
         self._label = label
@@ -59,6 +62,8 @@ class Line:
         self._together = together
         self._turns: OrderedDict[_Turn, None] = OrderedDict()
         self._home: anyio.lowlevel.EventLoopToken | None = None
+        # How many may be called at a time.
+        self._called_together = 1.0
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -93,7 +98,9 @@ class Line:
         """
         here = engine.token_here()
         self._check(here, call)
-        self._home = here
+        if here != self._home:
+            self._home = here
+            self._called_together = 1.0 if engine.on_trio() else math.inf
         turn = _Turn()
         goes_at_once = self._supply() > 0 and (self._together or not self._turns)
         self._turns[turn] = None
@@ -110,9 +117,12 @@ class Line:
         del self._turns[turn]
 
     def settle(self) -> None:
-        """Call the first in line if there is something for it; to be called whenever there may be."""
-        if self._turns and self._supply() > 0:
-            next(iter(self._turns)).call()
+        """Call those in line for whom there is something; to be called whenever there may be."""
+        if not self._turns or self._together:
+            return
+        number = min(self._supply(), self._called_together, len(self._turns))
+        for turn in islice(self._turns, max(0, int(number))):
+            turn.call()
 
     def call_all(self) -> None:
         """Call all who are in line now."""

@@ -97,6 +97,15 @@ def basic_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root.setLevel(level)
 
 
+@pytest.fixture
+def mode_taken_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let `import mode` mean nothing again, after a page on which it means structmode."""
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    yield
+    for name in [name for name in sys.modules if name == "mode" or name.startswith("mode.")]:
+        del sys.modules[name]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
     page: Path,
@@ -105,6 +114,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     basic_logging: None,
+    mode_taken_back: None,
 ) -> None:
     """Whoever types a page in, on whatever backend, sees what the page shows."""
     monkeypatch.setattr(anyio, "run", _run_on(anyio_backend))

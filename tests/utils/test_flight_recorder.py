@@ -660,6 +660,18 @@ def test_a_wrapped_object_may_log_anywhere(logged: Logged) -> None:
     assert isinstance(wrapped.obj, Redis)
 
 
+def test_a_wrapped_object_needs_no_logger(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a logger and a level, as in mode, its calls are warnings of structmode's; a level may be named."""
+    Logwrapped(max)(1, 2)
+    Logwrapped(max, severity="error", ident="best")(1, 2)
+    assert caplog.record_tuples == [
+        ("structmode.utils.logging", logging.WARNING, "max(1, 2)"),
+        ("structmode.utils.logging", logging.ERROR, "best(1, 2)"),
+    ]
+    with pytest.raises(ValueError, match="no log level is named 'loud'"):
+        Logwrapped(Redis(), severity="loud")
+
+
 def test_on_timeout_is_known_by_its_name() -> None:
     """It says what it is."""
     assert repr(on_timeout) == "on_timeout"

@@ -230,6 +230,31 @@ async def test_who_does_not_wait_takes_what_is_there(group: anyio.abc.TaskGroup)
     assert (await first, await second) == ("b", "c")
 
 
+async def test_who_comes_back_at_once_does_not_take_all(group: anyio.abc.TaskGroup) -> None:
+    """Tasks that share a queue take turns where the event loop lets them: as many are called as there is something for.
+
+    On trio, which runs in random order what is woken together, only the first is called.
+    """
+    queue = make()
+    got: list[tuple[int, int]] = []
+
+    async def take(number: int) -> None:
+        while True:
+            item = await queue.get() if queue.empty() else queue.get_nowait()
+            got.append((number, item))
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
+
+    for number in range(3):
+        await begin(group, take, number)
+    for item in range(9):
+        queue.put_nowait(item)
+    await anyio.wait_all_tasks_blocked()
+    assert [item for _, item in got] == list(range(9))
+    if anyio.lowlevel.current_token().backend_class.__module__.endswith("_asyncio"):
+        assert [number for number, _ in got] == [0, 1, 2] * 3
+
+
 async def test_a_put_that_finds_its_room_taken_waits_on(group: anyio.abc.TaskGroup) -> None:
     """The same on the other side."""
     queue = make(1)

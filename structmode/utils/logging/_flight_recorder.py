@@ -42,6 +42,7 @@ from structmode.exceptions import LifecycleError
 from structmode.utils._stacks import as_text, snapshot, task_frames, thread_frames
 from structmode.utils._watchdog import Alarm, alarms, write_soon
 from structmode.utils.logging._composite import LogSeverityMixin
+from structmode.utils.logging._levels import Severity, level_number
 from structmode.utils.times import Seconds, want_seconds
 
 __all__ = ("Logwrapped", "flight_recorder", "on_timeout")
@@ -391,9 +392,12 @@ class Logwrapped(Generic[T]):
 
     Args:
         obj: The object.
-        logger: Where to log: a flight recorder, or a logger.
-        severity: The number of the level.
+        logger: Where to log: a flight recorder, or a logger; by default the logger "structmode.utils.logging".
+        severity: Number or name of the level; WARNING by default.
         ident: What the object is called in the log; its class, or the name of a function, by default.
+
+    Raises:
+        ValueError: If no level has that name.
     """
 
     #: The object.
@@ -408,8 +412,15 @@ class Logwrapped(Generic[T]):
     #: What the object is called in the log.
     ident: str
 
-    def __init__(self, obj: T, logger: Any, severity: int, ident: str | None = None) -> None:
-        vars(self).update(obj=obj, logger=logger, severity=severity, ident=ident or _name_of(obj))
+    def __init__(
+        self, obj: T, logger: Any = None, severity: Severity | None = None, ident: str = ""
+    ) -> None:
+        vars(self).update(
+            obj=obj,
+            logger=logging.getLogger("structmode.utils.logging") if logger is None else logger,
+            severity=logging.WARNING if severity is None else level_number(severity),
+            ident=ident or _name_of(obj),
+        )
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.obj, name)

@@ -122,25 +122,23 @@ class FileLogProxy(io.TextIOBase):
         """Tell whether the stream can be written to, which it can."""
         return True
 
-    def write(self, text: str, /) -> int:
+    def write(self, s: str) -> int:
         """Write text; every line that is finished by it is logged.
 
         Args:
-            text: The text.
+            s: The text.
 
         Returns:
             The length of the text.
 
         Raises:
-            TypeError: If `text` is not a string.
+            TypeError: If it is not a string.
             ValueError: If the stream was closed.
         """
-        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                f"write() takes a string, not {type(text).__name__}; bytes go to .buffer"
-            )
-        self._accept(text)
-        return len(text)
+        if not isinstance(s, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"write() takes a string, not {type(s).__name__}; bytes go to .buffer")
+        self._accept(s)
+        return len(s)
 
     def flush(self) -> None:
         """Log the unfinished line of the current thread, if there is one.

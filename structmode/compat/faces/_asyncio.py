@@ -1,0 +1,104 @@
+"""What mode's users know to be asyncio's: the event loop that each service is for, and the futures of its tasks.
+
+Beside the engine's `_backend` this is the one file of the faces that names asyncio. It does so inside its functions:
+importing the faces does not load it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from functools import cache
+from typing import Any, cast
+
+from structmode._engine import Task
+from structmode.utils import loops
+
+__all__ = ("begin", "future_of", "get_event_loop", "new_event_loop")
+
+
+def get_event_loop() -> Any:
+    """Return the running event loop; where none runs, the one that is set for this thread, made and set if need be.
+
+    structmode's own function of this name keeps a loop for itself instead, and leaves alone what is set for asyncio.
+    """
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    kept = loops._current_loop
+    loop = getattr(kept, "loop", None)
+    if loop is None or loop.is_closed():
+        loop = kept.loop = _loop_that_is_set()
+    return loop
+
+
+def _loop_that_is_set() -> Any:
+    import asyncio
+
+    try:
+        return cast(Any, asyncio).get_event_loop_policy().get_event_loop()
+    except RuntimeError:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        return loop
+
+
+def new_event_loop() -> Any:
+    """Return a new event loop."""
+    import asyncio
+
+    return asyncio.new_event_loop()
+
+
+def begin(work: Coroutine[Any, Any, Any], loop: Any) -> Any:
+    """Run a coroutine in a task of an event loop's own, which belongs to no service."""
+    import asyncio
+
+    return asyncio.ensure_future(work, loop=loop)
+
+
+def future_of(handle: Task[Any], wrapped: object, loop: Any) -> Any:
+    """Return a future of asyncio that follows a task of a service, and cancels it when it is cancelled.
+
+    As in mode it has no exception: what leaves the task is a crash of the service, and the future's result is None then.
+
+    Args:
+        handle: The task.
+        wrapped: What was given to `add_future`.
+        loop: The event loop of the future.
+    """
+    return _future_class()(handle, wrapped, loop)
+
+
+@cache
+def _future_class() -> type[Any]:
+    import asyncio
+
+    class HandleFuture(asyncio.Future[Any]):
+        """A future that follows a task of a service."""
+
+        def __init__(self, handle: Task[Any], wrapped: object, loop: Any) -> None:
+            super().__init__(loop=loop)
+            self._handle = handle
+            self.__wrapped__ = wrapped
+            handle.add_done_callback(self._follow)
+
+        def cancel(self, msg: Any = None) -> bool:
+            """Cancel the task; the future is cancelled when that has ended."""
+            return not self.done() and self._handle.cancel()
+
+        def get_name(self) -> str:
+            """Return the name of the task."""
+            return self._handle.name
+
+        def _follow(self, handle: Task[Any]) -> None:
+            if self.done() or self.get_loop().is_closed():
+                return
+            if handle.cancelled():
+                super().cancel()
+            else:
+                self.set_result(None if handle.exception() is not None else handle.result())
+
+    return HandleFuture

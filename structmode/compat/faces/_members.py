@@ -1,0 +1,588 @@
+"""What programs reach for in a service of mode's beyond its manual: the private names, and what they do.
+
+`ModeMembers` is mixed into every face that is a service. It holds no state of a service's life; that is the engine's, and
+each name here is a view of it or a message to it. Where mode and structmode mean different things by the same name, this
+is where mode's meaning is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, cast
+
+import anyio
+import anyio.lowlevel
+
+from structmode import _engine as engine, services
+from structmode._declare import ServiceTask
+from structmode._unit import ServiceUnit, service_of
+from structmode.timers import Timer
+from structmode.utils.times import Seconds, want_seconds
+from structmode.utils.trees import Node
+
+from ._asyncio import future_of, get_event_loop
+from ._flags import CrashedFlag, ShutdownFlag, StartedFlag, StoppedFlag
+from ._tasks import decorator_of_mode, of_mode
+
+PublicService = services.Service
+
+__all__ = ("Guest", "ModeMembers", "ModeUnit")
+
+
+class ModeUnit(ServiceUnit):
+    """A service of mode's as the engine sees it."""
+
+    of_mode = True
+
+    _service: Any
+
+    async def set_up(self) -> None:
+        self._service._has_been_started = True
+        self._service._last_crash = None
+        await super().set_up()
+
+    async def renew(self) -> None:
+        # mode makes nothing anew in a restart: what __post_init__ made is still there.
+        self._service.restart_count += 1
+        await self._hook("on_restart")
+
+    def work(self) -> list[engine.Task[Any]]:
+        service = self._service
+        return [
+            engine.Task(
+                partial(service._carry_declared, declared),
+                f"{service.shortlabel}.{declared.name}",
+                finite=declared.finite,
+            )
+            for declared in service._declared
+        ]
+
+    async def ready(self) -> None:
+        service = self._service
+        service._is_coming_up = True
+        if (
+            service.crashed
+        ):  # nobody goes on waiting; until now that would have kept children from being started
+            service._life.current.signal.set()
+        try:
+            await super().ready()
+        finally:
+            service._is_coming_up = False
+
+    async def tear_down(self) -> None:
+        if self._service._will_be_replaced:
+            return
+        if not self._service._told_to_stop and _is_overridden(self._service, "stop"):
+            await self._service.stop()  # of mode's parents each calls that of its children
+        await super().tear_down()
+
+    def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
+        if fate == "unreceived" and self._service._receive_failure(exc):
+            return
+        super().on_failure(exc, origin, fate)
+
+
+def _above(run: engine.Run) -> Iterator[engine.Run]:
+    """Yield a run and those above it that are of mode's services, from below, and out of threads."""
+    above: engine.Run | None = run
+    while above is not None and getattr(above.unit, "of_mode", False):
+        yield above
+        service = service_of(above.unit)
+        leaves_thread = above is not service._outer.current and above is service._life.current
+        above = service._outer.current if leaves_thread else above.parent
+
+
+def _would_crash(run: engine.Run) -> Iterator[engine.Run]:
+    """Yield the runs that a crash in a run would reach, from below: those above, up to a supervisor that deals with it."""
+    for one in _above(run):
+        if one is not run and getattr(one.unit, "_deals_with_failures", False):
+            return
+        yield one
+
+
+def _note(runs: Iterable[engine.Run], reason: BaseException) -> None:
+    """Have the services of runs know of a crash, if they know of none."""
+    for one in runs:
+        service = service_of(one.unit)
+        if service._last_crash is None:
+            service._last_crash = reason
+
+
+def _starting(run: engine.Run) -> engine.Run | None:
+    """Return the first run that is starting, of those that a crash would reach."""
+    return next((one for one in _would_crash(run) if one.state is engine.State.STARTING), None)
+
+
+def _foresee(run: engine.Run, reason: BaseException) -> None:
+    """Have all that a crash in a run will reach know of it, and end their waits."""
+    reached = list(_would_crash(run))
+    _note(reached, reason)
+    for one in reached:
+        is_up = service_of(one.unit)._is_coming_up or one.state is engine.State.RUNNING
+        if is_up and _is_here(one):
+            one.signal.set()
+
+
+def _is_here(run: engine.Run) -> bool:
+    """Whether a run is one of the event loop that runs here."""
+    return run._token == engine.token_here()
+
+
+def _as_service(thing: Any) -> Any:
+    """Return a service as it is, and for what only behaves like one, a service that starts and stops it."""
+    if not isinstance(thing, type) and not issubclass(type(thing), PublicService):
+        return Guest(thing)
+    return thing
+
+
+def _node_or_none(beacon: object) -> Node[Any] | None:
+    return beacon if isinstance(beacon, Node) else None  # pyright: ignore[reportUnknownVariableType]
+
+
+def _is_overridden(service: object, name: str) -> bool:
+    return not hasattr(getattr(type(service), name), "of_mode")
+
+
+class ModeMembers(PublicService):
+    """Gives a face the private names of mode's, and mode's own meaning of some that are not.
+
+    Args:
+        *args: Arguments of the face.
+        beacon: As in mode: a node below which the service is put in the tree.
+        loop: The event loop that the service is for; by default the one that is current when it is asked for.
+        **kwargs: Arguments of the face.
+    """
+
+    abstract = True
+
+    _loop: Any = None
+    _has_been_started: bool = False
+    _told_to_stop: bool = False
+    _last_crash: BaseException | None = None
+    _is_coming_up: bool = False
+
+    def __init__(self, *args: Any, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
+        self._loop = loop
+        place = _node_or_none(beacon)
+        super().__init__(*args, beacon=place, loop=loop, **kwargs)
+        if beacon is not None and place is None:
+            self._beacon = beacon.new(self)  # something that behaves like a node
+
+    def _init_other_bases(self, beacon: Any, loop: Any) -> None:
+        """Do nothing: classes that were written for mode initialise their other bases themselves, if at all."""
+
+    def _make_unit(self) -> ServiceUnit:
+        return ModeUnit(self)
+
+    # -- The event loop, which in mode each service holds
+
+    @property
+    def loop(self) -> Any:
+        """The event loop that the service is for; found when it is first asked for, and then kept."""
+        if engine.token_here() is not None and engine.on_trio():
+            return super().loop  # which says what to use instead
+        if self._loop is None:
+            self._loop = get_event_loop()
+        return self._loop
+
+    @loop.setter
+    def loop(self, loop: Any) -> None:
+        self._loop = loop
+
+    # -- The tree
+
+    @property
+    def beacon(self) -> Any:
+        """Its place in the tree of services."""
+        return self._beacon
+
+    @beacon.setter
+    def beacon(self, beacon: Any) -> None:
+        self._beacon = beacon
+
+    def add_dependency(self, service: Any) -> Any:
+        """Make a service start and stop with this one; also one that only behaves like a service."""
+        super().add_dependency(_as_service(service))
+        return service
+
+    def _show_below(self, child: Any) -> None:
+        if _node_or_none(self._beacon) and _node_or_none(child._beacon):
+            super()._show_below(child)
+
+    async def add_runtime_dependency(self, service: Any) -> Any:
+        """Make a service start and stop with this one, and start it now, if this one runs."""
+        await super().add_runtime_dependency(_as_service(service))
+        return service
+
+    @property
+    def _children(self) -> list[Any]:
+        lives = cast("Iterable[Any]", self._life.current.children or self._life.children)
+        return [service_of(life.unit) for life in lives]
+
+    # -- State
+
+    @property
+    def _started(self) -> StartedFlag:
+        return StartedFlag(self)
+
+    @property
+    def _stopped(self) -> StoppedFlag:
+        return StoppedFlag(self)
+
+    @property
+    def _crashed(self) -> CrashedFlag:
+        return CrashedFlag(self)
+
+    @property
+    def _shutdown(self) -> ShutdownFlag:
+        return ShutdownFlag(self)
+
+    @property
+    def started(self) -> bool:
+        """Whether it has been started, and not been reset since; also when it has stopped."""
+        return self._started.is_set()
+
+    # -- Life
+
+    async def start(self) -> None:
+        """Start the service; as in structmode. One that was told to stop before, and not reset since, does not start."""
+        self._told_to_stop = False
+        self._last_crash = None
+        if self._is_called_off:
+            self._has_been_started = True
+            await anyio.lowlevel.checkpoint()
+            return
+        try:
+            await super().start()
+        except BaseException:
+            self._has_been_started = False
+            raise
+
+    async def maybe_start(self) -> bool:
+        """Start the service, unless it has been started, and not been reset since."""
+        if self._has_been_started and not self._outer.alive:
+            await anyio.lowlevel.checkpoint()
+            return False
+        return await super().maybe_start()
+
+    @property
+    def _is_called_off(self) -> bool:
+        """Whether it was told to stop, or crashed, before it was started."""
+        run = self._outer.current
+        return run.state is engine.State.NEW and self.should_stop
+
+    async def stop(self) -> None:
+        """Stop the service; as in structmode. The hooks of one that was never started are called all the same."""
+        self._told_to_stop = True
+        if self._outer.current.state is engine.State.NEW and not self._stopped.is_set():
+            self._stopped.set()
+            await self.on_stop()
+            await self._default_stop_children()
+            await self.on_shutdown()
+        try:
+            await super().stop()
+        except BaseException as exc:
+            # A crash may be on its way out of a thread when the stop begins; that is no failure of the stop.
+            if exc is not self._last_crash:
+                raise
+
+    stop.of_mode = True  # type: ignore[attr-defined]
+
+    async def restart(self) -> None:
+        """Restart the service; as in structmode. One that does not run is told to stop all the same, and started."""
+        if self._outer.alive:
+            self._told_to_stop = True
+            await super().restart()
+            return
+        await self.stop()
+        self.service_reset()
+        await self.on_restart()
+        await self.start()
+
+    def service_reset(self) -> None:
+        """Have the service, and those it is made of, be as if never started; one that runs goes on."""
+        self._has_been_started = self._told_to_stop = False
+        self.restart_count += 1
+        if not self._outer.alive:
+            super().service_reset()
+            self._forget_crash()
+            self._stopped.clear()
+        for child in self._children:
+            child.service_reset()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await engine.shielded(self.stop)  # noqa: ASYNC102 - it is bounded by shutdown_timeout
+        finally:
+            reason = self.crash_reason
+            self.service_reset()
+            self._last_crash = reason
+
+    # -- Crashes
+
+    @property
+    def _will_be_replaced(self) -> bool:
+        """Whether it has crashed, and its supervisor puts another in its place.
+
+        In mode it is left behind then, and not stopped: the other one may go on with what it had, as Faust's agents do with
+        a stream.
+        """
+        replacement = getattr(self.supervisor, "replacement", None)
+        return replacement is not None and self._outer.current.failure_dealt_with
+
+    @property
+    def crash_reason(self) -> BaseException | None:
+        """What it crashed of, if it did; after an ``async with`` block, what it crashed of there, until the next start."""
+        reason = super().crash_reason
+        return self._last_crash if reason is None else reason
+
+    @crash_reason.setter
+    def crash_reason(self, reason: BaseException | None) -> None:
+        if reason is None:
+            self._forget_crash()
+        else:
+            self._mark_crashed(reason)
+
+    @property
+    def _crash_reason(self) -> BaseException | None:
+        return self.crash_reason
+
+    def _crash(self, reason: Any) -> None:
+        """Crash, whether it runs or not."""
+        error: BaseException = reason() if isinstance(reason, type) else reason
+        if not self._outer.alive:
+            self._mark_crashed(error)
+        elif not self._crash_later(error):
+            self._outer.fail(error, "_crash()")
+
+    async def crash(self, reason: BaseException) -> None:
+        """Crash the service; as in structmode, but no start fails of it."""
+        if self._crash_later(reason):
+            await anyio.lowlevel.checkpoint()
+        else:
+            await super().crash(reason)
+
+    def _crash_later(self, reason: object) -> bool:
+        """Crash when all has been started that a crash would keep from it; return whether there is such a thing."""
+        run = self._life.current
+        if not run.accepts or not _is_here(run) or _starting(run) is None:
+            return False
+        if not isinstance(reason, BaseException):  # refused by those who are called then
+            return False
+
+        async def crash() -> None:
+            raise reason
+
+        super().add_future(self._carry(crash()), name="crash()")
+        _foresee(run, reason)
+        return True
+
+    def _mark_crashed(self, reason: BaseException) -> None:
+        """Record a crash of a service that does not run, and of those that it is made of."""
+        marked: list[Any] = [self]
+        for service in marked:  # grows while it is walked
+            if service.crashed:
+                continue
+            for life in {service._outer, service._life}:
+                life.current.crash_reason = reason
+                life.current.signal.set()
+            marked.extend(service._children)
+
+    def _forget_crash(self) -> None:
+        self._last_crash = None
+        for life in {self._outer, self._life}:
+            run = life.current
+            if run.crash_reason is not None:
+                run.crash_reason = None
+                run.signal = engine.StopSignal()
+
+    def _receive_failure(self, exc: BaseException) -> bool:
+        """Deal with a failure that no owner receives: it crashes the services above, as the tree shows them.
+
+        Returns whether there was anybody.
+        """
+        if not self._outer.alive:
+            self._mark_crashed(exc)
+        if self.supervisor is not None:
+            self.supervisor.wakeup()
+            return True
+        above = list(self._above())
+        for service in above:
+            if service._outer.alive:
+                service._outer.fail(exc, self.label)
+                return True
+            service._mark_crashed(exc)
+        return bool(above)
+
+    def _above(self) -> Iterator[Any]:
+        place = _node_or_none(self._beacon)
+        while place is not None and (place := place.parent) is not None:
+            if isinstance(place.data, ModeMembers):
+                yield place.data
+
+    # -- Work
+
+    @classmethod
+    def task(cls, fun: Any = None) -> ServiceTask:
+        """Declare a method to be run in the background; as in structmode."""
+        return of_mode(super().task(fun))
+
+    @classmethod
+    def timer(cls, *args: Any, **kwargs: Any) -> Any:
+        """Declare a method to be run every so many seconds; as in structmode."""
+        return decorator_of_mode(super().timer(*args, **kwargs))
+
+    @classmethod
+    def crontab(cls, *args: Any, **kwargs: Any) -> Any:
+        """Declare a method to be run at the times of a cron line; as in structmode."""
+        return decorator_of_mode(super().crontab(*args, **kwargs))
+
+    def add_future(self, coro: Any, *, name: str | None = None) -> Any:
+        """Run something in the background; as in structmode, but what is returned is a future of asyncio."""
+        work = engine.as_coroutine(coro)
+        try:
+            handle = super().add_future(
+                partial(self._carry, work), name=name or getattr(coro, "__qualname__", None)
+            )
+        except BaseException:
+            engine.close_all([work])
+            raise
+        handle.add_done_callback(lambda _: engine.close_all([work]))  # if it has not begun
+        if engine.token_here() is not None and engine.on_trio():
+            return handle
+        return future_of(handle, coro, self.loop)
+
+    async def _carry_declared(self, declared: ServiceTask) -> None:
+        await self._carry(declared.work(self))
+
+    async def _carry(self, work: Awaitable[Any]) -> Any:
+        """Do work in which it is no failure if somebody cancels what it waits for, and whose failure fails no start or stop."""
+        try:
+            return await work
+        except anyio.get_cancelled_exc_class():
+            if engine.on_trio() or engine.being_cancelled():
+                raise
+            self._log_mundane(f"Terminating cancelled task: {work!r}")
+        except BaseException as exc:
+            await self._until_all_are_up(exc)
+            if not self._record_in_stop(exc):
+                raise
+
+    def _record_in_stop(self, reason: BaseException) -> bool:
+        """Record a failure of work, and return whether that is all, as all was well until a stop: no stop fails of it."""
+        run = engine.current_run()
+        if run is None:
+            return False
+        reached = list(_would_crash(run))
+        _note(reached, reason)
+        is_in_stop = any(one.stop_requested for one in _above(run))
+        if not is_in_stop or any(one.alarm is not None for one in reached):
+            return False
+        self.log.error("Crashed while stopping: %r", reason, exc_info=reason)
+        return True
+
+    async def _until_all_are_up(self, reason: BaseException) -> None:
+        """Wait for the starts that a crash would fail: in mode it is recorded at once, and they go on."""
+        run = engine.current_run()
+        with suppress(anyio.get_cancelled_exc_class()):  # what is raised then is the reason
+            while run is not None and (starting := _starting(run)) is not None:
+                _foresee(run, reason)
+                # Nothing tells a thread when something outside of it is up.
+                await (starting.settled.wait() if _is_here(starting) else anyio.sleep(_LOOK_EVERY))
+
+    @property
+    def _futures(self) -> set[engine.Task[Any]]:
+        return set(self._life.current.tasks.alive())
+
+    async def sleep(self, n: Seconds, *, loop: Any = None) -> None:
+        """Sleep, or until the service stops; as in structmode."""
+        seconds = want_seconds(n)
+        if seconds <= 0.0:
+            for _ in range(_TURNS_OF_OTHERS):
+                await anyio.lowlevel.checkpoint()
+        else:
+            await super().sleep(seconds)
+
+    def itertimer(self, interval: Seconds, **kwargs: Any) -> Any:
+        """Iterate over the ticks of a timer; as in structmode, or over what stands in the place of ``mode.services.Timer``.
+
+        Tests of programs put something there that gives ticks without waiting for them.
+        """
+        make: Any = vars(services)["Timer"]
+        if make is Timer:
+            return super().itertimer(interval, **kwargs)
+        kwargs.setdefault("sleep", self.sleep)
+        return self._ticks_of(make(interval, **kwargs))
+
+    async def _ticks_of(self, timer: Any) -> AsyncIterator[float]:
+        if self.should_stop:
+            return
+        ticks = aiter(timer)
+        try:
+            async for seconds in ticks:
+                if self.should_stop:
+                    return
+                yield seconds
+                if self.should_stop:
+                    return
+        finally:
+            if isinstance(
+                ticks, AsyncGenerator
+            ):  # or the event loop would close it later, in a task
+                await ticks.aclose()  # noqa: ASYNC102 - it is at a yield
+
+    # -- Steps that mode has as methods
+
+    async def _wait_stopped(self, timeout: Seconds | None = None) -> None:
+        await self.wait(timeout=timeout)
+
+    async def _default_stop_children(self) -> None:
+        for child in reversed(self._children):
+            await child.stop()
+
+
+# In seconds.
+_LOOK_EVERY = 0.01
+
+# What takes turns by way of sleep(0), as Faust's agents do at a queue that they share, has to let the others come first
+# who are woken in the same instant. In mode sleep(0) takes so many passes of the event loop.
+_TURNS_OF_OTHERS = 3
+
+
+class Guest(ModeMembers):
+    """Starts and stops something that behaves like a service, and is none of structmode's.
+
+    Args:
+        thing: What has ``maybe_start`` and ``stop``.
+    """
+
+    abstract = False
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+        super().__init__()
+
+    @property
+    def label(self) -> str:
+        """The name of the thing."""
+        return str(getattr(self._thing, "label", self._thing))
+
+    async def on_start(self) -> None:
+        """Start it."""
+        await self._thing.maybe_start()
+
+    async def on_stop(self) -> None:
+        """Stop it."""
+        await self._thing.stop()

@@ -1,0 +1,42 @@
+"""`mode.services`, with what programs reach for beyond its manual."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from structmode._engine import WaitArg
+from structmode.services import _AwaitableService as _PublicAwaitable, _claim, _name_of
+
+from ._members import ModeMembers
+from ._tasks import ModeTask as ServiceTask
+
+__all__ = ("Service", "ServiceTask", "WaitArgT", "crontab", "task", "timer")
+
+#: What can be waited for, under the name that mode's users import for typing.
+WaitArgT = WaitArg[Any]
+
+
+class Service(ModeMembers):
+    """A service as mode has it, on structmode's engine."""
+
+    abstract = False
+
+    @classmethod
+    def from_awaitable(cls, coro: Any, *, name: str | None = None, **kwargs: Any) -> Any:
+        """Make a service whose work is `coro`."""
+        _claim(coro)
+        return _AwaitableService(coro, name or _name_of(coro), **kwargs)
+
+
+class _AwaitableService(ModeMembers, _PublicAwaitable):
+    """What `from_awaitable` makes."""
+
+    abstract = False
+
+    def __init__(self, coro: Any, name: str, **kwargs: Any) -> None:
+        super().__init__(coro, name, **kwargs)
+
+
+task = Service.task
+timer = Service.timer
+crontab = Service.crontab

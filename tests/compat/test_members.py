@@ -1,0 +1,627 @@
+"""What programs reach for in a service of mode's beyond its manual: private names, and what is done with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+from unittest.mock import AsyncMock, Mock, patch
+
+import anyio
+import pytest
+
+import structmode
+from structmode.compat.faces._members import ModeMembers
+from structmode.compat.faces.services import Service, ServiceTask, WaitArgT, crontab, task, timer
+from structmode.compat.faces.supervisors import (
+    CrashingSupervisor,
+    ForfeitOneForAllSupervisor,
+    ForfeitOneForOneSupervisor,
+    OneForAllSupervisor,
+    OneForOneSupervisor,
+    SupervisorStrategy,
+)
+from structmode.testing import wait_for_state
+from structmode.utils.trees import Node
+
+
+class Quiet(Service):
+    """Says nothing of its life; takes notes."""
+
+    mundane_level = "debug"
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.notes: list[str] = []
+        super().__init__(**kwargs)
+
+    async def on_start(self) -> None:
+        self.notes.append("start")
+
+    async def on_stop(self) -> None:
+        self.notes.append("stop")
+
+    async def on_shutdown(self) -> None:
+        self.notes.append("shutdown")
+
+    async def on_restart(self) -> None:
+        self.notes.append("restart")
+
+
+# --- The tree -------------------------------------------------------------------------------------
+
+
+async def test_children_are_those_that_were_added() -> None:
+    """Before the start, while it runs, and after."""
+    parent, child, later = Quiet(), Quiet(), Quiet()
+    assert parent.add_dependency(child) is child
+    assert parent._children == [child]
+    await parent.start()
+    assert await parent.add_runtime_dependency(later) is later
+    assert parent._children == [child, later]
+    await parent._default_stop_children()
+    assert child.notes == later.notes == ["start", "stop", "shutdown"]
+    await parent.stop()
+
+
+async def test_a_service_can_be_given_another_place_in_the_tree() -> None:
+    """In mode its beacon is an attribute that can be set."""
+    service, above = Quiet(), Quiet()
+    place = above.beacon.new(service)
+    service.beacon = place
+    assert service.beacon is service._beacon is place
+    assert service.beacon.parent is above.beacon
+
+
+async def test_a_beacon_may_be_something_that_only_behaves_like_one() -> None:
+    """As in tests of programs: it is asked for a place below it, and nothing is done to it later."""
+    beacon = Mock(name="beacon")
+    service = Quiet(beacon=beacon)
+    beacon.new.assert_called_once_with(service)
+    assert service.beacon is beacon.new.return_value
+    child = service.add_dependency(Quiet())
+    assert child.beacon.parent is None
+    assert Quiet(beacon=Node(None)).beacon.parent is not None
+
+
+async def test_a_dependency_may_be_something_that_only_behaves_like_a_service() -> None:
+    """It is started and stopped with the service, and is what is returned."""
+    service = Quiet()
+    thing = Mock(label="a thing", maybe_start=AsyncMock(), stop=AsyncMock())
+    assert service.add_dependency(thing) is thing
+    assert [child.label for child in service._children] == ["a thing"]
+    await service.start()
+    thing.maybe_start.assert_awaited_once_with()
+    later = Mock(maybe_start=AsyncMock(), stop=AsyncMock())
+    assert await service.add_runtime_dependency(later) is later
+    later.maybe_start.assert_awaited_once_with()
+    await service.stop()
+    thing.stop.assert_awaited_once_with()
+    later.stop.assert_awaited_once_with()
+
+
+async def test_a_class_is_still_refused_as_a_dependency() -> None:
+    """It is a mistake in mode, too."""
+    with pytest.raises(TypeError, match="not the class"):
+        Quiet().add_dependency(Quiet)
+
+
+def test_other_bases_initialise_themselves() -> None:
+    """A class that was written for mode calls them by name, if at all; so theirs may take what it likes."""
+
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    class Both(Quiet, Named):
+        def __init__(self) -> None:
+            Named.__init__(self, "both")
+            super().__init__()
+
+    assert Both().name == "both"
+
+
+# --- Life -----------------------------------------------------------------------------------------
+
+
+async def test_a_stop_before_any_start_calls_the_hooks() -> None:
+    """As in mode: once, and the services below are stopped; what is started then has to be reset before."""
+    service, child = Quiet(), Quiet()
+    service.add_dependency(child)
+    await service.stop()
+    await service.stop()
+    assert service.notes == child.notes == ["stop", "shutdown"]
+    assert service.should_stop
+    await service.start()
+    assert service.state == "init"
+
+
+async def test_a_restart_makes_nothing_anew() -> None:
+    """`__post_init__` is not called again, and what it has added stays; `on_restart` is called, and counted."""
+
+    class Made(Quiet):
+        made = 0
+
+        def __post_init__(self) -> None:
+            self.made += 1
+            self.child = self.add_dependency(Quiet())
+
+    service = Made()
+    await service.start()
+    await service.restart()
+    assert (service.made, service.restart_count) == (1, 1)
+    assert service._children == [service.child]
+    assert service.notes == ["start", "stop", "shutdown", "restart", "start"]
+    await service.stop()
+
+
+async def test_what_does_not_run_is_told_to_stop_before_it_is_restarted() -> None:
+    """As in mode, where a restart is a stop, a reset and a start."""
+    service = Quiet()
+    await service.restart()
+    assert service.notes == ["stop", "shutdown", "restart", "start"]
+    assert service.restart_count == 1
+    await service.stop()
+
+
+async def test_a_reset_reaches_the_services_below() -> None:
+    """And one that runs goes on."""
+    service, child = Quiet(), Quiet()
+    service.add_dependency(child)
+    await service.start()
+    service.service_reset()
+    assert service.state == "running"
+    await service.stop()
+    service.service_reset()
+    assert (service.state, child.state) == ("init", "init")
+    assert child.restart_count == 2
+
+
+async def test_a_parent_calls_the_stop_of_its_children() -> None:
+    """Where a class overrides it, once, and before `on_stop`; also if the stop comes from the override itself."""
+
+    class Own(Quiet):
+        async def stop(self) -> None:
+            self.notes.append("own stop")
+            await super().stop()
+
+    parent, child = Quiet(), Own()
+    parent.add_dependency(child)
+    await parent.start()
+    await parent.stop()
+    assert child.notes == ["start", "own stop", "stop", "shutdown"]
+
+    alone = Own()
+    await alone.start()
+    await alone.stop()
+    assert alone.notes == ["start", "own stop", "stop", "shutdown"]
+
+
+async def test_waiting_for_the_stop_has_a_private_name() -> None:
+    """With a timeout, or without."""
+    service = Quiet()
+    await service.start()
+    await service._wait_stopped(timeout=0.001)
+    async with anyio.create_task_group() as group:
+        group.start_soon(service._wait_stopped)
+        await service.stop()
+
+
+async def test_sleeping_for_no_time_lets_others_come_first() -> None:
+    """Three that are woken in the same instant have all had their turn; and longer sleeps end with the service."""
+    service = Quiet()
+    turns: list[int] = []
+
+    async def turn(number: int) -> None:
+        turns.append(number)
+        await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            group.start_soon(turn, number)
+        await service.sleep(0)
+        assert sorted(turns) == [0, 1, 2]
+    service._stopped.set()
+    await service.sleep(60)
+
+
+# --- Crashes --------------------------------------------------------------------------------------
+
+
+async def test_what_does_not_run_can_crash() -> None:
+    """It is recorded, of the services below, too, and of those above; a class will do as the reason."""
+    above, service, below = Quiet(), Quiet(), Quiet()
+    service.beacon.reattach(above.beacon)
+    service.add_dependency(below)
+    service._crash(RuntimeError)
+    assert isinstance(service.crash_reason, RuntimeError)
+    assert below._crash_reason is service._crash_reason
+    assert not above.crashed
+    other = Quiet(beacon=above.beacon)
+    error = ValueError("broken")
+    await other.crash(error)
+    assert other.crash_reason is above.crash_reason is error
+    assert above.should_stop
+
+
+async def test_a_crash_that_is_forced_on_a_running_service_stops_it() -> None:
+    """By its private name."""
+    service = Quiet()
+    await service.start()
+    error = ValueError("broken")
+    service._crash(error)
+    assert service.crash_reason is error
+    await service.stop()
+    assert service.notes == ["start", "stop", "shutdown"]
+
+
+async def test_the_reason_of_a_crash_can_be_set() -> None:
+    """And taken away, which makes the service well again."""
+    service = Quiet()
+    error = ValueError("broken")
+    service.crash_reason = error
+    assert service.crashed
+    assert service.crash_reason is error
+    service.crash_reason = None
+    assert not service.crashed
+    assert not service.should_stop
+
+
+async def test_a_crash_nobody_owns_reaches_those_above_in_the_tree() -> None:
+    """A service that was started bare, in a hook of another one, has that for its place in the tree, and no owner."""
+
+    class Starter(Quiet):
+        async def on_start(self) -> None:
+            self.other = Quiet(beacon=self.beacon)
+            await self.other.start()
+
+        async def on_stop(self) -> None:
+            await self.other.stop()
+
+    starter = Starter()
+    await starter.start()
+    error = ValueError("broken")
+    await starter.other.crash(error)
+    await wait_for_state(starter, "crashed")
+    assert starter.crash_reason is error
+    await starter.stop()
+
+
+async def test_a_crash_does_not_look_above_what_only_behaves_like_a_beacon() -> None:
+    """A mock has no end."""
+    service = Quiet()
+    service.beacon = Mock(name="beacon")
+    await service.crash(ValueError("broken"))
+    assert service.crashed
+
+
+async def test_a_supervisor_that_owns_nothing_is_woken_by_a_crash() -> None:
+    """A service may be said to have one; then those above are not concerned."""
+    above = Quiet()
+    service = Quiet(beacon=above.beacon)
+    supervisor: Any = Mock(name="supervisor")
+    service.supervisor = supervisor
+    await service.crash(ValueError("broken"))
+    supervisor.wakeup.assert_called_once_with()
+    assert not above.crashed
+
+
+# --- Supervisors ----------------------------------------------------------------------------------
+
+
+async def test_what_is_replaced_is_left_behind() -> None:
+    """Its `on_stop` is not called, for the new one may go on with what it had."""
+    first, second = Quiet(), Quiet()
+    replaced = anyio.Event()
+
+    async def replacement(service: Any, index: int) -> Any:
+        assert (service, index) == (first, 0)
+        replaced.set()
+        return second
+
+    supervisor = OneForOneSupervisor(first, replacement=replacement)
+    await supervisor.start()
+    await first.crash(ValueError("broken"))
+    with anyio.fail_after(5):
+        await replaced.wait()
+    await wait_for_state(second, "running")
+    assert "stop" not in first.notes
+    await supervisor.stop()
+    assert second.notes == ["start", "stop", "shutdown"]
+
+
+async def test_what_is_restarted_itself_is_stopped() -> None:
+    """Without a replacement the hooks are called as ever."""
+    service = Quiet()
+    supervisor = OneForOneSupervisor(service)
+    await supervisor.start()
+    await service.crash(ValueError("broken"))
+    with anyio.fail_after(5):
+        while service.notes.count("start") < 2:
+            await anyio.sleep(0)
+    assert service.notes == ["start", "stop", "shutdown", "restart", "start"]
+    await supervisor.restart()
+    await supervisor.stop()
+
+
+def test_supervisors_of_modes_are_what_they_are_in_mode() -> None:
+    """Each is a strategy of mode's, a service of mode's, and structmode's supervisor of that name."""
+    for cls in (
+        OneForOneSupervisor,
+        OneForAllSupervisor,
+        ForfeitOneForOneSupervisor,
+        ForfeitOneForAllSupervisor,
+        CrashingSupervisor,
+    ):
+        supervisor: Any = cls()
+        assert isinstance(supervisor, SupervisorStrategy)
+        assert isinstance(supervisor, ModeMembers)
+        assert isinstance(supervisor, getattr(structmode, cls.__name__))
+
+
+# --- Work -----------------------------------------------------------------------------------------
+
+
+class Busy(Quiet):
+    """Has one of each kind of background work."""
+
+    async def note(self, what: str) -> None:
+        self.notes.append(what)
+        self._stopped.set()
+
+    @Service.task
+    async def once(self) -> None:
+        await self.note("once")
+
+    @Service.timer(1000.0)
+    async def often(self) -> None:
+        await self.note("often")
+
+    @Service.crontab("0 0 1 1 *")
+    async def yearly(self) -> None:
+        await self.note("yearly")
+
+
+async def test_a_declared_task_is_called_with_its_service() -> None:
+    """On the class, on an instance, and by what it is made of; the instance's own method needs no argument."""
+    busy = Busy()
+    declared: Any = Busy.once
+    assert isinstance(declared, ServiceTask)
+    for call in (declared, busy.once, busy.once.fun, declared.fun):
+        await call(busy)
+    await busy.once()
+    assert busy.notes == ["once"] * 5
+    assert "once" in repr(busy.once)
+
+
+async def test_a_declared_timer_that_is_called_with_its_service_does_all_its_work() -> None:
+    """As in mode it goes on until the service stops; called without, it is the method."""
+    busy = Busy()
+    busy.sleep = AsyncMock()  # type: ignore[method-assign]
+    await busy.often(busy)
+    assert busy.notes == ["often"]
+    await busy.often()
+    assert busy.notes == ["often"] * 2
+    await busy.yearly()
+    assert busy.notes[-1] == "yearly"
+
+
+async def test_the_decorators_are_functions_too() -> None:
+    """`mode.task` and the like."""
+
+    class Decorated(Quiet):
+        @task
+        async def once(self) -> None:
+            self.notes.append("once")
+
+        @timer(1000.0, exec_first=True)
+        async def often(self) -> None:
+            self.notes.append("often")
+
+        @crontab("0 0 1 1 *")
+        async def yearly(self) -> None:
+            raise AssertionError
+
+    service = Decorated()
+    async with service:
+        pass
+    assert service.notes == ["start", "once", "often", "stop", "shutdown"]
+
+
+async def test_what_stands_in_the_place_of_timer_gives_the_ticks() -> None:
+    """Tests of programs put something there that waits for nothing; it is left when the service should stop."""
+    service = Quiet()
+    seen: list[float] = []
+
+    def ticking(stop_at: float) -> Any:
+        async def ticks(*args: Any, **kwargs: Any) -> AsyncIterator[float]:
+            for number in (0.1, 0.2, 0.3):
+                if number == stop_at:
+                    service._stopped.set()
+                yield number
+            raise AssertionError
+
+        return ticks
+
+    async def collect() -> None:
+        async for seconds in service.itertimer(10.0, name="ticks"):
+            seen.append(seconds)
+            if seconds == 0.3:
+                service._stopped.set()
+
+    for stop_at, expected in ((0.2, [0.1]), (1.0, [0.1, 0.2, 0.3])):
+        seen.clear()
+        service._stopped.clear()
+        with patch("structmode.services.Timer", ticking(stop_at)):
+            await collect()
+        assert seen == expected
+        with patch("structmode.services.Timer", ticking(stop_at)):
+            await collect()
+        assert seen == expected  # it should stop, so there are none
+
+    class Ticks:
+        def __aiter__(self) -> Any:
+            return self
+
+        async def __anext__(self) -> float:
+            raise StopAsyncIteration
+
+    service._stopped.clear()
+    with patch("structmode.services.Timer", lambda *args, **kwargs: Ticks()):
+        await collect()
+    assert seen == [0.1, 0.2, 0.3]
+
+
+async def test_work_that_is_not_begun_is_closed() -> None:
+    """A start that fails before its turn has come, and a service that takes no more: no coroutine is left unawaited."""
+
+    class Failing(Busy):
+        async def on_start(self) -> None:
+            raise ValueError("no")
+
+    service = Failing()
+    future = service.add_future(anyio.sleep_forever())
+    with pytest.raises(ValueError, match="no"):
+        await service.start()
+    assert future.cancelled()
+    stopped = Quiet()
+    await stopped.start()
+    stopped._stopped.set()
+    assert stopped.add_future(anyio.sleep_forever()).cancelled()
+    await stopped.stop()
+
+
+async def test_work_that_is_refused_is_closed() -> None:
+    """In another event loop than that of the service."""
+    service = Quiet()
+    await service.start()
+
+    async def add() -> None:
+        with pytest.raises(structmode.EventLoopMismatch):
+            service.add_future(anyio.sleep_forever())
+
+    await anyio.to_thread.run_sync(anyio.run, add)
+    await service.stop()
+
+
+async def test_futures_are_the_tasks_that_there_are() -> None:
+    """All that is going on in the service."""
+    service = Quiet()
+    await service.start()
+    assert service._futures == set()
+    service.add_future(anyio.sleep_forever())
+    assert len(service._futures) == 1
+    await service.stop()
+    assert service._futures == set()
+
+
+async def test_a_service_can_be_made_of_an_awaitable() -> None:
+    """It is one of mode's, with the name that it is given, or else that of what it does."""
+    done = anyio.Event()
+
+    async def work() -> None:
+        done.set()
+
+    service = Service.from_awaitable(work, name="worker")
+    assert isinstance(service, ModeMembers)
+    assert service.label == "worker"
+    async with service:
+        await done.wait()
+    assert "work" in Service.from_awaitable(work).label
+
+
+def test_the_type_of_what_can_be_waited_for_has_a_name() -> None:
+    """`mode.services.WaitArgT` is imported for typing."""
+    assert WaitArgT is not None
+
+
+# --- What is asyncio's ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_asyncio(anyio_backend_name: str) -> None:
+    """Leave out trio, which has none of it."""
+    if anyio_backend_name == "trio":
+        pytest.skip("there are no futures of asyncio's on trio")
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_a_future_of_a_service_is_asyncios() -> None:
+    """It can be waited for with what else there is, has the result, and cancels the task when it is cancelled."""
+    service = Quiet()
+    await service.start()
+
+    async def answer() -> int:
+        return 42
+
+    future = service.add_future(answer(), name="answer")
+    assert isinstance(future, asyncio.Future)
+    assert future.get_name() == "answer"
+    done, _ = await asyncio.wait({future})
+    assert [one.result() for one in done] == [42]
+    assert not future.cancel()
+    endless = service.add_future(anyio.sleep_forever())
+    endless.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await endless
+    await service.stop()
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_a_future_has_no_exception() -> None:
+    """What leaves the task is a crash, and the future's result is None, as in mode."""
+    service = Quiet()
+    await service.start()
+
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    future = service.add_future(fail())
+    assert await future is None
+    assert isinstance(service.crash_reason, ValueError)
+    await service.stop()
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_a_future_that_has_a_result_already_keeps_it() -> None:
+    """Whoever has given it one, the task ends for itself."""
+    service = Quiet()
+    future = service.add_future(anyio.lowlevel.checkpoint())
+    future.set_result("mine")
+    await service.start()
+    assert await future == "mine"
+    await service.stop()
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_work_that_meets_a_cancelled_future_is_no_crash() -> None:
+    """In mode that is logged, and the service goes on without the work; in structmode it is a failure."""
+    service = Quiet()
+    await service.start()
+    theirs: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future = service.add_future(theirs)
+    await anyio.sleep(0)
+    theirs.cancel()
+    with suppress(asyncio.CancelledError):
+        await future
+    assert not service.crashed
+    await service.stop()
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_the_event_loop_is_found_when_it_is_asked_for() -> None:
+    """And kept; it can be set to another."""
+    service = Quiet()
+    assert service._loop is None
+    assert service.loop is service._loop is asyncio.get_running_loop()
+    other = object()
+    service.loop = other
+    assert service.loop is other
+
+
+async def test_there_is_no_event_loop_of_asyncios_on_trio(anyio_backend_name: str) -> None:
+    """The error says what to use instead, as structmode's does."""
+    if anyio_backend_name != "trio":
+        pytest.skip("there is one on asyncio")
+    with pytest.raises(RuntimeError, match="works on every backend"):
+        _ = Quiet().loop
