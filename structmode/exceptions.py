@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = (
+    "AsyncioRequired",
     "CallAborted",
     "EventLoopMismatch",
     "LifecycleError",
@@ -41,6 +42,22 @@ class LifecycleError(StructmodeError, RuntimeError):
 
 class EventLoopMismatch(LifecycleError):
     """A running service was called from another event loop than the one it runs on."""
+
+
+class AsyncioRequired(StructmodeError, RuntimeError):
+    """Something that only asyncio has was asked for where asyncio does not run.
+
+    Args:
+        what: What was asked for.
+        instead: What works on every backend, as the object of a sentence.
+    """
+
+    def __init__(self, what: str, instead: str) -> None:
+        super().__init__(
+            f"{what} needs asyncio, which does not run here. What works on every backend: {instead}"
+        )
+        self.what = what
+        self.instead = instead
 
 
 class StartAborted(LifecycleError):

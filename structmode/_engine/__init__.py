@@ -11,6 +11,7 @@ from __future__ import annotations
 from ._backend import (
     BACKENDS,
     BackendName,
+    asyncio_if_loaded,
     loop_policy,
     new_loop_on,
     on_trio,
@@ -20,6 +21,7 @@ from ._backend import (
     token_here,
 )
 from ._border import Call, Mailbox, Reply, in_call
+from ._cancellation import as_failure
 from ._contexts import Contexts
 from ._events import (
     Crashed,
@@ -102,7 +104,9 @@ __all__ = (
     "advance",
     "all_of",
     "as_coroutine",
+    "as_failure",
     "as_work",
+    "asyncio_if_loaded",
     "check_awaitable",
     "close_all",
     "current_run",

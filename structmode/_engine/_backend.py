@@ -16,6 +16,7 @@ Both libraries are imported inside the functions: importing structmode loads nei
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from selectors import BaseSelector
@@ -95,6 +96,11 @@ def running_asyncio_loop() -> Any:
     import asyncio
 
     return asyncio.get_running_loop()
+
+
+def asyncio_if_loaded() -> Any:
+    """Return the module asyncio if somebody has imported it, as all who know the names in it have; else None."""
+    return sys.modules.get("asyncio")
 
 
 def signal_safe_caller() -> Callable[[Callable[[], object]], None]:

@@ -1,21 +1,35 @@
-"""Durations and rates: reading them from what people write, and showing them to people.
+"""Durations and rates: reading them from what people write, showing them to people, and keeping to them.
 
 Everything inside structmode counts in float seconds. The functions here stand at the border:
 `want_seconds` and `want_interval` turn what a caller may pass into that float, `humanize_seconds`
 turns it into words.
+
+`rate_limit` makes a bucket of tokens: what costs a token each can't be done more often than the
+bucket fills.
 """
 
 from __future__ import annotations
 
 import math
+import time
+from abc import ABC, abstractmethod
 from datetime import timedelta
-from typing import TypeAlias
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from structmode import _engine as engine
 
 __all__ = (
+    "Bucket",
     "Seconds",
+    "TokenBucket",
     "humanize_seconds",
     "humanize_seconds_ago",
     "rate",
+    "rate_limit",
     "want_interval",
     "want_seconds",
 )
@@ -222,3 +236,228 @@ def _words(seconds: float, *, microseconds: bool) -> str | None:
 def _counted(number: str, unit: str) -> str:
     number = number.rstrip("0").rstrip(".")
     return f"{number} {unit}" if number == "1" else f"{number} {unit}s"
+
+
+class Bucket(ABC):
+    """A bucket of tokens, which fills at a steady rate: the base of `TokenBucket`.
+
+    Something that may be done so often and no more costs a token each time:
+
+        bucket = rate_limit(100, over=60.0)  # a hundred a minute
+
+        async with bucket:  # waits for a token, and takes it
+            await send()
+
+    or, where waiting is no answer:
+
+        if not bucket.pour():
+            raise TooMany(f"try again in {bucket.expected_time():.1f} s")
+
+    `async with` takes tokens for tasks in the order in which they came. It takes the token when it begins, and does nothing when
+    it ends. A task that is cancelled while it waits takes none.
+
+    A bucket belongs to one event loop at a time; it may be made anywhere. Time is that of the event loop, or, where none runs,
+    that of `time.monotonic`; in another event loop than before, it goes on with what it had.
+
+    Differs from mode in what the numbers mean. There, the bucket holds `over` tokens instead of as many as are allowed in that
+    time, and `async with` waits for a token without taking it.
+
+    Args:
+        rate: How many tokens in the time `over`; a string (`"100/m"`) is a number per second.
+        over: The time that `rate` is for.
+        fill_rate: How many tokens a second are filled in; by default `rate` divided by `over`.
+        capacity: How many tokens there is room for, and are there at the beginning: how much may be done at once. By default
+            `rate`, but one at least.
+        raises: What `async with` raises instead of waiting, if there is no token.
+        loop: Accepted for programs written for mode, and ignored.
+
+    Attributes:
+        rate: How many tokens in the time `over`.
+        over: The time that `rate` is for, in seconds.
+        capacity: How many tokens there is room for.
+        raises: What `async with` raises instead of waiting.
+
+    Raises:
+        TypeError: As `want_seconds`.
+        ValueError: If one of the numbers is not positive, or there is no room for a whole token.
+    """
+
+    def __init__(
+        self,
+        rate: Seconds,
+        over: Seconds = 1.0,
+        *,
+        fill_rate: Seconds | None = None,
+        capacity: Seconds | None = None,
+        raises: type[BaseException] | None = None,
+        loop: Any = None,
+    ) -> None:
+        self.rate: float = want_interval(rate, "rate of a bucket")
+        self.over: float = want_interval(over, "time of a bucket")
+        self._fill_rate = (
+            self.rate / self.over
+            if fill_rate is None
+            else want_interval(fill_rate, "fill rate of a bucket")
+        )
+        self.capacity: float = (
+            max(self.rate, 1.0)
+            if capacity is None
+            else want_interval(capacity, "capacity of a bucket")
+        )
+        if self.capacity < 1.0:
+            raise ValueError(
+                f"capacity of a bucket: there must be room for one token, not for {self.capacity:g}"
+            )
+        self.raises: type[BaseException] | None = raises
+        self._queue: anyio.Lock | None = None
+        self._home: anyio.lowlevel.EventLoopToken | None = None
+
+    @abstractmethod
+    def pour(self, tokens: int = 1) -> bool:
+        """Take tokens, if there are enough.
+
+        Args:
+            tokens: How many.
+
+        Returns:
+            Whether they have been taken.
+        """
+
+    @abstractmethod
+    def expected_time(self, tokens: int = 1) -> float:
+        """Return in how many seconds there will be enough tokens, if nobody else takes any; zero: now.
+
+        Args:
+            tokens: How many.
+        """
+
+    @property
+    @abstractmethod
+    def tokens(self) -> float:
+        """How many tokens there are now."""
+
+    @property
+    def fill_rate(self) -> float:
+        """How many tokens a second are filled in."""
+        return self._fill_rate
+
+    async def __aenter__(self) -> Self:
+        async with self._turn():
+            while not self.pour():
+                if self.raises is not None:
+                    raise self.raises
+                await anyio.sleep(self.expected_time())
+        return self
+
+    async def __aexit__(  # noqa: B027 - for subclasses that have something to do there
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Do nothing."""
+
+    def _turn(self) -> anyio.Lock:
+        """Return what gives tasks their turn; one event loop's lock is no good for the next."""
+        here = engine.token_here()
+        if self._queue is None or here != self._home:
+            self._queue, self._home = anyio.Lock(), here
+        return self._queue
+
+
+class TokenBucket(Bucket):
+    """A bucket that is full at the beginning, so that as much as it holds may be done at once.
+
+    Args:
+        rate: As in `Bucket`.
+        over: As in `Bucket`.
+        fill_rate: As in `Bucket`.
+        capacity: As in `Bucket`.
+        raises: As in `Bucket`.
+        loop: As in `Bucket`.
+    """
+
+    def __init__(
+        self,
+        rate: Seconds,
+        over: Seconds = 1.0,
+        *,
+        fill_rate: Seconds | None = None,
+        capacity: Seconds | None = None,
+        raises: type[BaseException] | None = None,
+        loop: Any = None,
+    ) -> None:
+        super().__init__(
+            rate, over, fill_rate=fill_rate, capacity=capacity, raises=raises, loop=loop
+        )
+        self._tokens = self.capacity
+        # When it was last looked at, and on whose clock; not on any so far.
+        self._looked_at = 0.0
+        self._clock: object = self
+
+    def pour(self, tokens: int = 1) -> bool:
+        """Take tokens, if there are enough.
+
+        Args:
+            tokens: How many.
+
+        Returns:
+            Whether they have been taken.
+
+        Raises:
+            ValueError: If there is no room for so many, so that there will never be enough; or if it is less than zero.
+        """
+        if self.expected_time(tokens) > 0.0:
+            return False
+        self._tokens = max(self._tokens - tokens, 0.0)
+        return True
+
+    def expected_time(self, tokens: int = 1) -> float:
+        """Return in how many seconds there will be enough tokens, if nobody else takes any; zero: now.
+
+        After that time `pour` will take them.
+
+        Args:
+            tokens: How many.
+
+        Raises:
+            ValueError: As `pour`.
+        """
+        if not 0 <= tokens <= self.capacity:
+            raise ValueError(
+                f"a bucket with room for {self.capacity:g} tokens can't pour {tokens!r} at once"
+            )
+        seconds = (tokens - self.tokens) / self.fill_rate
+        # What is less than the clock can tell apart is rounding: nobody could wait for it.
+        return 0.0 if seconds <= 2.0 * math.ulp(self._looked_at) else seconds
+
+    @property
+    def tokens(self) -> float:
+        """How many tokens there are now, parts of one included."""
+        clock = engine.token_here()
+        now = time.monotonic() if clock is None else anyio.current_time()
+        if clock == self._clock:
+            filled = max(now - self._looked_at, 0.0) * self.fill_rate
+            self._tokens = min(self._tokens + filled, self.capacity)
+        self._looked_at, self._clock = now, clock
+        return self._tokens
+
+
+def rate_limit(
+    rate: Seconds,
+    over: Seconds = 1.0,
+    *,
+    bucket_type: type[Bucket] = TokenBucket,
+    raises: type[BaseException] | None = None,
+    loop: Any = None,
+) -> Bucket:
+    """Return a bucket, for things that may be done so often and no more: see `Bucket`.
+
+    Args:
+        rate: How many in the time `over`; a string (`"100/m"`) is a number per second.
+        over: The time that `rate` is for.
+        bucket_type: The class of the bucket.
+        raises: What `async with` raises instead of waiting.
+        loop: Accepted for programs written for mode, and ignored.
+    """
+    return bucket_type(rate, over, raises=raises, loop=loop)

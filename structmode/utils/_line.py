@@ -1,0 +1,108 @@
+"""Tasks in a line: who waits for something that there is only so much of, first come first.
+
+Theory: what is waited for stays where it is until somebody takes it. It is not handed over to a task that still sleeps, since
+that task may be cancelled before it runs, and would take the thing with it. A task is called instead. It looks, takes what it
+finds in the same step, and lets the next be called. If there is nothing any more, because somebody did not stand in line,
+it keeps its place and waits again; if it is cancelled, it leaves, and the next is called in its place. So nothing is lost, no
+call is lost, and the order holds on loops, too, that run what is woken together in random order: only the first is ever called.
+
+A line belongs to no event loop but while somebody stands in it. So it can be made anywhere, and used by one loop after another.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+
+from structmode import _engine as engine
+from structmode.exceptions import EventLoopMismatch
+
+__all__ = ("Line",)
+
+
+class _Turn:
+    """The place of one task in a line."""
+
+    __slots__ = ("called",)
+
+    def __init__(self) -> None:
+        self.called = anyio.Event()
+
+
+class Line:
+    """Tasks that wait, in the order in which they came.
+
+    Args:
+        label: Whose line it is, to be named in errors.
+        supply: Tells how much there is to be had now; asked whenever somebody is to be called.
+        together: What there is, is there for all: who comes while there is something need not wait for those before.
+    """
+
+    __slots__ = ("_home", "_label", "_supply", "_together", "_turns")
+
+    def __init__(self, label: str, supply: Callable[[], float], *, together: bool = False) -> None:
+        self._label = label
+        self._supply = supply
+        self._together = together
+        self._turns: OrderedDict[_Turn, None] = OrderedDict()
+        self._home: anyio.lowlevel.EventLoopToken | None = None
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def check_loop(self, call: str) -> None:
+        """Refuse a caller who is not on the event loop of those who wait.
+
+        Raises:
+            EventLoopMismatch: If somebody waits, on another event loop than the caller's.
+        """
+        if self._turns and self._home != engine.token_here():
+            raise EventLoopMismatch(
+                f"{call} of {self._label} was called outside the event loop whose tasks wait for it",
+                "Call it there, for example through anyio.from_thread.run_sync(..., token=...)",
+            )
+
+    async def wait(self, call: str, *, until_called: bool = False) -> None:
+        """Stand in line until it is one's turn and there is something to be had; a checkpoint in any case.
+
+        Who returns from here must take what there is, without a checkpoint before, and then call `settle`.
+
+        Args:
+            call: What the task is about to do, to be named in errors.
+            until_called: Having been called is enough, whatever there is then.
+
+        Raises:
+            EventLoopMismatch: As `check_loop`.
+        """
+        self.check_loop(call)
+        self._home = engine.token_here()
+        turn = _Turn()
+        self._turns[turn] = None
+        try:
+            if self._together and self._supply() > 0:
+                turn.called.set()
+            self.settle()
+            await turn.called.wait()
+            while not until_called and self._supply() <= 0:
+                turn.called = anyio.Event()
+                await turn.called.wait()
+        except BaseException:
+            del self._turns[turn]
+            # A coroutine that is closed by garbage collection is anywhere, and so is its line.
+            if self._home == engine.token_here():
+                self.settle()
+            raise
+        del self._turns[turn]
+
+    def settle(self) -> None:
+        """Call the first in line if there is something for it; to be called whenever there may be."""
+        if self._turns and not self._together and self._supply() > 0:
+            next(iter(self._turns)).called.set()
+
+    def call_all(self) -> None:
+        """Call all who are in line now."""
+        for turn in self._turns:
+            turn.called.set()
