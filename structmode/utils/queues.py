@@ -351,13 +351,13 @@ class FlowControlQueue(Generic[_T]):
 
     @property
     def pressure_high_size(self) -> int:
-        """From how many items on the pressure is high."""
-        return int(self._maxsize / self.pressure_high_ratio)
+        """From how many items on the pressure is high: one at least, as there is none on an empty queue."""
+        return max(int(self._maxsize / self.pressure_high_ratio), 1) if self._maxsize > 0 else 0
 
     @property
     def pressure_drop_size(self) -> int:
         """From how many items downwards the pressure has dropped."""
-        return int(self._maxsize * self.pressure_drop_ratio)
+        return int(max(self._maxsize, 0) * self.pressure_drop_ratio)
 
     async def get(self) -> _T:
         """Take the item that was put first, as soon as there is one; a checkpoint in any case.

@@ -1,0 +1,278 @@
+"""Dictionaries, sets and lists that pass everything on to the one in their ``data``.
+
+Theory: the abstract classes of `collections.abc` have every method of a container, built on a handful of them: right for
+any container, and slow. What stands here goes to ``data`` directly, where that makes a difference.
+
+There is no ``__init__``: a subclass is often something else as well, a service for instance, and sets ``data`` itself,
+or makes a property of it. Whoever does neither gets an empty container when it is first needed.
+"""
+
+from __future__ import annotations
+
+from collections import UserList
+from collections.abc import (
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    MutableMapping,
+    MutableSet,
+    Set as AbstractSet,
+    ValuesView,
+)
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+__all__ = ("FastUserDict", "FastUserList", "FastUserSet")
+
+_T = TypeVar("_T")
+_KT = TypeVar("_KT")
+_VT = TypeVar("_VT")
+
+
+class _Own(Generic[_T]):
+    """The ``data`` of those that have set none: made when it is first asked for."""
+
+    def __init__(self, factory: type[_T]) -> None:
+        self._factory = factory
+
+    def __get__(self, owner: object | None, cls: type[object]) -> Any:
+        if owner is None:
+            return self
+        # In one step: of several threads that come here at once, all get the same.
+        return vars(owner).setdefault("data", self._factory())
+
+
+class FastUserDict(MutableMapping[_KT, _VT]):
+    """A dictionary in front of another one: its ``data``.
+
+    Like `collections.UserDict`, but without a constructor: a subclass sets ``data``, or has it as a property.
+
+    - If a subclass has ``__missing__``, it is asked for keys that are not there, by ``[]`` and by ``get``.
+    - `update` goes to the data at once, and calls no ``__setitem__``.
+
+    Attributes:
+        data: What everything is passed on to; a new `dict` if nothing else is set.
+    """
+
+    if TYPE_CHECKING:
+        data: MutableMapping[_KT, _VT]
+    else:
+        data = _Own(dict)
+
+    @classmethod
+    def fromkeys(cls, iterable: Iterable[_KT], value: _VT = None) -> Self:  # type: ignore[assignment]
+        """Return a new one with a key for each item.
+
+        Args:
+            iterable: The keys.
+            value: The value that all of them get.
+        """
+        made = cls()
+        made.update(dict.fromkeys(iterable, value))
+        return made
+
+    def __getitem__(self, key: _KT) -> _VT:
+        missing = getattr(type(self), "__missing__", None)
+        if missing is None or key in self.data:
+            return self.data[key]
+        value: _VT = missing(self, key)
+        return value
+
+    def __setitem__(self, key: _KT, value: _VT) -> None:
+        self.data[key] = value
+
+    def __delitem__(self, key: _KT) -> None:
+        del self.data[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.data
+
+    def __iter__(self) -> Iterator[_KT]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        return repr(self.data)
+
+    def copy(self) -> dict[_KT, _VT]:
+        """Return a `dict` with the same keys and values."""
+        return dict(self.data)
+
+    if not TYPE_CHECKING:  # the types are those of the base, which are many
+
+        def update(self, /, *args: Any, **kwargs: Any) -> None:
+            """Set the keys and values of a mapping, of an iterable of pairs, and of keywords."""
+            self.data.update(*args, **kwargs)
+
+    def clear(self) -> None:
+        """Take all keys away."""
+        self.data.clear()
+
+    def keys(self) -> KeysView[_KT]:
+        """Return a view of the keys."""
+        return self.data.keys()
+
+    def values(self) -> ValuesView[_VT]:
+        """Return a view of the values."""
+        return self.data.values()
+
+    def items(self) -> ItemsView[_KT, _VT]:
+        """Return a view of the keys with their values."""
+        return self.data.items()
+
+
+def _plain(other: Iterable[_T]) -> set[_T] | frozenset[_T]:
+    """Return the elements as a built-in set, which is `other` itself if it is one."""
+    if isinstance(other, FastUserSet):
+        return _plain(other.data)
+    return other if isinstance(other, set | frozenset) else set(other)
+
+
+class FastUserSet(MutableSet[_T]):
+    """A set in front of another one: its ``data``.
+
+    There is no constructor: a subclass sets ``data``. What the operators and `union` and the like return is a built-in
+    `set`; what changes a set in place takes any iterable.
+
+    Differs from mode, where operators don't take another such set, and where pickling and copying make a built-in set
+    of it.
+
+    Attributes:
+        data: What everything is passed on to; a new `set` if nothing else is set.
+    """
+
+    if TYPE_CHECKING:
+        data: MutableSet[_T]
+    else:
+        data = _Own(set)
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[Any]) -> set[Any]:
+        """Make what the operators of `collections.abc.Set` return."""
+        return set(it)
+
+    def __contains__(self, element: object) -> bool:
+        return element in self.data
+
+    def __iter__(self) -> Iterator[_T]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        return repr(self.data)
+
+    # --- What leaves it as it is ---
+
+    def copy(self) -> set[_T]:
+        """Return a `set` with the same elements."""
+        return set(self.data)
+
+    def difference(self, other: Iterable[Any]) -> set[_T]:
+        """Return the elements that are not in the other."""
+        return self.copy().difference(_plain(other))
+
+    def intersection(self, other: Iterable[Any]) -> set[_T]:
+        """Return the elements that are in the other, too."""
+        return self.copy().intersection(_plain(other))
+
+    def isdisjoint(self, other: Iterable[Any]) -> bool:
+        """Return whether no element is in the other."""
+        return _plain(self.data).isdisjoint(_plain(other))
+
+    def issubset(self, other: Iterable[Any]) -> bool:
+        """Return whether all elements are in the other."""
+        return _plain(self.data).issubset(_plain(other))
+
+    def issuperset(self, other: Iterable[Any]) -> bool:
+        """Return whether all elements of the other are here."""
+        return _plain(self.data).issuperset(_plain(other))
+
+    def symmetric_difference(self, other: Iterable[_T]) -> set[_T]:
+        """Return the elements that are in one of both, and not in both."""
+        return self.copy().symmetric_difference(_plain(other))
+
+    def union(self, other: Iterable[_T]) -> set[_T]:
+        """Return the elements of both."""
+        return self.copy().union(_plain(other))
+
+    # --- What changes it ---
+
+    def add(self, element: _T) -> None:
+        """Put an element in."""
+        self.data.add(element)
+
+    def clear(self) -> None:
+        """Take all elements away."""
+        self.data.clear()
+
+    def discard(self, element: _T) -> None:
+        """Take an element away if it is there."""
+        self.data.discard(element)
+
+    def pop(self) -> _T:
+        """Take any one element away, and return it.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        return self.data.pop()
+
+    def remove(self, element: _T) -> None:
+        """Take an element away.
+
+        Raises:
+            KeyError: If it is not there.
+        """
+        self.data.remove(element)
+
+    def difference_update(self, other: Iterable[Any]) -> None:
+        """Take away the elements of the other."""
+        data = self.data
+        data -= _plain(other)
+
+    def intersection_update(self, other: Iterable[Any]) -> None:
+        """Take away the elements that are not in the other."""
+        data = self.data
+        data &= _plain(other)
+
+    def symmetric_difference_update(self, other: Iterable[_T]) -> None:
+        """Take away what is in both, and put in what is in the other only."""
+        data = self.data
+        data ^= _plain(other)
+
+    def update(self, other: Iterable[_T]) -> None:
+        """Put in the elements of the other."""
+        data = self.data
+        data |= _plain(other)
+
+    def __isub__(self, other: AbstractSet[Any]) -> Self:
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        self.difference_update(other)
+        return self
+
+    def __iand__(self, other: AbstractSet[Any]) -> Self:
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        self.intersection_update(other)
+        return self
+
+    def __ixor__(self, other: AbstractSet[_T]) -> Self:  # type: ignore[override,misc]
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        self.symmetric_difference_update(other)
+        return self
+
+    def __ior__(self, other: AbstractSet[_T]) -> Self:  # type: ignore[override,misc]
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        self.update(other)
+        return self
+
+
+class FastUserList(UserList[_T]):
+    """A list in front of another one, its ``data``: `collections.UserList` by mode's name."""
