@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import anyio
 import pytest
 
 from structmode import want_seconds
-from structmode.utils.times import humanize_seconds, humanize_seconds_ago, rate
+from structmode.testing import VirtualClock
+from structmode.utils.times import (
+    TokenBucket,
+    humanize_seconds,
+    humanize_seconds_ago,
+    rate,
+    rate_limit,
+)
+
+from .here import virtual_time
 
 
 @pytest.mark.parametrize(
@@ -47,3 +57,48 @@ def test_how_long_ago() -> None:
     """What is less than a second ago was just now."""
     assert humanize_seconds_ago(3.33) == "3.33 seconds ago"
     assert humanize_seconds_ago(0.3) == "just now"
+
+
+async def test_pouring_from_a_bucket() -> None:
+    """`pour` takes tokens if there are enough; if not, `expected_time` tells for how long to wait."""
+    bucket = TokenBucket(2, over=1000.0)
+    assert bucket.pour()
+    assert bucket.pour()
+    assert not bucket.pour()
+    assert 0 < bucket.expected_time() <= 500.0
+
+
+@virtual_time
+async def test_pouring_when_it_is_time(virtual_clock: VirtualClock) -> None:
+    """After that time, there are as many tokens as were asked for."""
+    bucket = TokenBucket(10, over=10.0)
+    assert bucket.pour(10)
+    assert not bucket.pour(10)
+    await anyio.sleep(bucket.expected_time(10))
+    assert virtual_clock.elapsed == pytest.approx(10.0)
+    assert bucket.pour(10)
+
+
+@virtual_time
+async def test_a_bucket_as_a_context(virtual_clock: VirtualClock) -> None:
+    """`async with` waits until there is a token."""
+    bucket = rate_limit(1, over=10.0)
+    async with bucket:
+        assert virtual_clock.elapsed == 0.0
+    async with bucket:
+        assert virtual_clock.elapsed == pytest.approx(10.0)
+
+
+async def test_a_bucket_that_raises() -> None:
+    """With `raises`, it does not wait."""
+
+    class TooFast(Exception):
+        pass
+
+    bucket = TokenBucket(100, over=1000.0, raises=TooFast)
+    for _ in range(100):
+        async with bucket:
+            pass
+    with pytest.raises(TooFast):
+        async with bucket:
+            raise AssertionError
