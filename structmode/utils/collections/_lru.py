@@ -44,7 +44,7 @@ class LRUCache(FastUserDict[_KT, _VT]):
 
     limit: int | None
     thread_safety: bool
-    data: OrderedDict[_KT, _VT]  # pyright: ignore[reportIncompatibleVariableOverride]
+    data: OrderedDict[_KT, _VT]
 
     def __init__(self, limit: int | None = None, *, thread_safety: bool = False) -> None:
         if limit is not None and limit < 0:
@@ -53,7 +53,7 @@ class LRUCache(FastUserDict[_KT, _VT]):
             )
         self.limit = limit
         self.thread_safety = thread_safety
-        self.data = OrderedDict()
+        self.data = OrderedDict()  # pyright: ignore[reportIncompatibleVariableOverride]
         self._mutex = self._new_mutex()
 
     def __getitem__(self, key: _KT) -> _VT:
