@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from structmode.utils.aiter import aenumerate, aiter, alist, anext, arange, aslice, chunks
+from structmode.utils import aiter as of_mode
+from structmode.utils.aiter import aenumerate, alist, arange, aslice, chunks
 
 
 @pytest.mark.parametrize(
@@ -34,8 +35,8 @@ async def test_the_others() -> None:
     """The functions that Python has for iterators exist for async ones."""
     assert await alist(aslice(arange(10), 2, 5)) == [2, 3, 4]
     assert [pair async for pair in aenumerate(arange(5, 7), 1)] == [(1, 5), (2, 6)]
-    it = aiter(["only"])
-    assert await anext(it) == "only"
-    assert await anext(it, "default") == "default"
+    it = of_mode.aiter(["only"])
+    assert await of_mode.anext(it) == "only"
+    assert await of_mode.anext(it, "default") == "default"
     with pytest.raises(StopAsyncIteration):
-        await anext(it)
+        await of_mode.anext(it)

@@ -242,7 +242,7 @@ class ByEvent(Waiting):
     @Service.task
     async def work(self) -> None:
         while not self.should_stop:
-            result, stopped = await self.wait(self.flag)
+            _result, stopped = await self.wait(self.flag)
             self.told.append("stopped" if stopped else "set")
             await self.wait_until_stopped()
 

@@ -85,7 +85,7 @@ def test_attributes_and_keys() -> None:
         key = 1
 
     thing = Thing()
-    keys = DictAttribute(thing)
+    keys: DictAttribute[int] = DictAttribute(thing)
     keys["other"] = 2
     assert (keys["key"], keys["other"], vars(thing)) == (1, 2, {"other": 2})
 

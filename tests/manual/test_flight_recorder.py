@@ -28,7 +28,6 @@ def written(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what has been written so far, without names of recorders and dates."""
     assert _watchdog._reports.join(30.0)
     texts = [record.getMessage() for record in caplog.records if record.name == logger.name]
-    # "[Flight Recorder-1] (Thu Apr 19 09:43:45 2018) text"
     return [text.partition("] ")[2].rpartition(") ")[2] or text for text in texts]
 
 

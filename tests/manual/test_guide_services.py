@@ -228,9 +228,9 @@ async def test_the_log_of_a_service(caplog: pytest.LogCaptureFixture) -> None:
         async def on_start(self) -> None:
             self.log.debug("for developers")
             self.log.info("for users")
-            self.log.warn("be careful")
+            self.log.warn("be careful")  # noqa: G010 - mode has that name
             self.log.error("it broke")
-            self.log.exception("it broke here")
+            self.log.exception("it broke here")  # noqa: LOG004 - it may be called anywhere
             self.log.critical("all is lost")
             self.log.debug("parts: %r %d %s", [1, 2], 3, "four")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import UserDict
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -23,7 +23,7 @@ class Session(UserDict[str, str]):
         super().__init__()
         self.data = self.store
 
-    async def __aenter__(self) -> Session:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta, timezone
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import pytest
@@ -16,6 +16,8 @@ from structmode.testing import VirtualClock
 from .here import virtual_time
 
 SAVING = "saving"
+
+Declare: TypeAlias = Callable[[Callable[[Any], Coroutine[Any, Any, None]]], services.ServiceTask]
 
 
 class Disk:
@@ -100,15 +102,19 @@ async def test_transition_with() -> None:
     assert service.diag.flags == set()
 
 
-@pytest.mark.parametrize("module", [Service, structmode, services], ids=["class", "top", "module"])
+#: The same decorators are methods of the class, and functions in two modules.
+HOMES = ["class", "top", "module"]
+
+
+@pytest.mark.parametrize("task", [Service.task, structmode.task, services.task], ids=HOMES)
 @virtual_time
-async def test_a_task(module: Any, virtual_clock: VirtualClock) -> None:
+async def test_a_task(task: Declare, virtual_clock: VirtualClock) -> None:
     """A declared task runs from the start on, and may go on until the service must stop."""
 
     class Waking(Service):
         woken = 0
 
-        @module.task
+        @task
         async def background_task(self) -> None:
             while not self.should_stop:
                 await self.sleep(1.0)
@@ -119,15 +125,15 @@ async def test_a_task(module: Any, virtual_clock: VirtualClock) -> None:
         assert service.woken == 4
 
 
-@pytest.mark.parametrize("module", [Service, structmode, services], ids=["class", "top", "module"])
+@pytest.mark.parametrize("timer", [Service.timer, structmode.timer, services.timer], ids=HOMES)
 @virtual_time
-async def test_a_timer(module: Any, virtual_clock: VirtualClock) -> None:
+async def test_a_timer(timer: Callable[..., Declare], virtual_clock: VirtualClock) -> None:
     """A declared timer runs every so many seconds; the first time after one interval."""
 
     class Waking(Service):
         woken = 0
 
-        @module.timer(1.0)
+        @timer(1.0)
         async def background_timer(self) -> None:
             self.woken += 1
 
@@ -170,19 +176,21 @@ async def test_itertimer(virtual_clock: VirtualClock) -> None:
 PACIFIC = timezone(timedelta(hours=-8))
 
 
-@pytest.mark.parametrize("module", [Service, structmode, services], ids=["class", "top", "module"])
+@pytest.mark.parametrize(
+    "crontab", [Service.crontab, structmode.crontab, services.crontab], ids=HOMES
+)
 @virtual_time
-async def test_a_crontab(module: ModuleType, virtual_clock: VirtualClock) -> None:
+async def test_a_crontab(crontab: Callable[..., Declare], virtual_clock: VirtualClock) -> None:
     """A crontab runs at half past six, once a day: in the zone that it names, or else in UTC."""
     pacific: list[float] = []
     utc: list[float] = []
 
     class Evening(Service):
-        @module.crontab(cron_format="30 18 * * *", timezone=PACIFIC)
+        @crontab(cron_format="30 18 * * *", timezone=PACIFIC)
         async def in_california(self) -> None:
             pacific.append(virtual_clock.elapsed)
 
-        @module.crontab(cron_format="30 18 * * *")
+        @crontab(cron_format="30 18 * * *")
         async def in_greenwich(self) -> None:
             utc.append(virtual_clock.elapsed)
 
