@@ -7,7 +7,7 @@ the lines that it logs, in mode's order and mode's words.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Protocol
 
@@ -168,7 +168,7 @@ class ServiceUnit:
         service_of(child).beacon.detach(self._service.beacon)
 
     @contextmanager
-    def composing(self) -> Iterator[None]:
+    def composing(self) -> Generator[None]:
         """Let the service pass on what there may not be yet, while it says what it is made of."""
         self._service._composing = True
         try:

@@ -37,9 +37,7 @@ def test_each_has_its_tests_or_a_reason() -> None:
 
 def test_the_tests_exist() -> None:
     """Each test that the list names is there."""
-    there = {
-        f"{path.name}::{name}" for path in HERE.glob("test_*.py") for name in names_in(path)
-    }
+    there = {f"{path.name}::{name}" for path in HERE.glob("test_*.py") for name in names_in(path)}
     named = {test for example in EXAMPLES for test in example.get("tests", [])}
     assert named <= there, sorted(named - there)
 

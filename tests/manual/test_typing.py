@@ -6,7 +6,7 @@ import typing
 
 from structmode.utils.typing import Protocol
 
-T = typing.TypeVar("T")
+T_co = typing.TypeVar("T_co", covariant=True)
 
 
 class Metered(Protocol):
@@ -15,10 +15,10 @@ class Metered(Protocol):
     def meter(self) -> int: ...
 
 
-class Box(Protocol[T]):
+class Box(Protocol[T_co]):
     """The same, of any type."""
 
-    def meter(self) -> T: ...
+    def meter(self) -> T_co: ...
 
 
 class Gas:
