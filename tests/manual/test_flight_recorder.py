@@ -78,10 +78,10 @@ class Recorded(Cache):
 async def test_without_a_recorder(
     virtual_clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A timer that hangs in its first step tells nobody where."""
-    async with Plain(Client(users=100.0)) as cache:
+    """A timer that hangs in its second step tells nobody where."""
+    async with Plain(Client(posts=100.0)) as cache:
         await anyio.sleep(50.0)
-        assert cache.got == []
+        assert cache.got == ["the users"]
     assert written(caplog) == []
 
 

@@ -131,8 +131,7 @@ class Client:
 
     @connection.deleter  # type: ignore[no-redef]
     def connection(self, value: Any) -> None:
-        if value is not None:
-            self.deleted.append(value)
+        self.deleted.append(value)
 
 
 def test_a_cached_property() -> None:

@@ -43,7 +43,7 @@ async def test_a_flag_that_is_set_by_hand(virtual_clock: VirtualClock) -> None:
 
         @Service.task
         async def save_now_and_then(self) -> None:
-            while not self.should_stop:
+            while not self.should_stop:  # pragma: no branch - cancelled in the body
                 await self.sleep(30.0)
                 self.diag.set_flag(SAVING)
                 try:

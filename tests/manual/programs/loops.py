@@ -25,5 +25,4 @@ class Asking(Service):
         self.log.warning("on %s, sockets are of %s", loop, patched)
 
 
-if __name__ == "__main__":
-    Worker(Asking(), daemon=False).execute_from_commandline()
+Worker(Asking(), daemon=False).execute_from_commandline()

@@ -31,5 +31,4 @@ class AppService(Service):
         return [Websockets(), UserCache(), Webserver()]
 
 
-if __name__ == "__main__":
-    Worker(AppService(), loglevel="info", backend=sys.argv[1]).execute_from_commandline()
+Worker(AppService(), loglevel="info", backend=sys.argv[1]).execute_from_commandline()
