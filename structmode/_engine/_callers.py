@@ -60,11 +60,20 @@ def enter_run(run: object) -> None:
 
 @contextmanager
 def in_hook(run: object, name: str) -> Generator[None]:
-    """Mark the code inside as the hook `name` of `run`."""
+    """Mark the code inside as the hook `name` of `run`.
+
+    A hook may also end by being dropped, with its event loop: then it is closed by whoever drops it, maybe by garbage
+    collection, in another context. No context variable can be set there, so the mark is switched off and left.
+    """
     hook = Hook(run, name)
     token = _hook.set(hook)
+    dropped = False
     try:
         yield
+    except GeneratorExit:
+        dropped = True
+        raise
     finally:
         hook.active = False
-        _hook.reset(token)
+        if not dropped:
+            _hook.reset(token)
