@@ -176,6 +176,7 @@ async def test_itertimer(virtual_clock: VirtualClock) -> None:
 PACIFIC = timezone(timedelta(hours=-8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "crontab", [Service.crontab, structmode.crontab, services.crontab], ids=HOMES
 )
