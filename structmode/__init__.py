@@ -4,7 +4,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 
 - `exceptions`: every error, its text made here from its parts.
 - `_engine`: structured lifecycles on the standard library and anyio; not one of a service's words in it.
-- `utils`: times, trees, logging, cron lines; the engine knows none of them.
+- `utils`: times, trees, logging, cron lines, containers, names and types; the engine knows none of them.
 - `types`: the abstract surface of services, for `isinstance` and for typing.
 - `timers`, `_declare`: the schedule of something periodic; what a class body declares to be background work.
 - `loop`: what workers run on, chosen by name.
@@ -88,6 +88,10 @@ if TYPE_CHECKING:
         get_logger as get_logger,
         setup_logging as setup_logging,
     )
+    from structmode.utils.objects import (
+        label as label,
+        shortlabel as shortlabel,
+    )
     from structmode.utils.times import (
         Seconds as Seconds,
         want_seconds as want_seconds,
@@ -138,6 +142,8 @@ _HOME = {
     "flight_recorder": "structmode.utils.logging",
     "get_logger": "structmode.utils.logging",
     "setup_logging": "structmode.utils.logging",
+    "label": "structmode.utils.objects",
+    "shortlabel": "structmode.utils.objects",
     "Seconds": "structmode.utils.times",
     "want_seconds": "structmode.utils.times",
     "Worker": "structmode.worker",
@@ -184,7 +190,9 @@ __all__ = (
     "crontab",
     "flight_recorder",
     "get_logger",
+    "label",
     "setup_logging",
+    "shortlabel",
     "task",
     "timer",
     "want_seconds",

@@ -1,4 +1,4 @@
-"""Contexts of `contextlib`, by the names under which mode had them before `contextlib` did."""
+"""Contexts of ``contextlib``, by the names under which mode had them before the standard library did."""
 
 from __future__ import annotations
 

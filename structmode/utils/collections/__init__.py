@@ -42,4 +42,5 @@ __all__ = (
 )
 
 for _name in __all__:
-    globals()[_name].__module__ = __name__  # known, and pickled, by the public path
+    # Known, and pickled, by the public path. So what a class body annotates is no text there: it would be looked for here.
+    globals()[_name].__module__ = __name__

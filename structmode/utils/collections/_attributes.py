@@ -1,7 +1,5 @@
 """Keys that are attributes, and attributes that are keys."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar, cast
 

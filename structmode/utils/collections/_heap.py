@@ -3,8 +3,6 @@
 `heapq` keeps a list in that order as long as all changes go through it. This is the list that lets no change go another way.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Callable, Iterable, MutableSequence
 from typing import Any, NoReturn, TypeVar, cast, overload
@@ -15,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class Heap(MutableSequence[_T]):
-    """`heapq` as an object: a sequence whose first item is the smallest.
+    """The module ``heapq`` as an object: a sequence whose first item is the smallest.
 
     The items after the first are in the order of a heap, which is no order to rely on; take them out one by one with `pop`
     to get them sorted, or ask for `nsmallest`.

@@ -4,8 +4,6 @@ Theory: an ordered dictionary holds the keys in the order of their last use, the
 it to the end; what is too much goes at the front. Each is one step, whatever the size.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Container, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from contextlib import AbstractContextManager, nullcontext

@@ -22,7 +22,7 @@ class ManagedUserDict(FastUserDict[_KT, _VT]):
     """A dictionary that calls a method of its own for each key that is read, set or deleted.
 
     Each is called before the thing happens; if it raises, the thing does not happen. All ways to read, set and delete
-    by key count, `pop` and `setdefault` as well; iteration, views and ``in`` do not.
+    by key count, ``pop`` and ``setdefault`` as well; iteration, views and ``in`` do not.
 
     Differs from mode: a key that is not there is not reported as deleted, and `update` takes pairs, too.
     """

@@ -20,7 +20,7 @@ from collections.abc import (
     Set as AbstractSet,
     ValuesView,
 )
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 __all__ = ("FastUserDict", "FastUserList", "FastUserSet")
 
@@ -60,7 +60,7 @@ class FastUserDict(MutableMapping[_KT, _VT]):
         data = _Own(dict)
 
     @classmethod
-    def fromkeys(cls, iterable: Iterable[_KT], value: _VT = None) -> Self:  # type: ignore[assignment]
+    def fromkeys(cls, iterable: Iterable[_KT], value: Any = None) -> Self:
         """Return a new one with a key for each item.
 
         Args:
@@ -68,7 +68,7 @@ class FastUserDict(MutableMapping[_KT, _VT]):
             value: The value that all of them get.
         """
         made = cls()
-        made.update(dict.fromkeys(iterable, value))
+        made.update(cast("dict[_KT, _VT]", dict.fromkeys(iterable, value)))
         return made
 
     def __getitem__(self, key: _KT) -> _VT:
@@ -161,6 +161,15 @@ class FastUserSet(MutableSet[_T]):
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def __eq__(self, other: object) -> bool:
+        them: Any = other
+        return (
+            _plain(self.data) == _plain(them) if isinstance(other, AbstractSet) else NotImplemented
+        )
+
+    # What can change has no hash: of two that are equal now, one may not be later.
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return repr(self.data)

@@ -44,7 +44,7 @@ class Unordered(Generic[_T]):
 class KeywordReduce:
     """Makes objects picklable by the keywords of their constructor.
 
-    ``__reduce__``, which `pickle` asks for, can give positional arguments only. A class derived from this one has
+    ``__reduce__``, which ``pickle`` asks for, can give positional arguments only. A class derived from this one has
     ``__reduce_keywords__`` instead, which returns the keywords:
 
         class Point(KeywordReduce):
