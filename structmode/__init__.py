@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from structmode.exceptions import (
+        AsyncioRequired as AsyncioRequired,
         CallAborted as CallAborted,
         EventLoopMismatch as EventLoopMismatch,
         LifecycleError as LifecycleError,
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "AsyncioRequired": "structmode.exceptions",
     "CallAborted": "structmode.exceptions",
     "EventLoopMismatch": "structmode.exceptions",
     "LifecycleError": "structmode.exceptions",
@@ -150,6 +152,7 @@ _HOME = {
 }
 
 __all__ = (
+    "AsyncioRequired",
     "Backoff",
     "BaseSignal",
     "BaseSignalT",

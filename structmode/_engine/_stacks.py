@@ -39,9 +39,9 @@ def stack_of(awaited: Any, *, limit: int = _LIMIT) -> str:
     return _as_text(traceback.StackSummary.extract((f, f.f_lineno) for f in frames))
 
 
-def frames_of(awaited: Any) -> list[FrameType]:
-    """Return the frames of a coroutine that waits, outermost call first."""
-    return _waiting_frames(awaited, _LIMIT)
+def frames_of(awaited: Any, *, limit: int = _LIMIT) -> list[FrameType]:
+    """Return the frames of a coroutine that waits, outermost call first, and `limit` of them at the most."""
+    return _waiting_frames(awaited, limit)
 
 
 def stack_of_thread(ident: int | None) -> str:

@@ -24,12 +24,22 @@ __all__ = ("Line",)
 
 
 class _Turn:
-    """The place of one task in a line."""
+    """The place of one task in a line; what calls it, unless it is about to look by itself."""
 
     __slots__ = ("called",)
 
     def __init__(self) -> None:
+        self.called: anyio.Event | None = None
+
+    def call(self) -> None:
+        """Have the task look."""
+        if self.called is not None:
+            self.called.set()
+
+    async def wait(self) -> None:
+        """Wait until the task is called."""
         self.called = anyio.Event()
+        await self.called.wait()
 
 
 class Line:
@@ -59,7 +69,11 @@ class Line:
         Raises:
             EventLoopMismatch: If somebody waits, on another event loop than the caller's.
         """
-        if self._turns and self._home != engine.token_here():
+        if self._turns:
+            self._check(engine.token_here(), call)
+
+    def _check(self, here: anyio.lowlevel.EventLoopToken | None, call: str) -> None:
+        if self._turns and self._home != here:
             raise EventLoopMismatch(
                 f"{call} of {self._label} was called outside the event loop whose tasks wait for it",
                 "Call it there, for example through anyio.from_thread.run_sync(..., token=...)",
@@ -77,18 +91,16 @@ class Line:
         Raises:
             EventLoopMismatch: As `check_loop`.
         """
-        self.check_loop(call)
-        self._home = engine.token_here()
+        here = engine.token_here()
+        self._check(here, call)
+        self._home = here
         turn = _Turn()
+        goes_at_once = self._supply() > 0 and (self._together or not self._turns)
         self._turns[turn] = None
         try:
-            if self._together and self._supply() > 0:
-                turn.called.set()
-            self.settle()
-            await turn.called.wait()
+            await (anyio.lowlevel.checkpoint() if goes_at_once else turn.wait())
             while not until_called and self._supply() <= 0:
-                turn.called = anyio.Event()
-                await turn.called.wait()
+                await turn.wait()
         except BaseException:
             del self._turns[turn]
             # A coroutine that is closed by garbage collection is anywhere, and so is its line.
@@ -100,9 +112,9 @@ class Line:
     def settle(self) -> None:
         """Call the first in line if there is something for it; to be called whenever there may be."""
         if self._turns and not self._together and self._supply() > 0:
-            next(iter(self._turns)).called.set()
+            next(iter(self._turns)).call()
 
     def call_all(self) -> None:
         """Call all who are in line now."""
         for turn in self._turns:
-            turn.called.set()
+            turn.call()

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import builtins
 import itertools
+from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Generic, TypeVar, cast, overload
 
@@ -81,9 +82,9 @@ class _Over(AsyncIterator[_T]):
                 await self._close_source()
             raise
 
+    @abstractmethod
     async def _step(self) -> _T:
         """Return the next item, or raise `StopAsyncIteration`."""
-        raise NotImplementedError
 
     async def aclose(self) -> None:
         """End the iteration, and close what is iterated over; a checkpoint."""
@@ -240,17 +241,21 @@ class _Sliced(_Over[_T]):
         # What is wrong with the bounds is said by the one who knows: at once, and in Python's words.
         self._places = itertools.islice(itertools.count(), bounds.start, bounds.stop, bounds.step)
         super().__init__(it)
-        self._next = 0
+        # How many are taken in all, if there are so many: those that the step leaves out at the end too.
+        self._end = None if bounds.stop is None else max(bounds.start or 0, bounds.stop)
+        self._taken = 0
 
     async def _step(self) -> _T:
-        place = next(self._places, None)
-        if place is None:
+        place = self._end if (wanted := next(self._places, None)) is None else wanted
+        while place is not None and self._taken < place:
+            await self._take()
+        if wanted is None:
             raise StopAsyncIteration
-        while self._next < place:
-            await builtins.anext(self._source)
-            self._next += 1
+        return await self._take()
+
+    async def _take(self) -> _T:
         item: _T = await builtins.anext(self._source)
-        self._next += 1
+        self._taken += 1
         return item
 
 

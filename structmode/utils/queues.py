@@ -252,7 +252,7 @@ class FlowControlQueue(Generic[_T]):
         Raises:
             EventLoopMismatch: If tasks of another event loop than the caller's wait for the queue.
         """
-        self._check_loop("put()")
+        self._getters.check_loop("put()")
         await self._putters.wait("put()")
         self._append(value)
 
@@ -371,7 +371,7 @@ class FlowControlQueue(Generic[_T]):
             Exception: What an ``on_pressure_drop`` raised; the item is still in the queue then.
             EventLoopMismatch: If tasks of another event loop than the caller's wait for the queue.
         """
-        self._check_loop("get()")
+        self._putters.check_loop("get()")
         await self._getters.wait("get()")
         return self._take()
 

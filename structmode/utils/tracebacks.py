@@ -16,7 +16,7 @@ import traceback
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from structmode import _engine as engine
 
@@ -243,8 +243,8 @@ def _work_of(task: Any) -> Any:
     Raises:
         TypeError: If it is no task.
     """
-    if isinstance(task, engine.Task):
-        return cast("engine.Task[Any]", task)._work
+    if issubclass(type(task), engine.Task):
+        return task._work
     get_coro = getattr(task, "get_coro", None)  # asyncio's tasks
     work = get_coro() if callable(get_coro) else getattr(task, "coro", None)
     if inspect.isawaitable(work):  # a task of asyncio may run a generator that can be awaited
@@ -257,7 +257,7 @@ def _work_of(task: Any) -> Any:
 
 def _frames_of(work: Any) -> list[FrameType]:
     """Return the calls that something is in, the outermost first; none, if it has ended."""
-    frames = engine.frames_of(work)
+    frames = engine.frames_of(work, limit=sys.maxsize)
     # An async generator calls itself running while it waits, too.
     if not frames or not (is_running(work) or getattr(work, "ag_running", False)):
         return frames

@@ -49,8 +49,10 @@ EVERY_NAME = "import structmode\nfor name in structmode.__all__:\n    getattr(st
 EVERY_MODULE = """
 import importlib, structmode
 for module in pkgutil.walk_packages(structmode.__path__, "structmode."):
-    # What makes time virtual does so inside an event loop, and is imported when one is asked for.
-    if not any(part in module.name for part in ("__main__", "._time_on_", "._taps_on_")):
+    # What makes time virtual does so inside an event loop, and is imported when one is asked for. So is what is made of
+    # unittest.mock, which imports asyncio: structmode.utils.mocks is the module that can be imported.
+    apart = ("__main__", "._time_on_", "._taps_on_", ".utils._mocks")
+    if not any(part in module.name for part in apart):
         importlib.import_module(module.name)
 """
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -47,7 +46,8 @@ async def test_what_can_be_awaited_is_and_what_cannot_is_returned() -> None:
     assert await maybe_async(work()) == "async"
     assert await maybe_async(Later()) == "async"
     assert await maybe_async("plain") == "plain"
-    assert await maybe_async(None) is None
+    nothing: Any = None
+    assert await maybe_async(nothing) is None
 
 
 async def test_maybe_async_raises_what_is_raised() -> None:
@@ -66,7 +66,7 @@ async def test_maybe_async_is_a_checkpoint(kind: str) -> None:
     begun: list[str] = []
 
     async def work() -> None:
-        begun.append("work")
+        begun.append("work")  # pragma: no cover - it does not begin
 
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -214,7 +214,7 @@ async def test_tasks_of_asyncio() -> None:
 async def test_the_tasks_of_another_loop() -> None:
     """A loop that is given is looked at from wherever."""
     loop = asyncio.get_running_loop()
-    assert await anyio.to_thread.run_sync(current_task, loop) is asyncio.current_task()
+    assert await anyio.to_thread.run_sync(current_task, loop) is None  # it waits
     assert asyncio.current_task() in await anyio.to_thread.run_sync(all_tasks, loop)
 
 
@@ -260,5 +260,3 @@ def test_without_a_loop_they_say_so(call: Callable[[], object]) -> None:
 def test_what_there_is() -> None:
     """Each public name of mode's module is there."""
     assert {"stampede", "StampedeWrapper", "notify", "current_task"} <= set(futures.__all__)
-    waits: Awaitable[int] | None = None
-    assert waits is None
