@@ -27,6 +27,8 @@ LOOPS = ("aio", "uvloop", "trio")
 @pytest.fixture(scope="module")
 def command() -> str:
     """The search and replace that the page shows."""
+    if sys.platform == "win32":  # pragma: no cover - only there
+        pytest.skip("the page shows a command for POSIX")
     page = (HOW_TO / "move-from-mode.md").read_text(encoding="utf-8")
     return page.split("```shell\n")[1].split("```")[0]
 
@@ -34,8 +36,6 @@ def command() -> str:
 @pytest.fixture(scope="module")
 def replaced(command: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program of the page, as it looks in mode, after the search and replace."""
-    if sys.platform == "win32":  # pragma: no cover - only there
-        pytest.skip("the page shows a command for POSIX")
     directory = tmp_path_factory.mktemp("moved")
     program = directory / "kitchen.py"
     program.write_text(IN_MODE.read_text(encoding="utf-8"), encoding="utf-8")
