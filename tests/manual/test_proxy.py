@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import pytest
+
 from structmode import Service, ServiceT
 from structmode.proxy import ServiceProxy
+from structmode.utils import objects
 
 made: list[str] = []
 
@@ -25,13 +28,23 @@ class Standing(ServiceProxy):
         return Actual()
 
 
+class StandingByModes(ServiceProxy):
+    """The same, with the cached property that mode has."""
+
+    @objects.cached_property
+    def _service(self) -> ServiceT:
+        return Actual()
+
+
 standing = Standing()
 
 
-async def test_a_proxy() -> None:
+@pytest.mark.parametrize("cls", [Standing, StandingByModes])
+async def test_a_proxy(cls: type[ServiceProxy]) -> None:
     """A proxy makes its service when it is first needed, and is started, stopped and asked like it."""
     made.clear()
-    proxy = Standing()
+    proxy = cls()
+    assert "not made yet" in repr(proxy)
     assert made == []
     await proxy.start()
     assert made == ["made"]
