@@ -32,7 +32,7 @@ class StandingByModes(ServiceProxy):
     """The same, with the cached property that mode has."""
 
     @objects.cached_property
-    def _service(self) -> ServiceT:
+    def _service(self) -> ServiceT:  # pyright: ignore[reportIncompatibleVariableOverride]
         return Actual()
 
 
