@@ -10,6 +10,7 @@ from collections import (
 from contextlib import AbstractAsyncContextManager as AsyncContextManager, nullcontext
 from typing import NoReturn as NoReturn, TypeVar
 
+from structmode.utils.futures import current_task as current_task
 from structmode.utils.text import (
     isatty as isatty,
     want_bytes as want_bytes,
@@ -24,6 +25,7 @@ __all__ = (
     "DummyContext",
     "NoReturn",
     "OrderedDict",
+    "current_task",
     "isatty",
     "want_bytes",
     "want_str",

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from structmode.utils.collections import (
     AttributeDict,
@@ -77,6 +77,7 @@ DICT_STEPS = st.one_of(
 
 
 @pytest.mark.parametrize("cls", [FastUserDict, ManagedUserDict])
+@settings(max_examples=50)
 @given(start=PAIRS, steps=st.lists(DICT_STEPS, max_size=12))
 def test_it_does_what_a_dict_does(
     cls: type[FastUserDict[int, int]], start: list[tuple[int, int]], steps: list[Step]
@@ -116,6 +117,7 @@ def test_each_has_data_of_its_own() -> None:
     first["a"] = 1
     assert first.data == {"a": 1}
     assert second.data == {}
+    assert not isinstance(FastUserDict.data, dict)  # the class has none that all would share
     first.data = {"z": 26}
     assert first == {"z": 26}
 
@@ -194,6 +196,7 @@ def set_of(cls: type[FastUserSet[int]], elements: Iterable[int]) -> FastUserSet[
 
 
 @pytest.mark.parametrize("name", READING)
+@settings(max_examples=50)
 @given(kind=KINDS, elements=SETS, other=SETS)
 def test_what_reads_a_set(
     name: str, kind: str, elements: frozenset[int], other: frozenset[int]
@@ -207,6 +210,7 @@ def test_what_reads_a_set(
 
 
 @pytest.mark.parametrize("name", CHANGING)
+@settings(max_examples=50)
 @given(kind=KINDS, cls=CLASSES, elements=SETS, other=SETS)
 def test_what_changes_a_set(
     name: str,
@@ -223,6 +227,7 @@ def test_what_changes_a_set(
 
 
 @pytest.mark.parametrize("name", OPERATORS)
+@settings(max_examples=50)
 @given(kind=KINDS_OF_SETS, elements=SETS, other=SETS)
 def test_operators_of_sets(
     name: str, kind: str, elements: frozenset[int], other: frozenset[int]
@@ -233,6 +238,7 @@ def test_operators_of_sets(
 
 
 @pytest.mark.parametrize("name", REFLECTED)
+@settings(max_examples=50)
 @given(elements=SETS, other=SETS)
 def test_operators_with_a_built_in_set_on_the_left(
     name: str, elements: frozenset[int], other: frozenset[int]
@@ -243,6 +249,7 @@ def test_operators_with_a_built_in_set_on_the_left(
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
+@settings(max_examples=50)
 @given(kind=KINDS_OF_SETS, cls=CLASSES, elements=SETS, other=SETS)
 def test_operators_in_place(
     name: str,
@@ -265,6 +272,7 @@ def test_operators_take_sets_only(name: str) -> None:
 
 
 @pytest.mark.parametrize("cls", [FastUserSet, ManagedUserSet])
+@settings(max_examples=50)
 @given(
     elements=SETS,
     steps=st.lists(
@@ -291,6 +299,7 @@ def test_it_does_what_a_set_does(
 
 
 @pytest.mark.parametrize("cls", [FastUserSet, ManagedUserSet])
+@settings(max_examples=50)
 @given(elements=SETS)
 def test_pop_takes_each_element_once(
     cls: type[FastUserSet[int]], elements: frozenset[int]
@@ -492,6 +501,7 @@ def test_a_managed_set_tells_what_changes_one_element() -> None:
 
 
 @pytest.mark.parametrize("name", [*CHANGING, *IN_PLACE])
+@settings(max_examples=50)
 @given(elements=SETS, other=SETS)
 def test_a_managed_set_tells_what_changes_several(
     name: str, elements: frozenset[int], other: frozenset[int]

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from structmode.utils.collections import Heap
 
@@ -18,6 +18,7 @@ def drain(heap: Heap[int]) -> list[int]:
     return [heap.pop() for _ in range(len(heap))]
 
 
+@settings(max_examples=50)
 @given(NUMBERS)
 def test_items_come_out_sorted(numbers: list[int]) -> None:
     """What is popped one by one is sorted, whether it was there at first or pushed."""
@@ -37,6 +38,7 @@ def test_the_list_it_is_made_of_is_left_alone() -> None:
     assert drain(Heap(iter(numbers))) == [1, 2, 3]
 
 
+@settings(max_examples=50)
 @given(numbers=NUMBERS.filter(bool), item=st.integers())
 def test_two_steps_in_one(numbers: list[int], item: int) -> None:
     """`pushpop` is a push and a pop, `replace` a pop and a push."""
@@ -48,6 +50,7 @@ def test_two_steps_in_one(numbers: list[int], item: int) -> None:
     assert drain(heap) == sorted([*model[1:], item])
 
 
+@settings(max_examples=50)
 @given(numbers=NUMBERS, n=st.integers(-1, 25))
 def test_the_largest_and_the_smallest(numbers: list[int], n: int) -> None:
     """`nlargest` and `nsmallest` are those of `heapq`, with a key, too; they take nothing out."""
@@ -75,6 +78,7 @@ CHANGES: dict[str, Callable[[Heap[int], int], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@settings(max_examples=50)
 @given(numbers=NUMBERS.filter(bool), data=st.data())
 def test_it_stays_a_heap(change: str, numbers: list[int], data: st.DataObject) -> None:
     """Whatever changes it, the items still come out sorted, and none is lost."""
@@ -85,6 +89,7 @@ def test_it_stays_a_heap(change: str, numbers: list[int], data: st.DataObject) -
     assert drain(heap) == sorted(items)
 
 
+@settings(max_examples=50)
 @given(numbers=NUMBERS.filter(bool), data=st.data())
 def test_any_item_can_be_popped(numbers: list[int], data: st.DataObject) -> None:
     """`pop` with an index takes the item at that place."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from structmode.utils import compat, contexts, typing as our_typing
+from structmode.utils import compat, contexts, futures, typing as our_typing
 
 SAME: list[tuple[ModuleType, str, Any]] = [
     (compat, "AsyncContextManager", contextlib.AbstractAsyncContextManager),
@@ -20,6 +20,7 @@ SAME: list[tuple[ModuleType, str, Any]] = [
     (compat, "Deque", collections.deque),
     (compat, "NoReturn", typing.NoReturn),
     (compat, "OrderedDict", dict),
+    (compat, "current_task", futures.current_task),
     (our_typing, "AsyncContextManager", contextlib.AbstractAsyncContextManager),
     (our_typing, "AsyncGenerator", collections.abc.AsyncGenerator),
     (our_typing, "ChainMap", collections.ChainMap),
@@ -41,8 +42,8 @@ SAME: list[tuple[ModuleType, str, Any]] = [
     SAME,
     ids=[f"{module.__name__}.{name}" for module, name, _ in SAME],
 )
-def test_it_is_that_of_the_standard_library(module: ModuleType, name: str, thing: Any) -> None:
-    """Each name is there, and means what it means in the standard library."""
+def test_it_is_what_has_its_name_today(module: ModuleType, name: str, thing: Any) -> None:
+    """Each name is there, and means what it means in the standard library, or in another module of ours."""
     assert getattr(module, name) is thing
     assert name in module.__all__
 

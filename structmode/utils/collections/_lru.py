@@ -98,7 +98,8 @@ class LRUCache(FastUserDict[_KT, _VT]):
         """Return a view of the keys with their values, the one used last at the end."""
         return _Items(self) if self.thread_safety else self.data.items()
 
-    if not TYPE_CHECKING:  # the types are those of the base, which are many
+    # The types are those of the base, which are many.
+    if not TYPE_CHECKING:  # pragma: no branch - true wherever it runs
 
         def update(self, /, *args: Any, **kwargs: Any) -> None:
             """Set the keys and values of a mapping, of an iterable of pairs, and of keywords."""

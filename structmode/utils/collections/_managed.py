@@ -53,7 +53,8 @@ class ManagedUserDict(FastUserDict[_KT, _VT]):
         self.on_key_del(key)
         del self.data[key]
 
-    if not TYPE_CHECKING:  # the types are those of the base, which are many
+    # The types are those of the base, which are many.
+    if not TYPE_CHECKING:  # pragma: no branch - true wherever it runs
 
         def update(self, /, *args: Any, **kwargs: Any) -> None:
             """Set the keys and values of a mapping, of an iterable of pairs, and of keywords, one after the other."""

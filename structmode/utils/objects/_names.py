@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from decimal import Decimal
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -117,9 +118,5 @@ def _find_main_name() -> str:
 @lru_cache(maxsize=1)
 def _module_of(file: str) -> str:
     path = Path(file).absolute()
-    names = [path.stem]
-    for directory in path.parents:
-        if not (directory / "__init__.py").exists():
-            break
-        names.insert(0, directory.name)
-    return ".".join(names)
+    packages = takewhile(lambda directory: (directory / "__init__.py").exists(), path.parents)
+    return ".".join([*reversed([package.name for package in packages]), path.stem])
