@@ -8,7 +8,7 @@ import unittest.mock
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import ANY, MagicMock, call, patch
 
 __all__ = (
@@ -38,7 +38,7 @@ class IN:
         alternatives: The things.
     """
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     def __init__(self, *alternatives: Any) -> None:
         self.alternatives: tuple[Any, ...] = alternatives

@@ -151,7 +151,7 @@ class stampede(Generic[_T]):  # noqa: N801 - a decorator, with mode's name
         self._fget = fget
         self._flights: dict[Hashable, _Flight[_T]] = {}
         self.__doc__ = doc or fget.__doc__
-        self.__name__ = fget.__name__
+        self.__name__: str = fget.__name__
         self.__qualname__ = fget.__qualname__
         self.__module__ = fget.__module__
         self.__wrapped__ = fget

@@ -22,6 +22,7 @@ import builtins
 import itertools
 from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar, cast, overload
 
 import anyio
@@ -74,13 +75,12 @@ class _Over(AsyncIterator[_T]):
         if self._ended:
             await anyio.lowlevel.checkpoint()
             raise StopAsyncIteration
-        try:
+        with suppress(StopAsyncIteration):
             return await self._step()
-        except StopAsyncIteration:
-            self._ended = True
-            if self._is_ours:
-                await self._close_source()
-            raise
+        self._ended = True
+        if self._is_ours:
+            await self._close_source()
+        raise StopAsyncIteration
 
     @abstractmethod
     async def _step(self) -> _T:

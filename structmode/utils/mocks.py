@@ -10,20 +10,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._mocks import (
+    # A type checker knows nothing of what a mock has, since it has anything; so it may take each for the one it is made of,
+    # which alone has a complete type.
+    from unittest.mock import (
         ANY as ANY,
-        IN as IN,
-        AsyncContextManagerMock as AsyncContextManagerMock,
-        AsyncContextMock as AsyncContextMock,
-        AsyncMagicMock as AsyncMagicMock,
+        AsyncMock as AsyncMagicMock,
         AsyncMock as AsyncMock,
-        ContextMock as ContextMock,
-        FutureMock as FutureMock,
         MagicMock as MagicMock,
+        Mock as AsyncContextManagerMock,
+        Mock as AsyncContextMock,
+        Mock as FutureMock,
         Mock as Mock,
         call as call,
-        mask_module as mask_module,
         patch as patch,
+    )
+
+    from ._mocks import (
+        IN as IN,
+        ContextMock as ContextMock,
+        mask_module as mask_module,
         patch_module as patch_module,
     )
 
