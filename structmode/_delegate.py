@@ -138,6 +138,8 @@ class Delegate:
         super().__init_subclass__(**kwargs)
         for name in passes_on:
             setattr(cls, name, _passed_on(cls, name))
+        if source is None:
+            source = vars(cls).get("__proxy_source__")
         if source is not None:
             _stand_in_for(cls, source)
 

@@ -7,8 +7,8 @@ the lines that it logs, in mode's order and mode's words.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Protocol
 
 from structmode import _engine as engine
@@ -31,6 +31,7 @@ class Face(Doer, Protocol):
     drain_timeout: float
     _life: engine.Life
     _declared: ClassVar[tuple[ServiceTask, ...]]
+    _composing: bool
 
     @property
     def _outer(self) -> engine.Life: ...
@@ -87,12 +88,15 @@ class ServiceUnit:
         for child in initial:
             if child._outer.parent is service._life:
                 service._life.drop_child(child._outer)
-        service.__post_init__()
+        with self.composing():
+            service.__post_init__()
         await self._hook("on_restart")
 
     async def first_set_up(self) -> None:
         service = self._service
-        for child in service.on_init_dependencies() or ():
+        with self.composing():
+            children = list(service.on_init_dependencies() or ())
+        for child in children:
             service.add_dependency(child)
         await self._hook("on_first_start")
 
@@ -162,6 +166,15 @@ class ServiceUnit:
 
     def on_child_released(self, child: engine.Unit) -> None:
         service_of(child).beacon.detach(self._service.beacon)
+
+    @contextmanager
+    def composing(self) -> Generator[None]:
+        """Let the service pass on what there may not be yet, while it says what it is made of."""
+        self._service._composing = True
+        try:
+            yield
+        finally:
+            self._service._composing = False
 
     def noting_children(self) -> AbstractContextManager[None]:
         """Note what is added inside as what `__post_init__` adds."""

@@ -100,7 +100,7 @@ class Proxy(Delegate, Generic[_T_co]):
     own; attributes that it sets are set on the object. Copies and pickles are copies and pickles of the object.
 
     `class RequestProxy(Proxy[Request], source=Request):` has all that the abstract class ``Request`` demands, and
-    `issubclass(RequestProxy, Request)` is true.
+    `issubclass(RequestProxy, Request)` is true. A class attribute ``__proxy_source__ = Request`` does the same.
 
     These have names that no object will have:
 

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self
 from structmode._declare import declared_tasks
 from structmode.services import Service, ServiceBase
 from structmode.types.services import ServiceT
+from structmode.utils.objects import cached_property as ModesCachedProperty  # noqa: N812 - a class
 
 __all__ = ("ServiceProxy",)
 
@@ -83,7 +84,8 @@ class ServiceProxy(Service):
 
     def __repr__(self) -> str:
         own = getattr_static(type(self), "_service")
-        if isinstance(own, cached_property) and "_service" not in vars(self):
+        cached = isinstance(own, (cached_property, ModesCachedProperty))
+        if cached and "_service" not in vars(self):
             return f"<{type(self).__name__}: not made yet>"
         return f"<{type(self).__name__} of {_behind(self)!r}>"
 

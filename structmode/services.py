@@ -122,6 +122,19 @@ def _has_own_logger(cls: type) -> bool:
     return vars(cls).get("_module_logger") is vars(cls)["logger"]
 
 
+class _NoLoop:
+    """Stands for the event loop that a service passes on where there is none; who takes it ignores it."""
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(self._problem)
+
+    def __repr__(self) -> str:
+        return "<no event loop>"
+
+
 class ServiceBase(ServiceT):
     """What services have apart from a life: a log of their own, and a place for class-level settings.
 
@@ -140,6 +153,9 @@ class ServiceBase(ServiceT):
     log: CompositeLogger = _Uninitialised()  # type: ignore[assignment]
 
     _module_logger: ClassVar[logging.Logger] = logger
+
+    #: Whether a hook is being called that says what the service is made of, and so passes things on to others.
+    _composing: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -168,17 +184,23 @@ class ServiceBase(ServiceT):
     def loop(self) -> Any:
         """The running asyncio event loop.
 
+        In `__post_init__`, `on_init` and `on_init_dependencies` it may be passed on, as in ``Other(loop=self.loop)``,
+        where there is none as well: then it is a stand-in that raises when it is used.
+
         Raises:
             RuntimeError: On trio, and where no event loop runs.
         """
         try:
             return engine.running_asyncio_loop()
         except RuntimeError:
-            raise RuntimeError(
+            problem = (
                 f"{type(self).__qualname__}.loop is the running asyncio event loop, and there is none here. What works on every "
                 "backend: anyio.lowlevel.current_token() to name the loop, self.add_future() to run something on it, "
-                "anyio.current_time() for its clock"
-            ) from None
+                "anyio.current_time() for its clock. An argument loop=self.loop may be left out: services find their loop"
+            )
+            if self._composing:
+                return _NoLoop(problem)
+            raise RuntimeError(problem) from None
 
 
 class Service(ServiceBase, ServiceCallbacks):
@@ -254,9 +276,10 @@ class Service(ServiceBase, ServiceCallbacks):
         )
         super().__init__(beacon=beacon, loop=loop)
         self.diag = self.Diag(self)
-        self.on_init()
-        with self._unit.noting_children():
-            self.__post_init__()
+        with self._unit.composing():
+            self.on_init()
+            with self._unit.noting_children():
+                self.__post_init__()
 
     def _make_unit(self) -> ServiceUnit:
         """Make what the engine sees of the service; some kinds of services show it more."""

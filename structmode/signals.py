@@ -504,6 +504,14 @@ class BaseSignal(BaseSignalT[T]):
             )
         return args[0], args[1:]
 
+    def _sender_of(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[T, tuple[Any, ...]]:
+        """Tell the sender, which may be given by keyword, from what receivers are called with."""
+        if self.default_sender is None and not args and "sender" in kwargs:
+            return kwargs.pop("sender"), ()
+        return self.unpack_sender_from_args(*args)
+
     @overload
     def connect(self, fun: _Handler, *, weak: bool = False, sender: Any = None) -> _Handler: ...
 
@@ -634,13 +642,13 @@ class Signal(BaseSignal[T], SignalT[T]):
 
         Args:
             args: The sender, unless there is a default sender, and what else receivers are called with.
-            kwargs: Passed to the receivers, together with ``signal=``.
+            kwargs: Passed to the receivers, together with ``signal=``; without any ``args``, ``sender=`` is the sender.
 
         Raises:
             TypeError: If there is no sender, or an argument has the name ``signal``.
             Exception: What the first receiver to fail has raised. Later failures are noted on it.
         """
-        sender, args = self.unpack_sender_from_args(*args)
+        sender, args = self._sender_of(args, kwargs)
         self._check_call(kwargs)
         await anyio.lowlevel.checkpoint()
         with _Failures(self._spoken) as failures:
@@ -672,13 +680,13 @@ class SyncSignal(BaseSignal[T], SyncSignalT[T]):
 
         Args:
             args: The sender, unless there is a default sender, and what else receivers are called with.
-            kwargs: Passed to the receivers, together with ``signal=``.
+            kwargs: Passed to the receivers, together with ``signal=``; without any ``args``, ``sender=`` is the sender.
 
         Raises:
             TypeError: If there is no sender, or an argument has the name ``signal``.
             Exception: What the first receiver to fail has raised. Later failures are noted on it.
         """
-        sender, args = self.unpack_sender_from_args(*args)
+        sender, args = self._sender_of(args, kwargs)
         self._check_call(kwargs)
         with _Failures(self._spoken) as failures:
             for receiver in self.iter_receivers(sender):

@@ -662,6 +662,21 @@ def test_a_class_of_proxies_may_stand_in_for_an_abstract_class() -> None:
     assert request.describe() == "/index: 3"
 
 
+def test_a_class_of_proxies_may_say_so_in_its_body() -> None:
+    """An attribute does what the class argument does; subclasses need not repeat it."""
+
+    class RequestProxy(Proxy[Request]):
+        __proxy_source__ = Request
+
+    class OtherProxy(RequestProxy):
+        pass
+
+    for cls in (RequestProxy, OtherProxy):
+        request: Any = cls(GetRequest)
+        assert issubclass(cls, Request)
+        assert (request.url, len(request), request.answer("yes")) == ("/index", 3, "YES")
+
+
 def test_a_class_of_proxies_may_derive_from_the_abstract_class() -> None:
     """What is abstract there is delegated; what is not, runs on the proxy; what the class has itself, stays."""
 

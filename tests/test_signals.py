@@ -1130,6 +1130,20 @@ async def test_a_send_needs_a_sender(signal: AnySignal) -> None:
         await send(signal, "me", signal=1)
 
 
+async def test_the_sender_may_be_named(signal: AnySignal) -> None:
+    """`sender=` is the sender where nothing else can be; otherwise it is an argument for the receivers."""
+    told: list[tuple[Any, ...]] = []
+
+    def receive(who: Any, *args: Any, **kwargs: Any) -> None:
+        told.append((who, args, kwargs.get("sender"), kwargs.get("mail")))
+
+    signal.connect(receive)
+    await send(signal, sender="me", mail="letter")
+    await send(signal, "me", sender="you")
+    await send(signal.with_default_sender("me"), sender="you")
+    assert told == [("me", (), None, "letter"), ("me", (), "you", None), ("me", (), "you", None)]
+
+
 def test_what_is_not_connected_is_let_be(signal: AnySignal, calls: Calls) -> None:
     """To disconnect twice, or what never was connected, or another sender, does no harm."""
     receiver = calls.receiver("r")

@@ -968,6 +968,61 @@ def test_the_loop_of_a_service_where_none_runs() -> None:
         _ = Plain(loop=object()).loop
 
 
+class Passing(Service):
+    """Passes its loop on to others, from each hook that says what it is made of."""
+
+    mundane_level = "debug"
+
+    def on_init(self) -> None:
+        self.loops: list[Any] = [self.loop]
+
+    def __post_init__(self) -> None:
+        self.loops.append(self.loop)
+        self.add_dependency(Plain(loop=self.loop))
+
+    def on_init_dependencies(self) -> list[Plain]:
+        self.loops.append(self.loop)
+        return [Plain(loop=self.loop)]
+
+
+async def test_a_loop_that_is_passed_on(anyio_backend: tuple[str, dict[str, Any]]) -> None:
+    """What a service is made of may be given its loop, also on trio, where the error comes if it is used."""
+    async with Passing() as service:
+        await service.restart()
+    assert len(service.loops) == 4  # three hooks in the first start, one more in the restart
+    for loop in service.loops:
+        if anyio_backend[0] == "trio":
+            assert repr(loop) == "<no event loop>"
+            with pytest.raises(RuntimeError, match=r"Passing\.loop is .*may be left out"):
+                loop.time()
+        else:
+            assert loop.is_running()
+
+
+def test_a_loop_that_is_passed_on_where_none_runs() -> None:
+    """A service that is made at the top of a module may pass its loop on; it has none to use for all that."""
+    service = Passing()
+    with pytest.raises(RuntimeError, match=r"Passing\.loop is the running asyncio event loop"):
+        service.loops[0].create_task(None)
+    with pytest.raises(RuntimeError, match=r"Passing\.loop is the running asyncio event loop"):
+        _ = service.loop
+
+
+def test_a_loop_after_a_hook_that_failed() -> None:
+    """A hook that fails is over: the loop can't be passed on after it."""
+    made: list[Service] = []
+
+    class Failing(Service):
+        def __post_init__(self) -> None:
+            made.append(self)
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        Failing()
+    with pytest.raises(RuntimeError, match="none here"):
+        _ = made[0].loop
+
+
 # --- The errors themselves ------------------------------------------------------------------------
 
 
