@@ -79,6 +79,8 @@ class Ward:
         self.attempts = 0
         #: How many calls are about to stop it and start it again.
         self.in_hand = 0
+        #: Whether its last run was complete, and has ended before who started it knew, without a failure.
+        self.undone = False
         self._dismissed: engine.Run | None = None
 
     @property
@@ -113,7 +115,7 @@ class Ward:
         alive = self.life.alive
         self._dismissed = self.life.run if alive else None
         self.phase = Phase.LEAVING if alive else Phase.AT_REST
-        self.reason = None
+        self.reason, self.undone = None, False
 
     def leave_as_it_is(self) -> None:
         """The strategy has done nothing about it."""
@@ -152,6 +154,7 @@ class Ward:
             return  # who starts it is told why it could not start
         if self.reason is None and not self._was_called_off(run.start_error):
             self.reason = run.start_error
+        self.undone = self.phase is Phase.STARTING and self.reason is None
         again = engine.wants_restart(self.restart, failed=self.reason is not None)
         self.phase = Phase.BROKEN if again else Phase.AT_REST
 

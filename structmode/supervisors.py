@@ -654,11 +654,14 @@ class _Starting:
 
     def __enter__(self) -> None:
         self._ward.phase, self._ward.reason = Phase.STARTING, None
+        self._ward.undone = False
 
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         ward = self._ward
         ward.start_error = exc
-        if ward.phase is not Phase.STARTING:
+        # A caller that is cancelled takes down again what it has started, also if that had just been complete.
+        called_off = exc is not None and not isinstance(exc, Exception)
+        if ward.phase is not Phase.STARTING and not (called_off and ward.undone):
             return  # it has ended again meanwhile, or failed, or somebody wants it no more
         if exc is None:
             ward.phase = Phase.WATCHED

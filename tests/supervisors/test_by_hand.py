@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from structmode.events import LifecycleEvent, Started, subscribe
 from structmode.supervisors import (
     ForfeitOneForAllSupervisor,
     OneForAllSupervisor,
@@ -276,3 +277,26 @@ async def test_a_strategy_that_fails_to_restart(reason: Exception | None) -> Non
             assert first.started
     except OSError as exc:
         assert exc is reason
+
+
+@pytest.mark.parametrize("strategy", [OneForOneSupervisor, RestForOneSupervisor])
+async def test_a_start_that_is_called_off_when_it_was_complete(
+    strategy: type[SupervisorStrategy],
+) -> None:
+    """A start that is cancelled in the very moment in which it was complete is undone, and begun anew."""
+    _, those = workers("ab")
+    async with strategy(*those) as supervisor:
+        await supervisor.stop_services([those[1]])
+        with anyio.CancelScope() as scope:
+
+            def cancel(event: LifecycleEvent) -> None:
+                if isinstance(event, Started) and event.subject is those[1]:
+                    scope.cancel()
+
+            unsubscribe = subscribe(cancel)
+            try:
+                await supervisor.start_service(those[1])
+            finally:
+                unsubscribe()
+        await quiet()
+        assert [one.state for one in those] == ["running", "running"]
