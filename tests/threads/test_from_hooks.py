@@ -126,3 +126,26 @@ async def test_failures_in_a_stop(inside: str) -> None:
     assert caught.value is first
     assert service.failures == (first, later, last)
     assert supervisor.failures == (first, later, last)
+
+
+async def test_a_crash_above_while_it_stops(inside: str) -> None:
+    """Those in the thread that have not stopped yet have crashed with the others."""
+    child = Service()
+
+    class Slow(Noting):
+        async def on_stop(self) -> None:
+            await super().on_stop()
+            await until(lambda: child.crash_reason is not None)
+
+    error = ValueError("above")
+    service = Slow(backend=inside)
+    service.add_dependency(child)
+    with pytest.raises(ValueError, match="above"):
+        async with Service() as owner:
+            await owner.add_runtime_dependency(service)
+            async with anyio.create_task_group() as group:
+                _ = group.start_soon(service.stop)
+                await until(lambda: "on_stop" in service.calls)
+                await owner.crash(error)
+    assert child.crash_reason is error
+    assert service.failures == ()
