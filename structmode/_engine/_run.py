@@ -117,6 +117,8 @@ class Run:
         self._failures = Failures()
         #: The first failure of the run or of one above it. From then on nobody in it goes on working.
         self.alarm: BaseException | None = None
+        #: Set when there is an alarm; of use where that is to be passed on.
+        self.alarmed = Flag()
         #: Why the start failed.
         self.start_error: BaseException | None = None
         #: What it crashed of.
@@ -699,10 +701,15 @@ class Run:
         """At the first failure of the run: from now on nobody goes on working in it or below."""
         if self._turn.is_set():
             self.stop_error = first
+        self.spread_alarm(first)
+
+    def spread_alarm(self, first: BaseException) -> None:
+        """Tell the run and all below it of a failure, of whomever."""
         alarmed: list[Run] = [self]
         for run in alarmed:  # grows while it is walked
             if run.alarm is None:
                 run.alarm = first
+                run.alarmed.set()
                 run.signal.set()
                 alarmed.extend(run.child_runs.values())
 

@@ -208,7 +208,7 @@ class ThreadHome:
 
     async def pass_down_alarm(self) -> None:
         """Tell those inside of a failure above; a task of the unit outside."""
-        await self._outside.current.signal.wait()
+        await self._outside.current.alarmed.wait()
         self._tell_alarm()
 
     def _tell_alarm(self) -> None:
@@ -479,9 +479,9 @@ class ThreadHome:
 
     def _sound_alarm(self, exc: BaseException, crashed: bool) -> None:
         floor = self._floor.current
-        if floor.alarm is not None or floor.stop_requested:
+        if floor.alarm is not None:
             return
         self._alarm = exc
         if crashed:
             floor._mark_subtree_crashed(exc)
-        floor._sound_alarm(exc)
+        floor.spread_alarm(exc)
