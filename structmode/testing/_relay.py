@@ -41,8 +41,6 @@ __all__ = ("NEAR", "PAUSE", "Driver", "Member", "Relay", "Rest", "Setting", "Tur
 
 #: How long to wait at a time, in seconds, for what takes real time.
 PAUSE = 0.05
-# How long a thread may take to come to its event loop, in seconds, before whoever has begun it goes on.
-_ARRIVAL = 5.0
 # How many passes of an event loop a turn has, if the loop is never blocked; and if turns are cut short, at most.
 _LONG, _SHORT = 500, 4
 #: A deadline that is so near, in seconds, may be taken for one that has come.
@@ -221,19 +219,18 @@ class Relay:
 
     def await_arrival(self, member: Member, thread: threading.Thread) -> None:
         """Wait until a thread that has been begun has joined, so that the order is the same each time."""
-        for _ in range(int(_ARRIVAL / PAUSE)):
-            if self._over or member.arrived.wait(PAUSE) or not thread.is_alive():
-                break
+        while not member.arrived.wait(PAUSE) and thread.is_alive():
+            pass
 
     def arrive(self, member: Member) -> None:
         """Join, in the thread of the new member, and wait for the baton."""
         member.thread = threading.current_thread()
         with self._lock:
-            if self._over:
-                return
-            self._members.append(member)
+            if not self._over:
+                self._members.append(member)
             member.arrived.set()
-        member.await_turn()
+        if not self._over:
+            member.await_turn()
 
     def leave(self, member: Member, *, ends: bool) -> None:
         """Leave, holding the baton, for good.

@@ -167,7 +167,8 @@ class AsyncioTime:
             # It raises, out of the whole loop, if whoever is stuck does not listen to being cancelled.
             self._member.on_deadlock(turn.stuck)
             return []
-        events = wait(turn.pause)
+        # What has come while others had their turns, or comes within the pause.
+        events = [] if self._member.relay.is_alone and not turn.pause else wait(turn.pause)
         self._active = bool(events) or rest.deadline <= self.now + NEAR
         return events
 

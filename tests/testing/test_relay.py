@@ -18,7 +18,7 @@ from trio.testing import MockClock
 
 from structmode import Service, ShutdownTimeout
 from structmode.testing import Deadlock, VirtualClock, virtual_backend
-from structmode.testing._relay import Setting
+from structmode.testing._relay import Rest, Setting
 from structmode.testing._taps_on_trio import _settle_chance
 from structmode.threads import QueueServiceThread, ServiceThread, WorkerThread
 
@@ -348,8 +348,60 @@ async def test_the_block_is_left(inside: str) -> None:
     await service.call_thread(anyio.sleep, 0.02)
     assert time.monotonic() - real >= 0.015
     assert virtual <= await service.call_thread(anyio.current_time) < virtual + 3600.0
+    inner = QueueServiceThread(backend=inside)  # begun in a loop that has had its clock given back
+    await service.call_thread(inner.start)
+    assert await inner.call_thread(lambda: 1) == 1
+    await service.call_thread(inner.stop)
     await service.restart()
     await service.stop()
+
+
+async def test_the_block_is_left_by_busy_threads(inside: str) -> None:
+    """A thread that always has something to do goes on in real time as well."""
+
+    class Busy(ServiceThread):
+        async def on_started(self) -> None:
+            self.add_future(self.turn())
+
+        async def turn(self) -> None:
+            while not self.should_stop:
+                await anyio.lowlevel.checkpoint()
+
+    service = Busy(backend=inside)
+    with VirtualClock():
+        await service.start()
+    await service.stop()
+
+
+async def test_a_loop_that_is_stopped_from_within() -> None:
+    """An event loop that ends in disorder leaves the others to go on; the error comes out."""
+    service = QueueServiceThread(backend="asyncio")
+    with VirtualClock() as clock:
+        with pytest.raises(RuntimeError, match="Event loop stopped"):
+            async with service:
+                service.thread_loop.call_soon_threadsafe(service.thread_loop.stop)
+                await anyio.sleep(DAY)
+        await anyio.sleep(DAY)
+        assert clock.elapsed >= DAY
+
+
+async def test_a_thread_that_has_just_come() -> None:
+    """It has no tasks that could be described; when nobody is left to have a turn, it goes on at once."""
+    done: list[str] = []
+    with VirtualClock() as clock:
+        seat, late = clock._relay.seat(), clock._relay.seat()
+        thread = threading.Thread(target=seat.serve, args=(lambda: done.append("first"),))
+        thread.start()
+        seat.begun(thread)
+        assert "test_a_thread_that_has_just_come" in clock._relay.describe()
+        assert not done
+        await anyio.sleep(1.0)
+        assert done == ["first"]
+    late.serve(lambda: done.append("late"))
+    assert done == ["first", "late"]
+    clock._relay.dissolve()  # it has no effect any more
+    assert clock._relay.founder.hand_on(Rest(), quiet=True).over
+    assert not thread.is_alive()
 
 
 async def test_a_thread_that_comes_late(inside: str) -> None:
@@ -384,6 +436,18 @@ async def test_deadlock_across_threads(inside: str) -> None:
     assert "in waits_there" in said
     assert "in test_deadlock_across_threads" in said
     assert re.search("^porter$", said, re.MULTILINE)
+
+
+async def test_a_thread_that_never_comes(inside: str) -> None:
+    """A thread that ends before it has come to its event loop leaves a deadlock, which is told."""
+
+    class Absent(WorkerThread):
+        def run(self) -> None:
+            pass
+
+    with pytest.raises(Deadlock, match="until_started"):
+        with VirtualClock():
+            await ServiceThread(backend=inside, Worker=Absent).start()
 
 
 @pytest.mark.process
