@@ -439,7 +439,6 @@ class ThreadHome:
         if isinstance(failure, StartAborted):
             self.ask_owner(self._outside.current.request_stop)
         elif not self._owner_waits_for_start:
-            self.told_inside.append(failure)
             self.ask_owner(partial(self._fail_outside, failure))
         self.started.fail(failure)
 

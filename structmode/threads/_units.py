@@ -34,6 +34,9 @@ class InsideUnit(ServiceUnit):
             await self._hook("on_thread_stop")  # noqa: ASYNC102 - cut short as any hook is
 
     def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
+        home = self._thread_service._outside.home
+        if home is not None and fate == "crash":
+            home.told_inside.append(exc)
         if fate == "crash":
             self._thread_service.on_crash("Crashed in {0}: {1!r}", origin, exc)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from types import coroutine
@@ -11,6 +12,7 @@ import anyio
 import pytest
 
 from structmode._engine import stack_of
+from structmode._engine._stacks import stack_of_thread
 
 from .unit import settle
 
@@ -173,3 +175,35 @@ async def test_limit() -> None:
     assert "[Previous line repeated 122 more times]" in texts[0]
     assert "[Previous line repeated 4 more times]" in texts[1]
     assert "sleep_forever" not in texts[0]
+
+
+# --- Threads --------------------------------------------------------------------------------------
+
+
+def test_of_a_thread() -> None:
+    """It ends where the thread waits, and is no longer than people read, however deep that is."""
+    waiting, go = threading.Event(), threading.Event()
+
+    def dive(depth: int) -> None:
+        if depth:
+            dive(depth - 1)
+        else:
+            waiting.set()
+            go.wait()
+
+    thread = threading.Thread(target=dive, args=[300])
+    thread.start()
+    waiting.wait()
+    stack = stack_of_thread(thread.ident)
+    go.set()
+    thread.join()
+    assert "dive(depth - 1)" in stack
+    assert "go.wait()" in stack
+    assert stack.count("  File ") <= 130
+    assert all(line.startswith("  ") for line in stack.splitlines())
+
+
+@pytest.mark.parametrize("ident", [None, -1])
+def test_of_a_thread_that_has_ended(ident: int | None) -> None:
+    """There is no stack, and that is said."""
+    assert stack_of_thread(ident) == "  (the thread has ended since)\n"

@@ -318,6 +318,26 @@ async def test_start_undone_in_the_time_of_the_parent(inside: str, own: float) -
     assert not threads_of(service)
 
 
+async def test_stopped_in_the_time_of_the_parent(inside: str) -> None:
+    """If the stop of a parent has no more time, those in the thread are cut short, and are done before it goes on."""
+
+    class Slow(Noting):
+        shutdown_timeout = 60.0
+
+        async def on_stop(self) -> None:
+            self.note("on_stop")
+            await anyio.sleep_forever()
+
+    service, root = Slow(backend=inside), Service()
+    root.shutdown_timeout = 0.05
+    root.add_dependency(service)
+    await root.start()
+    with pytest.raises(ShutdownTimeout, match="Service did not stop"):
+        await root.stop()
+    assert service.calls[-2:] == ["on_stop", "on_shutdown"]
+    assert not threads_of(service)
+
+
 async def test_all_tasks_cancelled_while_starting(inside: str) -> None:
     """If somebody cancels all tasks of the thread's asyncio, the start is called off, and says so by its name."""
     if inside == "trio":
@@ -355,3 +375,16 @@ async def test_later_failure_in_the_thread(inside: str, caplog: pytest.LogCaptur
             await anyio.sleep_forever()
     assert "One more failure, in on_stop: ValueError('in the thread')" in caplog.text
     assert any("in the thread" in one for one in first.__notes__)
+
+
+async def test_removed_from_its_parent(inside: str) -> None:
+    """A service in a thread that is removed has stopped, and is no longer part of its parent's tree."""
+    service, root = Noting(backend=inside), Service()
+    root.add_dependency(service)
+    async with root:
+        assert service.beacon in root.beacon.children
+        await root.remove_dependency(service)
+        assert service.beacon not in root.beacon.children
+        assert service.beacon.parent is None
+        assert service.calls[-3:] == STOP
+        assert not threads_of(service)

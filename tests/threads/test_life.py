@@ -263,6 +263,33 @@ async def test_failure_without_waiting_for_thread(inside: str) -> None:
     assert not threads_of(service)
 
 
+@pytest.mark.parametrize("how", ["hook", "task"])
+async def test_failure_without_waiting_is_told_once(
+    inside: str, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a crash is logged once, as that of any service, whatever of the start has failed."""
+
+    class Failing(Plain):
+        wait_for_thread = False
+
+        async def on_started(self) -> None:
+            if how == "hook":
+                raise ValueError("in the thread")
+            await anyio.sleep_forever()
+
+        @Service.task
+        async def work(self) -> None:
+            if how == "task":
+                raise ValueError("in the thread")
+
+    with pytest.raises(ValueError, match="in the thread"):
+        async with Failing(backend=inside):
+            await anyio.sleep_forever()
+    said = [record.getMessage() for record in caplog.records]
+    (about,) = [text for text in said if "ValueError('in the thread')" in text]
+    assert "Crashed in " in about
+
+
 async def test_stop_without_waiting_for_thread(inside: str) -> None:
     """With `wait_for_thread` off, a stop may come before anything is up in the thread: it is no failure."""
 

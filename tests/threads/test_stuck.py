@@ -63,6 +63,7 @@ async def test_blocked_thread(inside: str, go: threading.Event) -> None:
     assert "self.go.wait()" in stuck.stack
     overdue = [event for event in told if isinstance(event, StopOverdue)]
     assert [event.subject for event in overdue] == [service]
+    assert overdue[0].stuck == (stuck,)
     assert service.state == "shutdown"
     assert not service.started
     (thread,) = threads_of(service)
