@@ -284,7 +284,7 @@ class ModeMembers(PublicService):
             await self.on_shutdown()
         try:
             await super().stop()
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103 - no cancellation is a crash
             # A crash may be on its way out of a thread when the stop begins; that is no failure of the stop.
             if exc is not self._last_crash:
                 raise
@@ -382,7 +382,7 @@ class ModeMembers(PublicService):
         if not isinstance(reason, BaseException):  # refused by those who are called then
             return False
 
-        async def crash() -> None:
+        async def crash() -> None:  # noqa: ASYNC124 - it is to be a task
             raise reason
 
         super().add_future(self._carry(crash()), name="crash()")
@@ -471,12 +471,12 @@ class ModeMembers(PublicService):
         """Do work in which it is no failure if somebody cancels what it waits for, and whose failure fails no start or stop."""
         try:
             return await work
-        except anyio.get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - it was what is waited for that was cancelled
             if engine.on_trio() or engine.being_cancelled():
                 raise
             self._log_mundane(f"Terminating cancelled task: {work!r}")
         except BaseException as exc:
-            await self._until_all_are_up(exc)
+            await self._until_all_are_up(exc)  # noqa: ASYNC120 - it holds cancellations off
             if not self._record_in_stop(exc):
                 raise
 
