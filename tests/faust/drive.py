@@ -81,14 +81,13 @@ class Driver:
                 process.wait()
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "faust", "-A", "app", "worker", "--loglevel", "info"]
+        as_mode = ["-m", "structmode.compat"] if self.on_structmode else []
+        faust = ["-m", "faust", "-A", "app", "worker", "--loglevel", "info"]
+        return [sys.executable, *as_mode, *faust]
 
     def _environ(self) -> dict[str, str]:
-        path = [str(HERE / "on_structmode")] if self.on_structmode else []
-        path.append(os.environ.get("PYTHONPATH", ""))
         return {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, path)),
             "FAUST_DRIVE_BROKER": self.broker,
             "FAUST_DRIVE_HOME": str(self.home),
             "FAUST_DRIVE_PORT": str(self.port),
