@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -44,12 +45,16 @@ class Brittle(Base):
         raise ValueError("broken")
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Look again and again until something has come about."""
+    while not condition():
+        await anyio.sleep(0.001)
+
+
 async def break_down(service: Any) -> None:
     """Have a service crash, and wait until it has."""
     service.fails.set()
-    with anyio.fail_after(5):
-        while not service.crashed:
-            await anyio.sleep(0)
+    await until(lambda: service.crashed)
 
 
 async def test_a_crash_is_recorded_and_not_raised(caplog: pytest.LogCaptureFixture) -> None:
@@ -246,6 +251,29 @@ async def test_a_crash_in_a_hook_fails_no_start(call: str) -> None:
     assert service.crashed
 
 
+async def test_a_crash_needs_a_reason() -> None:
+    """What is no exception is refused in a start as ever."""
+    wrong: Any = "text"
+
+    class Failing(Base):
+        async def on_started(self) -> None:
+            await self.crash(wrong)
+
+    with pytest.raises(TypeError, match="crash\\(\\) takes the exception"):
+        await Failing().start()
+
+
+async def test_a_service_has_a_loop_where_there_are_loops() -> None:
+    """On asyncio, the running one; on trio an error says what to use instead, as in structmode."""
+    async with Base() as service:
+        try:
+            loop = service.loop
+        except RuntimeError as exc:
+            assert "What works on every backend" in str(exc)
+        else:
+            assert loop.is_running()
+
+
 async def test_a_start_that_is_undone_tells_what_crashed_meanwhile(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -280,8 +308,7 @@ async def test_a_supervised_service_that_fails_at_once_is_restarted() -> None:
             self.strategy = self.add_dependency(OneForOneSupervisor(self.service))
 
     async with Above() as above:
-        while above.service.runs < 2:
-            await anyio.sleep(0)
+        await until(lambda: above.service.runs == 2)
         assert not above.crashed
         assert not above.strategy.crashed
 
@@ -301,8 +328,7 @@ async def test_a_crash_reaches_a_supervisor() -> None:
     service = Brittle()
     async with OneForOneSupervisor(service, max_restarts=3, over=60) as supervisor:
         service.fails.set()
-        while service.restart_count == 0:
-            await anyio.sleep(0)
+        await until(lambda: service.restart_count)
         await wait_for_state(service, "running")
         assert not supervisor.crashed
     assert service.notes == ["start", "stop"] * 2
@@ -366,8 +392,7 @@ async def test_the_crash_of_a_thread_is_recorded_too() -> None:
             raise ValueError("broken")
 
     async with Thread() as service:
-        while not service.crashed:
-            await anyio.sleep(0.001)
+        await until(lambda: service.crashed)
         assert repr(service.crash_reason) == "ValueError('broken')"
     assert service.crashed
 

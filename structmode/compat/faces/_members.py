@@ -85,7 +85,7 @@ class ModeUnit(ServiceUnit):
         super().on_failure(exc, origin, fate)
 
 
-def _above(run: engine.Run) -> Iterator[engine.Run]:
+def _upwards(run: engine.Run) -> Iterator[engine.Run]:
     """Yield a run and those above it that are of mode's services, from below, and out of threads."""
     above: engine.Run | None = run
     while above is not None and getattr(above.unit, "of_mode", False):
@@ -97,7 +97,7 @@ def _above(run: engine.Run) -> Iterator[engine.Run]:
 
 def _would_crash(run: engine.Run) -> Iterator[engine.Run]:
     """Yield the runs that a crash in a run would reach, from below: those above, up to a supervisor that deals with it."""
-    for one in _above(run):
+    for one in _upwards(run):
         if one is not run and getattr(one.unit, "_deals_with_failures", False):
             return
         yield one
@@ -284,9 +284,9 @@ class ModeMembers(PublicService):
             await self.on_shutdown()
         try:
             await super().stop()
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: ASYNC103 - no cancellation is a crash
             # A crash may be on its way out of a thread when the stop begins; that is no failure of the stop.
-            if exc is not self._last_crash:
+            if exc is not self._last_crash:  # pragma: no branch - it is a race
                 raise
 
     stop.of_mode = True  # type: ignore[attr-defined]
@@ -382,7 +382,7 @@ class ModeMembers(PublicService):
         if not isinstance(reason, BaseException):  # refused by those who are called then
             return False
 
-        async def crash() -> None:
+        async def crash() -> None:  # noqa: ASYNC124 - it is to be a task
             raise reason
 
         super().add_future(self._carry(crash()), name="crash()")
@@ -471,23 +471,21 @@ class ModeMembers(PublicService):
         """Do work in which it is no failure if somebody cancels what it waits for, and whose failure fails no start or stop."""
         try:
             return await work
-        except anyio.get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - it was what is waited for that was cancelled
             if engine.on_trio() or engine.being_cancelled():
                 raise
             self._log_mundane(f"Terminating cancelled task: {work!r}")
         except BaseException as exc:
-            await self._until_all_are_up(exc)
+            await self._until_all_are_up(exc)  # noqa: ASYNC120 - it holds cancellations off
             if not self._record_in_stop(exc):
                 raise
 
     def _record_in_stop(self, reason: BaseException) -> bool:
         """Record a failure of work, and return whether that is all, as all was well until a stop: no stop fails of it."""
-        run = engine.current_run()
-        if run is None:
-            return False
+        run: Any = engine.current_run()  # work is always part of one
         reached = list(_would_crash(run))
         _note(reached, reason)
-        is_in_stop = any(one.stop_requested for one in _above(run))
+        is_in_stop = any(one.stop_requested for one in _upwards(run))
         if not is_in_stop or any(one.alarm is not None for one in reached):
             return False
         self.log.error("Crashed while stopping: %r", reason, exc_info=reason)
@@ -495,9 +493,9 @@ class ModeMembers(PublicService):
 
     async def _until_all_are_up(self, reason: BaseException) -> None:
         """Wait for the starts that a crash would fail: in mode it is recorded at once, and they go on."""
-        run = engine.current_run()
+        run: Any = engine.current_run()  # work is always part of one
         with suppress(anyio.get_cancelled_exc_class()):  # what is raised then is the reason
-            while run is not None and (starting := _starting(run)) is not None:
+            while (starting := _starting(run)) is not None:
                 _foresee(run, reason)
                 # Nothing tells a thread when something outside of it is up.
                 await (starting.settled.wait() if _is_here(starting) else anyio.sleep(_LOOK_EVERY))
