@@ -447,7 +447,9 @@ class Machine(RuleBasedStateMachine):
         }
         work = tuple(self._draw_work(choose) for _ in range(choose.randint(0, 2)))
         script = Script(label, kind, hooks=hooks, work=work, restart=choose.choice(RESTARTS))
-        return script if kind not in STRATEGIES else replace(script, policy=self._draw_policy(choose))
+        return (
+            script if kind not in STRATEGIES else replace(script, policy=self._draw_policy(choose))
+        )
 
     def _draw_supervisor(self, choose: Random, place: int) -> Script:
         """Draw a supervisor with some services to look after; it gets the label in this place, and they those after it."""

@@ -1180,9 +1180,7 @@ class World:
         self.simulation = Simulation()
         self.log = Log(self.simulation)
         self._kinds = kinds or {"service": Unit}
-        self.has_threads = any(
-            self._kinds[script.kind].has_thread for script in plan.scripts()
-        )
+        self.has_threads = any(self._kinds[script.kind].has_thread for script in plan.scripts())
         self.units: dict[str, Unit] = {}
         self.root = self.make(plan.root)
         for spare in plan.spares:

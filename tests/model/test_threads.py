@@ -148,6 +148,28 @@ ENDED_FROM_INSIDE = """
 """
 
 
+# The start that is cut short has not failed: the next one takes its place.
+RESTARTED_WHILE_IT_STARTS = """
+    0 b.on_started begins
+    50 call 50, restart(b) which is starting
+    50 b.on_started cut
+    50 b.on_stop begins
+    60 b.on_stop returns
+    60 c.on_stop begins
+    80 c.on_stop returns
+    80 b.on_started begins
+    180 b.on_started returns
+    180 call 50 returned
+    180 block entered
+    1000 body ends
+    1000 b.on_stop begins
+    1010 b.on_stop returns
+    1010 c.on_stop begins
+    1030 c.on_stop returns
+    1030 block returned
+"""
+
+
 def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
     """Return plans with a service in a thread of this kind, and their logs."""
     root = holding(kind)
@@ -171,6 +193,10 @@ def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
             RESTARTED_BY_A_HOOK,
         ),
         "ended from inside": (plan(ended), ENDED_FROM_INSIDE),
+        "restarted while it starts": (
+            plan(holding(kind, on_started=Hook(100 * MILLI)), op(50, "restart", "b")),
+            RESTARTED_WHILE_IT_STARTS,
+        ),
     }
 
 
