@@ -283,10 +283,15 @@ class ThreadHome:
                 await self._until_over()
         if self.alive:
             raise self._give_up(label, subject, timeout)
-        run = self.life.run
-        if run is not None and run is not self._former:
-            self._outside.current.take_up(run)
+        self._hand_over_failures()
         return cancelled
+
+    def _hand_over_failures(self) -> None:
+        """Have the owner keep all that went wrong inside; but a start that was called off ends as such."""
+        run = self.life.run
+        if run is None or run is self._former or isinstance(run.start_error, StartAborted):
+            return
+        self._outside.current.take_up(run)
 
     async def undo(self, label: str, subject: object, timeout: float) -> None:
         """As `end`, for a start that has failed or was called off; what made it fail is known, and not raised again.

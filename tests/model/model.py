@@ -377,6 +377,8 @@ class Run:
             self.start_fault = self.first() if self.record else Aborted(self.label)
         self.state = "stopping"
         yield from self._stop()
+        if self.unit.has_thread and isinstance(self.start_fault, Aborted) and self.record:
+            self.unit.world.meets.add("a start in a thread is called off, and fails to be undone")
         self.last_lines = self._log.last(self.label)
         self.unwound.open()
         while self.tasks or self.below:

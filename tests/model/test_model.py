@@ -46,7 +46,7 @@ def machine(backend: reality.Backend) -> type[Machine]:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_some_plans(backend: reality.Backend) -> None:
     """structmode does what the laws say of a few plans."""
-    run_state_machine_as_test(machine(backend), settings=budget(40, derandomize=True))
+    run_state_machine_as_test(machine(backend), settings=budget(25, derandomize=True))
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_some_plans(backend: reality.Backend) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_many_plans(backend: reality.Backend) -> None:
     """structmode does what the laws say of many plans."""
-    run_state_machine_as_test(machine(backend), settings=budget(330, derandomize=True))
+    run_state_machine_as_test(machine(backend), settings=budget(250, derandomize=True))
 
 
 # --- The laws, by hand ----------------------------------------------------------------------------
