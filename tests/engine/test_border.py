@@ -238,11 +238,12 @@ async def test_parts() -> None:
             await anyio.wait_all_tasks_blocked()
             third.set()
             await three
+            await post(box, lambda: done.append("four"))
             second.set()
             await two
 
         await post(box, outer)
-    assert done == ["one", "three", "two"]
+    assert done == ["one", "three", "four", "two"]
 
 
 async def test_end_of_a_call() -> None:
