@@ -297,7 +297,7 @@ class ThreadHome:
             return
         # It has nothing left to do, so it ends in the next moment. In real time, as the clock of this loop may be virtual...
         until = time.monotonic() + _LAST_MOMENT
-        while thread.is_alive() and time.monotonic() < until:
+        while thread.is_alive() and time.monotonic() < until:  # noqa: ASYNC110 - what ends can't set an event any more
             await anyio.lowlevel.checkpoint()
         if not thread.is_alive():
             return
