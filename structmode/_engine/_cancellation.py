@@ -74,10 +74,10 @@ async def through(event: Flag) -> BaseException | None:
     return came_through
 
 
-async def shielded(work: Callable[[], Awaitable[T]]) -> T:
+async def shielded(work: Callable[[], Awaitable[None]]) -> None:
     """Do what is owed before a cancellation goes on: no scope around the caller cancels it."""
     with anyio.CancelScope(shield=True):
-        return await work()
+        await work()
 
 
 async def first_step(begun: Callable[[], bool]) -> bool:

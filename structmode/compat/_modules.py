@@ -38,9 +38,14 @@ class ModeModule(ModuleType):
             value = getattr(_home_of(self.__name__, name), name)
         except AttributeError:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
-        if isinstance(value, ModuleType) and value.__name__ == f"{_home(self.__name__)}.{name}":
-            return import_module(f"{self.__name__}.{name}")
+        if isinstance(value, ModuleType):
+            return self._mode_module(name, value)
         return _face_of(value)
+
+    def _mode_module(self, name: str, module: ModuleType) -> ModuleType:
+        """Return mode's module for a public one of structmode's that is inside this one's; for all others, themselves."""
+        inside = module.__name__ == f"{_home(self.__name__)}.{name}" and not name.startswith("_")
+        return import_module(f"{self.__name__}.{name}") if inside else module
 
     def __setattr__(self, name: str, value: Any) -> None:
         if _is_own(name, value):

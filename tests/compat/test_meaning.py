@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +14,7 @@ from structmode.compat.faces.debug import BlockingDetector
 from structmode.compat.faces.proxy import ServiceProxy
 from structmode.compat.faces.services import Service
 from structmode.compat.faces.supervisors import OneForOneSupervisor
+from structmode.compat.faces.threads import ServiceThread
 from structmode.testing import wait_for_state
 
 
@@ -43,12 +45,16 @@ class Brittle(Base):
         raise ValueError("broken")
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Look again and again until something has come about."""
+    while not condition():
+        await anyio.sleep(0.001)
+
+
 async def break_down(service: Any) -> None:
     """Have a service crash, and wait until it has."""
     service.fails.set()
-    with anyio.fail_after(5):
-        while not service.crashed:
-            await anyio.sleep(0)
+    await until(lambda: service.crashed)
 
 
 async def test_a_crash_is_recorded_and_not_raised(caplog: pytest.LogCaptureFixture) -> None:
@@ -165,6 +171,49 @@ async def test_a_task_that_fails_at_once_fails_no_start() -> None:
     assert service.child.notes == ["start", "stop"]
 
 
+async def test_a_task_that_fails_at_once_fails_no_stop() -> None:
+    """Not even if the block is left at once."""
+
+    class Hasty(Base):
+        @Service.task
+        async def fail(self) -> None:
+            raise ValueError("broken")
+
+    service = Hasty()
+    async with service:
+        pass
+    assert repr(service.crash_reason) == "ValueError('broken')"
+
+
+async def test_a_task_that_fails_in_a_stop_fails_it_not(caplog: pytest.LogCaptureFixture) -> None:
+    """That is a crash, too, which is recorded; what a hook raises leaves the block."""
+
+    class Sore(Base):
+        @Service.task
+        async def fail(self) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError("broken")
+
+    class Above(Base):
+        def __post_init__(self) -> None:
+            self.child = self.add_dependency(Sore())
+
+        async def on_shutdown(self) -> None:
+            if self.restart_count:
+                raise OSError("in a hook")
+
+    above = Above()
+    async with above:
+        assert not above.crashed
+    assert repr(above.crash_reason) == "ValueError('broken')"
+    assert "ValueError: broken" in caplog.text
+    with pytest.raises(OSError, match="in a hook"):
+        async with above:
+            assert not above.crashed
+
+
 @pytest.mark.parametrize("call", ["crash", "_crash", "add_future"])
 async def test_a_crash_in_a_hook_fails_no_start(call: str) -> None:
     """Nor does one in the start of a service above: they are up, and crash then."""
@@ -202,6 +251,29 @@ async def test_a_crash_in_a_hook_fails_no_start(call: str) -> None:
     assert service.crashed
 
 
+async def test_a_crash_needs_a_reason() -> None:
+    """What is no exception is refused in a start as ever."""
+    wrong: Any = "text"
+
+    class Failing(Base):
+        async def on_started(self) -> None:
+            await self.crash(wrong)
+
+    with pytest.raises(TypeError, match="crash\\(\\) takes the exception"):
+        await Failing().start()
+
+
+async def test_a_service_has_a_loop_where_there_are_loops() -> None:
+    """On asyncio, the running one; on trio an error says what to use instead, as in structmode."""
+    async with Base() as service:
+        try:
+            loop = service.loop
+        except RuntimeError as exc:
+            assert "What works on every backend" in str(exc)
+        else:
+            assert loop.is_running()
+
+
 async def test_a_start_that_is_undone_tells_what_crashed_meanwhile(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -236,8 +308,7 @@ async def test_a_supervised_service_that_fails_at_once_is_restarted() -> None:
             self.strategy = self.add_dependency(OneForOneSupervisor(self.service))
 
     async with Above() as above:
-        while above.service.runs < 2:
-            await anyio.sleep(0)
+        await until(lambda: above.service.runs == 2)
         assert not above.crashed
         assert not above.strategy.crashed
 
@@ -257,8 +328,7 @@ async def test_a_crash_reaches_a_supervisor() -> None:
     service = Brittle()
     async with OneForOneSupervisor(service, max_restarts=3, over=60) as supervisor:
         service.fails.set()
-        while service.restart_count == 0:
-            await anyio.sleep(0)
+        await until(lambda: service.restart_count)
         await wait_for_state(service, "running")
         assert not supervisor.crashed
     assert service.notes == ["start", "stop"] * 2
@@ -309,6 +379,22 @@ async def test_other_services_of_modes_have_its_meaning_too() -> None:
         await detector.crash(ValueError("broken"))
         assert detector.crashed
     assert detector.crashed
+
+
+async def test_the_crash_of_a_thread_is_recorded_too() -> None:
+    """On the owner's side, where the block is."""
+
+    class Thread(ServiceThread):
+        mundane_level = "debug"
+
+        @Service.task
+        async def fail(self) -> None:
+            raise ValueError("broken")
+
+    async with Thread() as service:
+        await until(lambda: service.crashed)
+        assert repr(service.crash_reason) == "ValueError('broken')"
+    assert service.crashed
 
 
 async def test_a_proxy_has_the_meaning_of_what_is_behind_it() -> None:

@@ -7,12 +7,12 @@ import pickle
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from structmode.utils.collections import FastUserDict, LRUCache
 
@@ -26,110 +26,110 @@ def pickled(thing: Any) -> Any:
     return pickle.loads(pickle.dumps(thing))  # noqa: S301 - it is ours
 
 
-class CacheMachine(RuleBasedStateMachine):
-    """Compares a cache with a list of pairs, the one used last at the end."""
+class Slow:
+    """What a cache does, on a list of pairs: the one used last is at the end."""
 
-    @initialize(limit=st.none() | st.integers(0, 4), thread_safety=st.booleans())
-    def begin(self, limit: int | None, thread_safety: bool) -> None:
-        """Make both."""
-        self.cache: LRUCache[int, int] = LRUCache(limit, thread_safety=thread_safety)
-        self.model: list[tuple[int, int]] = []
+    def __init__(self, limit: int | None) -> None:
+        self.pairs: list[tuple[int, int]] = []
+        self.limit = limit or sys.maxsize
 
-    def use(self, key: int, value: int) -> None:
-        """Have a key at the end, and no more keys than there may be."""
-        self.model = [*((k, v) for k, v in self.model if k != key), (key, value)]
-        limit = self.cache.limit or len(self.model)
-        self.model = self.model[-limit:]
+    def drop(self, key: int) -> int:
+        """Take a key away, and return its value."""
+        value = dict(self.pairs)[key]
+        self.pairs = [pair for pair in self.pairs if pair[0] != key]
+        return value
 
-    @rule(key=KEYS, value=VALUES)
-    def set(self, key: int, value: int) -> None:
-        """Set a key."""
-        self.cache[key] = value
-        self.use(key, value)
+    def __setitem__(self, key: int, value: int) -> None:
+        self.pairs = [*(pair for pair in self.pairs if pair[0] != key), (key, value)]
+        self.pairs = self.pairs[-self.limit :]
 
-    @rule(pairs=st.lists(st.tuples(KEYS, VALUES), max_size=6, unique_by=lambda pair: pair[0]))
-    def update(self, pairs: list[tuple[int, int]]) -> None:
-        """Set several."""
-        self.cache.update(pairs)
-        for key, value in pairs:
-            self.use(key, value)
+    def __getitem__(self, key: int) -> int:
+        self[key] = value = self.drop(key)
+        return value
 
-    @rule(key=KEYS)
-    def read(self, key: int) -> None:
-        """Read a key that may be there."""
-        there = dict(self.model)
-        assert (key in self.cache) == (key in there)
-        assert self.cache.get(key) == there.get(key)
-        if key in there:
-            assert self.cache[key] == there[key]
-            self.use(key, there[key])
-        else:
-            with pytest.raises(KeyError):
-                self.cache[key]
+    def __delitem__(self, key: int) -> None:
+        self.drop(key)
 
-    @rule(key=KEYS, default=VALUES)
-    def set_default(self, key: int, default: int) -> None:
+    def __contains__(self, key: int) -> bool:
+        return key in dict(self.pairs)
+
+    def get(self, key: int, default: int | None = None) -> int | None:
+        """Read a key, if it is there."""
+        return self[key] if key in dict(self.pairs) else default
+
+    def setdefault(self, key: int, default: int) -> int:
         """Read a key, or set it."""
-        value = dict(self.model).get(key, default)
-        assert self.cache.setdefault(key, default) == value
-        self.use(key, value)
+        self[key] = value = dict(self.pairs).get(key, default)
+        return value
 
-    @rule(key=KEYS, default=VALUES)
-    def pop(self, key: int, default: int) -> None:
+    def pop(self, key: int, *default: int) -> int:
         """Take a key away, if it is there."""
-        assert self.cache.pop(key, default) == dict(self.model).get(key, default)
-        assert self.cache.pop(key, default=None) is None
-        self.model = [(k, v) for k, v in self.model if k != key]
+        return default[0] if default and key not in self else self.drop(key)
 
-    @rule(key=KEYS)
-    def delete(self, key: int) -> None:
-        """Delete a key that may be there."""
-        if key in dict(self.model):
-            del self.cache[key]
-            self.model = [(k, v) for k, v in self.model if k != key]
-            return
-        with pytest.raises(KeyError):
-            del self.cache[key]
-
-    @rule(last=st.booleans())
-    def pop_item(self, last: bool) -> None:
+    def popitem(self, last: bool) -> tuple[int, int]:
         """Take away the one used last, or not for longest."""
-        if self.model:
-            assert self.cache.popitem(last=last) == self.model.pop(-1 if last else 0)
-            return
-        with pytest.raises(KeyError):
-            self.cache.popitem(last=last)
+        return self.pairs.pop(-1 if last else 0)
 
-    @rule(key=KEYS, delta=VALUES)
-    def increase(self, key: int, delta: int) -> None:
-        """Add to a value that may be there."""
-        there = dict(self.model)
-        if key in there:
-            assert self.cache.incr(key, delta) == there[key] + delta
-            self.use(key, there[key] + delta)
-            return
-        with pytest.raises(KeyError):
-            self.cache.incr(key, delta)
+    def incr(self, key: int, delta: int) -> int:
+        """Add to a value."""
+        self[key] = value = self.drop(key) + delta
+        return value
 
-    @rule()
+    def update(self, pairs: list[tuple[int, int]]) -> None:
+        """Set several keys."""
+        for key, value in pairs:
+            self[key] = value
+
     def clear(self) -> None:
-        """Empty it."""
-        self.cache.clear()
-        self.model = []
-
-    @invariant()
-    def the_same_is_in_both(self) -> None:
-        """What is in it, in which order; looking changes nothing of that."""
-        assert list(self.cache.items()) == self.model
-        assert list(self.cache) == list(self.cache.keys()) == [key for key, _ in self.model]
-        assert list(self.cache.values()) == [value for _, value in self.model]
-        assert self.cache == dict(self.model)
-        assert self.cache.copy() == dict(self.model)
-        assert len(self.cache) == len(self.cache.items()) == len(self.model)
+        """Take all away."""
+        self.pairs = []
 
 
-CacheMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
-TestCache = CacheMachine.TestCase
+def outcome(function: Callable[[], Any]) -> Any:
+    """Return what a call returns, or that it has not found what it looked for."""
+    try:
+        return function()
+    except LookupError:
+        return LookupError
+
+
+STEPS = st.one_of(
+    st.tuples(
+        st.sampled_from(["__setitem__", "get", "setdefault", "pop", "incr"]),
+        st.tuples(KEYS, VALUES),
+    ),
+    st.tuples(
+        st.sampled_from(["__getitem__", "__delitem__", "__contains__", "get", "pop"]),
+        st.tuples(KEYS),
+    ),
+    st.tuples(
+        st.just("update"),
+        st.tuples(st.lists(st.tuples(KEYS, VALUES), max_size=6, unique_by=lambda pair: pair[0])),
+    ),
+    st.tuples(st.just("clear"), st.just(())),
+    st.tuples(st.just("popitem"), st.booleans()),
+)
+
+
+@BOTH
+@given(limit=st.none() | st.integers(0, 4), steps=st.lists(STEPS, max_size=15))
+@settings(max_examples=60)
+def test_it_does_what_a_cache_does(
+    thread_safety: bool, limit: int | None, steps: list[tuple[str, Any]]
+) -> None:
+    """Whatever is called, in whatever order, it has the same keys in the same order as the slow one."""
+    cache: LRUCache[int, int] = LRUCache(limit, thread_safety=thread_safety)
+    slow = Slow(limit)
+    for name, args in steps:
+        keywords = {"last": args} if name == "popitem" else {}
+        positional = () if keywords else args
+        real = outcome(partial(getattr(cache, name), *positional, **keywords))
+        assert real == outcome(partial(getattr(slow, name), *positional, **keywords))
+        assert list(cache.items()) == slow.pairs
+        assert list(cache) == list(cache.keys()) == [key for key, _ in slow.pairs]
+        assert list(cache.values()) == [value for _, value in slow.pairs]
+        assert cache == cache.copy() == dict(slow.pairs)
+        assert len(cache) == len(cache.items()) == len(slow.pairs)
 
 
 @BOTH

@@ -35,6 +35,8 @@ __all__ = ("Guest", "ModeMembers", "ModeUnit")
 class ModeUnit(ServiceUnit):
     """A service of mode's as the engine sees it."""
 
+    of_mode = True
+
     _service: Any
 
     async def set_up(self) -> None:
@@ -83,33 +85,50 @@ class ModeUnit(ServiceUnit):
         super().on_failure(exc, origin, fate)
 
 
-def _would_crash(run: engine.Run) -> list[Any]:
-    """Return whom a crash in a run would reach, from below: those above up to a supervisor that deals with it."""
-    reached: list[Any] = []
-    for one in run.lineage():
-        unit = one.unit
-        if not isinstance(unit, ModeUnit) or (
-            reached and getattr(unit, "_deals_with_failures", False)
-        ):
-            break
-        reached.append(unit.service)
-    return reached
+def _upwards(run: engine.Run) -> Iterator[engine.Run]:
+    """Yield a run and those above it that are of mode's services, from below, and out of threads."""
+    above: engine.Run | None = run
+    while above is not None and getattr(above.unit, "of_mode", False):
+        yield above
+        service = service_of(above.unit)
+        leaves_thread = above is not service._outer.current and above is service._life.current
+        above = service._outer.current if leaves_thread else above.parent
 
 
-def _starting(run: engine.Run) -> list[engine.Run]:
-    """Return the runs that are starting, of those that a crash would reach."""
-    runs = [service._life.current for service in _would_crash(run)]
-    return [one for one in runs if one.state is engine.State.STARTING]
+def _would_crash(run: engine.Run) -> Iterator[engine.Run]:
+    """Yield the runs that a crash in a run would reach, from below: those above, up to a supervisor that deals with it."""
+    for one in _upwards(run):
+        if one is not run and getattr(one.unit, "_deals_with_failures", False):
+            return
+        yield one
+
+
+def _note(runs: Iterable[engine.Run], reason: BaseException) -> None:
+    """Have the services of runs know of a crash, if they know of none."""
+    for one in runs:
+        service = service_of(one.unit)
+        if service._last_crash is None:
+            service._last_crash = reason
+
+
+def _starting(run: engine.Run) -> engine.Run | None:
+    """Return the first run that is starting, of those that a crash would reach."""
+    return next((one for one in _would_crash(run) if one.state is engine.State.STARTING), None)
 
 
 def _foresee(run: engine.Run, reason: BaseException) -> None:
     """Have all that a crash in a run will reach know of it, and end their waits."""
-    for service in _would_crash(run):
-        if service._last_crash is None:
-            service._last_crash = reason
-        its = service._life.current
-        if service._is_coming_up or its.state is engine.State.RUNNING:
-            its.signal.set()
+    reached = list(_would_crash(run))
+    _note(reached, reason)
+    for one in reached:
+        is_up = service_of(one.unit)._is_coming_up or one.state is engine.State.RUNNING
+        if is_up and _is_here(one):
+            one.signal.set()
+
+
+def _is_here(run: engine.Run) -> bool:
+    """Whether a run is one of the event loop that runs here."""
+    return run._token == engine.token_here()
 
 
 def _as_service(thing: Any) -> Any:
@@ -263,7 +282,12 @@ class ModeMembers(PublicService):
             await self.on_stop()
             await self._default_stop_children()
             await self.on_shutdown()
-        await super().stop()
+        try:
+            await super().stop()
+        except BaseException as exc:  # noqa: ASYNC103 - no cancellation is a crash
+            # A crash may be on its way out of a thread when the stop begins; that is no failure of the stop.
+            if exc is not self._last_crash:  # pragma: no branch - it is a race
+                raise
 
     stop.of_mode = True  # type: ignore[attr-defined]
 
@@ -353,12 +377,12 @@ class ModeMembers(PublicService):
     def _crash_later(self, reason: object) -> bool:
         """Crash when all has been started that a crash would keep from it; return whether there is such a thing."""
         run = self._life.current
-        if run is not self._outer.current or not run.accepts or not _starting(run):
+        if not run.accepts or not _is_here(run) or _starting(run) is None:
             return False
         if not isinstance(reason, BaseException):  # refused by those who are called then
             return False
 
-        async def crash() -> None:
+        async def crash() -> None:  # noqa: ASYNC124 - it is to be a task
             raise reason
 
         super().add_future(self._carry(crash()), name="crash()")
@@ -444,24 +468,37 @@ class ModeMembers(PublicService):
         await self._carry(declared.work(self))
 
     async def _carry(self, work: Awaitable[Any]) -> Any:
-        """Do work in which it is no failure if somebody cancels what it waits for, and whose failure fails no start."""
+        """Do work in which it is no failure if somebody cancels what it waits for, and whose failure fails no start or stop."""
         try:
             return await work
-        except anyio.get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - it was what is waited for that was cancelled
             if engine.on_trio() or engine.being_cancelled():
                 raise
             self._log_mundane(f"Terminating cancelled task: {work!r}")
         except BaseException as exc:
-            await self._until_all_are_up(exc)
-            raise
+            await self._until_all_are_up(exc)  # noqa: ASYNC120 - it holds cancellations off
+            if not self._record_in_stop(exc):
+                raise
+
+    def _record_in_stop(self, reason: BaseException) -> bool:
+        """Record a failure of work, and return whether that is all, as all was well until a stop: no stop fails of it."""
+        run: Any = engine.current_run()  # work is always part of one
+        reached = list(_would_crash(run))
+        _note(reached, reason)
+        is_in_stop = any(one.stop_requested for one in _upwards(run))
+        if not is_in_stop or any(one.alarm is not None for one in reached):
+            return False
+        self.log.error("Crashed while stopping: %r", reason, exc_info=reason)
+        return True
 
     async def _until_all_are_up(self, reason: BaseException) -> None:
         """Wait for the starts that a crash would fail: in mode it is recorded at once, and they go on."""
-        run = engine.current_run()
+        run: Any = engine.current_run()  # work is always part of one
         with suppress(anyio.get_cancelled_exc_class()):  # what is raised then is the reason
-            while run is not None and (starting := _starting(run)):
+            while (starting := _starting(run)) is not None:
                 _foresee(run, reason)
-                await starting[0].settled.wait()
+                # Nothing tells a thread when something outside of it is up.
+                await (starting.settled.wait() if _is_here(starting) else anyio.sleep(_LOOK_EVERY))
 
     @property
     def _futures(self) -> set[engine.Task[Any]]:
@@ -513,6 +550,9 @@ class ModeMembers(PublicService):
         for child in reversed(self._children):
             await child.stop()
 
+
+# In seconds.
+_LOOK_EVERY = 0.01
 
 # What takes turns by way of sleep(0), as Faust's agents do at a queue that they share, has to let the others come first
 # who are woken in the same instant. In mode sleep(0) takes so many passes of the event loop.

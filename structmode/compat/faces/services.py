@@ -37,6 +37,20 @@ class _AwaitableService(ModeMembers, _PublicAwaitable):
         super().__init__(coro, name, **kwargs)
 
 
-task = Service.task
-timer = Service.timer
-crontab = Service.crontab
+def task(fun: Any = None) -> Any:
+    """Declare a method to be run in the background; see `Service.task`."""
+    return Service.task(fun)
+
+
+def timer(*args: Any, **kwargs: Any) -> Any:
+    """Declare a method to be run every so many seconds; see `Service.timer`."""
+    return Service.timer(*args, **kwargs)
+
+
+def crontab(*args: Any, **kwargs: Any) -> Any:
+    """Declare a method to be run at the times of a cron line; see `Service.crontab`."""
+    return Service.crontab(*args, **kwargs)
+
+
+ServiceTask.__module__ = __name__
+ServiceTask.__name__ = ServiceTask.__qualname__ = "ServiceTask"

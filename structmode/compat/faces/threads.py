@@ -24,6 +24,8 @@ class _ModeInsideUnit(ModeUnit, InsideUnit):
 
 
 class _ModeOutsideUnit(OutsideUnit):
+    of_mode = True
+
     def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
         service: Any = self.service
         if fate == "unreceived" and service._receive_failure(exc):

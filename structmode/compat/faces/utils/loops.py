@@ -5,3 +5,5 @@ from __future__ import annotations
 from structmode.compat.faces._asyncio import get_event_loop
 
 __all__ = ("get_event_loop",)
+
+get_event_loop.__module__ = __name__
