@@ -384,7 +384,7 @@ class Busy(Quiet):
 
 async def test_a_declared_task_is_called_with_its_service() -> None:
     """On the class, on an instance, and by what it is made of; the instance's own method needs no argument."""
-    busy = Busy()
+    busy: Any = Busy()
     declared: Any = Busy.once
     assert isinstance(declared, ServiceTask)
     for call in (declared, busy.once, busy.once.fun, declared.fun):
@@ -396,8 +396,8 @@ async def test_a_declared_task_is_called_with_its_service() -> None:
 
 async def test_a_declared_timer_that_is_called_with_its_service_does_all_its_work() -> None:
     """As in mode it goes on until the service stops; called without, it is the method."""
-    busy = Busy()
-    busy.sleep = AsyncMock()  # type: ignore[method-assign]
+    busy: Any = Busy()
+    busy.sleep = AsyncMock()
     await busy.often(busy)
     assert busy.notes == ["often"]
     await busy.often()
@@ -555,8 +555,8 @@ async def test_a_future_of_a_service_is_asyncios() -> None:
         return 42
 
     future = service.add_future(answer(), name="answer")
-    assert isinstance(future, asyncio.Future)
     assert future.get_name() == "answer"
+    assert isinstance(future, asyncio.Future)
     done, _ = await asyncio.wait({future})
     assert [one.result() for one in done] == [42]
     assert not future.cancel()

@@ -7,7 +7,7 @@ is where mode's meaning is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -17,7 +17,7 @@ import anyio
 import anyio.lowlevel
 
 from structmode import _engine as engine, services
-from structmode._declare import ServiceTask
+from structmode._declare import Body, CrontabTask, ServiceTask, TimerTask
 from structmode._unit import ServiceUnit, service_of
 from structmode.timers import Timer
 from structmode.utils.times import Seconds, want_seconds
@@ -440,12 +440,12 @@ class ModeMembers(PublicService):
         return of_mode(super().task(fun))
 
     @classmethod
-    def timer(cls, *args: Any, **kwargs: Any) -> Any:
+    def timer(cls, *args: Any, **kwargs: Any) -> Callable[[Body], TimerTask]:
         """Declare a method to be run every so many seconds; as in structmode."""
         return decorator_of_mode(super().timer(*args, **kwargs))
 
     @classmethod
-    def crontab(cls, *args: Any, **kwargs: Any) -> Any:
+    def crontab(cls, *args: Any, **kwargs: Any) -> Callable[[Body], CrontabTask]:
         """Declare a method to be run at the times of a cron line; as in structmode."""
         return decorator_of_mode(super().crontab(*args, **kwargs))
 

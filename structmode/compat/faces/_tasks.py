@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from structmode._declare import Body, CrontabTask, ServiceTask, TimerTask
+
+DeclaredT = TypeVar("DeclaredT", bound=ServiceTask)
 
 __all__ = ("ModeCrontab", "ModeTask", "ModeTimer", "TaskOfInstance")
 
@@ -59,12 +61,12 @@ _OF_MODE: dict[type[ServiceTask], type[ServiceTask]] = {
 }
 
 
-def of_mode(declaration: ServiceTask) -> ServiceTask:
+def of_mode(declaration: DeclaredT) -> DeclaredT:
     """Have a declaration be what mode has."""
-    declaration.__class__ = _OF_MODE[type(declaration)]
+    declaration.__class__ = _OF_MODE[type(declaration)]  # type: ignore[assignment]
     return declaration
 
 
-def decorator_of_mode(decorate: Callable[[Body], ServiceTask]) -> Callable[[Body], ServiceTask]:
+def decorator_of_mode(decorate: Callable[[Body], DeclaredT]) -> Callable[[Body], DeclaredT]:
     """Have a decorator make what mode has."""
     return lambda body: of_mode(decorate(body))
