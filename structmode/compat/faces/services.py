@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from structmode._declare import Body, CrontabTask, TimerTask
 from structmode._engine import WaitArg
 from structmode.services import _AwaitableService as _PublicAwaitable, _claim, _name_of
 
@@ -42,12 +44,12 @@ def task(fun: Any = None) -> Any:
     return Service.task(fun)
 
 
-def timer(*args: Any, **kwargs: Any) -> Any:
+def timer(*args: Any, **kwargs: Any) -> Callable[[Body], TimerTask]:
     """Declare a method to be run every so many seconds; see `Service.timer`."""
     return Service.timer(*args, **kwargs)
 
 
-def crontab(*args: Any, **kwargs: Any) -> Any:
+def crontab(*args: Any, **kwargs: Any) -> Callable[[Body], CrontabTask]:
     """Declare a method to be run at the times of a cron line; see `Service.crontab`."""
     return Service.crontab(*args, **kwargs)
 
