@@ -90,7 +90,10 @@ FIRST = (
 # The same for single files, by their names.
 FIRST_OF = {
     "_border": ("tests/threads/test_arguments.py", "tests/threads/test_calls.py"),
-    "_restarting": ("tests/supervisors/test_budget_and_backoff.py",),
+    "_restarting": (
+        "tests/supervisors/test_budget_and_backoff.py",
+        "tests/supervisors/test_restart_types.py",
+    ),
     "_thread": (
         "tests/threads/test_arguments.py",
         "tests/threads/test_life.py",
