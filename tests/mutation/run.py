@@ -89,12 +89,12 @@ FIRST = (
 )
 # The same for single files, by their names.
 FIRST_OF = {
-    "_border": ("tests/threads/test_arguments.py", "tests/threads/test_calls.py"),
-    "_restarting": (
+    "border": ("tests/threads/test_arguments.py", "tests/threads/test_calls.py"),
+    "restarting": (
         "tests/supervisors/test_budget_and_backoff.py",
         "tests/supervisors/test_restart_types.py",
     ),
-    "_thread": (
+    "thread": (
         "tests/threads/test_arguments.py",
         "tests/threads/test_life.py",
         "tests/threads/test_stuck.py",
