@@ -97,7 +97,8 @@ FIRST_OF = {
     "thread": (
         "tests/threads/test_arguments.py",
         "tests/threads/test_life.py",
-        "tests/threads/test_stuck.py",
+        "tests/threads/test_edges.py",
+        "tests/threads/test_stuck.py::test_blocked_thread",
     ),
 }
 # How long the quickest tests of a line may take together, in seconds, before the next backend's turn.
