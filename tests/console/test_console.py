@@ -199,6 +199,16 @@ async def test_timers() -> None:
         assert await one.ask("timers") == "none\n"
 
 
+async def test_timers_of_a_former_run() -> None:
+    """A timer that somebody still has is not shown when its run is over."""
+    async with App() as app, client(app.console) as one:
+        kept = app.web.itertimer(1.0, name="kept")
+        assert (await one.ask("timers")).count("kept") == 1
+        await app.web.restart()
+        assert (await one.ask("timers")).count("kept") == 0
+        del kept
+
+
 class Failing(Service):
     """Fails in one way or another."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import sys
 import threading
 from contextvars import ContextVar
@@ -12,7 +13,13 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from structmode._engine import BACKENDS, run_arguments, running_asyncio_loop, signal_safe_caller
+from structmode._engine import (
+    BACKENDS,
+    new_loop_on,
+    run_arguments,
+    running_asyncio_loop,
+    signal_safe_caller,
+)
 from structmode._engine._backend import absorb_cancellation
 
 from .unit import Unit
@@ -49,6 +56,16 @@ def test_unknown_backend(backend: str) -> None:
     with pytest.raises(ValueError, match="there is no backend") as caught:
         run_arguments(backend)
     assert all(repr(name) in str(caught.value) for name in BACKENDS)
+
+
+def test_loop_on_a_selector() -> None:
+    """The loop waits by the selector that it is given, and closes that with itself."""
+    selector = selectors.SelectSelector()
+    loop = new_loop_on(selector)
+    assert loop.run_until_complete(asyncio.sleep(0, "done")) == "done"
+    assert selector.get_map()
+    loop.close()
+    assert not selector.get_map()
 
 
 def test_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,12 +89,16 @@ FIRST = (
 )
 # The same for single files, by their names.
 FIRST_OF = {
-    "_border": ("tests/threads/test_arguments.py", "tests/threads/test_calls.py"),
-    "_restarting": ("tests/supervisors/test_budget_and_backoff.py",),
-    "_thread": (
+    "border": ("tests/threads/test_arguments.py", "tests/threads/test_calls.py"),
+    "restarting": (
+        "tests/supervisors/test_budget_and_backoff.py",
+        "tests/supervisors/test_restart_types.py",
+    ),
+    "thread": (
         "tests/threads/test_arguments.py",
         "tests/threads/test_life.py",
-        "tests/threads/test_stuck.py",
+        "tests/threads/test_edges.py",
+        "tests/threads/test_stuck.py::test_blocked_thread",
     ),
 }
 # How long the quickest tests of a line may take together, in seconds, before the next backend's turn.

@@ -388,3 +388,29 @@ async def test_removed_from_its_parent(inside: str) -> None:
         assert service.beacon.parent is None
         assert service.calls[-3:] == STOP
         assert not threads_of(service)
+
+
+async def test_crash_in_the_instant_of_being_up(inside: str) -> None:
+    """What fails when all has started in the thread, and nobody knows that yet, is undone or stopped, and is raised."""
+    error = ValueError("in the instant")
+
+    class Failing(Noting):
+        async def on_start(self) -> None:
+            self.up = anyio.Event()
+
+        async def on_thread_started(self) -> None:
+            self.up.set()
+
+        @Service.task
+        async def work(self) -> None:
+            await self.up.wait()
+            raise error
+
+    service = Failing(backend=inside)
+    with anyio.fail_after(5):
+        with pytest.raises(ValueError, match="in the instant") as caught:
+            async with service:
+                await anyio.sleep_forever()
+    assert caught.value is error
+    assert service.calls[-3:] == STOP
+    assert not threads_of(service)
