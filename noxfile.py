@@ -160,6 +160,7 @@ def faust(session: nox.Session) -> None:
     )
     session.run("python", "tests/faust/suite.py", str(source), *session.posargs)
     session.run("python", "tests/faust/drive.py")
+    session.run("python", "tests/faust/drive.py", "--orders", "500", "--threaded-producer")
 
 
 @nox.session(reuse_venv=True)

@@ -118,8 +118,6 @@ class Line:
 
     def settle(self) -> None:
         """Call those in line for whom there is something; to be called whenever there may be."""
-        if not self._turns or self._together:
-            return
         number = min(self._supply(), self._called_together, len(self._turns))
         for turn in islice(self._turns, max(0, int(number))):
             turn.call()

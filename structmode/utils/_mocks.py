@@ -8,7 +8,7 @@ import unittest.mock
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 from unittest.mock import ANY, MagicMock, call, patch
 
 __all__ = (
@@ -37,8 +37,6 @@ class IN:
     Args:
         alternatives: The things.
     """
-
-    __hash__: ClassVar[None]  # type: ignore[assignment]
 
     def __init__(self, *alternatives: Any) -> None:
         self.alternatives: tuple[Any, ...] = alternatives

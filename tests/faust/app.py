@@ -30,6 +30,7 @@ app = faust.App(
     broker_session_timeout=6.0,
     broker_heartbeat_interval=1.0,
     table_cleanup_interval=1.0,
+    producer_threaded=os.environ["FAUST_DRIVE_PRODUCER"] == "threaded",
 )
 
 

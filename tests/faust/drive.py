@@ -3,9 +3,10 @@
 The broker is librdkafka's mock cluster, which listens on loopback. Half of the orders are there before the first start, the
 others come while the application runs and is stopped. Then everything must have been done, whichever run has done it.
 
-    python tests/faust/drive.py [--orders 2000] [--mode]
+    python tests/faust/drive.py [--orders 2000] [--threaded-producer] [--mode]
 
-With `--mode`, the application runs on the mode that is installed, and not on structmode.
+With `--threaded-producer`, Faust's producer is in a thread too, as its consumer always is. With `--mode`, the application runs on the
+mode that is installed, and not on structmode.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class Driver:
     Args:
         home: A directory for all that the application writes.
         on_structmode: Whether it runs on structmode.
+        producer: Where Faust's producer is: "threaded" or "beside".
     """
 
-    def __init__(self, home: Path, *, on_structmode: bool) -> None:
+    def __init__(self, home: Path, *, on_structmode: bool, producer: str) -> None:
         self.home = home
+        self.place_of_producer = producer
         self.on_structmode = on_structmode
         self.producer: Any = confluent_kafka.Producer(
             {"bootstrap.servers": "mock", "test.mock.num.brokers": 1, "log_level": 0}
@@ -90,6 +93,7 @@ class Driver:
             **os.environ,
             "FAUST_DRIVE_BROKER": self.broker,
             "FAUST_DRIVE_HOME": str(self.home),
+            "FAUST_DRIVE_PRODUCER": self.place_of_producer,
             "FAUST_DRIVE_PORT": str(self.port),
         }
 
@@ -195,10 +199,12 @@ def main() -> int:
     """Drive, and print the figures; the exit code is 1 if something was lost."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--orders", type=int, default=2000)
+    options.add_argument("--threaded-producer", action="store_true", help="have it in a thread")
     options.add_argument("--mode", action="store_true", help="run on the mode that is installed")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="faust-drive-") as home:
-        driver = Driver(Path(home), on_structmode=not given.mode)
+        producer = "threaded" if given.threaded_producer else "beside"
+        driver = Driver(Path(home), on_structmode=not given.mode, producer=producer)
         figures = drive(driver, given.orders)
     for name, figure in figures.items():
         print(f"{name}: {figure:.1f}" if isinstance(figure, float) else f"{name}: {figure}")
