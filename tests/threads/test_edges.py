@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from functools import partial
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -267,12 +265,16 @@ async def test_box_that_nobody_closes(inside: str) -> None:
 async def test_no_turn_for_the_join(inside: str) -> None:
     """A stop does not wait in line with what else the owner does in threads."""
     go = threading.Event()
+
+    def wait() -> None:
+        go.wait()
+
     service = Noting(backend=inside)
     await service.start()
     limiter = anyio.to_thread.current_default_thread_limiter()
     before, limiter.total_tokens = limiter.total_tokens, 1
     async with anyio.create_task_group() as group:
-        group.start_soon(partial(anyio.to_thread.run_sync, go.wait))
+        group.start_soon(anyio.to_thread.run_sync, wait)
         await until(lambda: limiter.available_tokens <= 0)
         with anyio.move_on_after(5) as scope:
             await service.stop()
