@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from structmode import LifecycleError, Service, ShutdownTimeout, StartAborted
-from structmode._engine import Run, current_run
+from structmode._engine import Run, current_run, on_trio
 from structmode.exceptions import CallAborted
 from structmode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 
@@ -174,6 +174,18 @@ async def test_whose_a_call_is(inside: str) -> None:
     async with service, Caller():
         seen.append(await service.call_thread(current_run))
     assert seen[0] is seen[1] is not None
+
+
+async def test_library_of_the_caller(inside: str) -> None:
+    """Which async library the caller has told sniffio of stays with the caller: in the thread it may be another."""
+    sniffio = pytest.importorskip("sniffio")
+    variable = sniffio.current_async_library_cvar
+    async with Noting(backend=inside) as service:
+        before = await service.call_thread(variable.get)
+        token = variable.set("trio" if on_trio() else "asyncio")
+        seen = await service.call_thread(variable.get)
+        variable.reset(token)
+    assert seen == before
 
 
 async def test_where_a_crash_came_from(inside: str, caplog: pytest.LogCaptureFixture) -> None:
