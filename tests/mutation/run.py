@@ -89,7 +89,11 @@ FIRST = (
 )
 # The same for single files, by their names.
 FIRST_OF = {
-    "border": ("tests/threads/test_arguments.py", "tests/threads/test_calls.py"),
+    "border": (
+        "tests/threads/test_arguments.py",
+        "tests/threads/test_calls.py",
+        "tests/threads/test_edges.py",
+    ),
     "restarting": (
         "tests/supervisors/test_budget_and_backoff.py",
         "tests/supervisors/test_restart_types.py",

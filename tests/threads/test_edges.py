@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from functools import partial
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
 from structmode import LifecycleError, Service, ShutdownTimeout, StartAborted
-from structmode._engine import Run, current_run
+from structmode._engine import Run, current_run, on_trio
 from structmode.exceptions import CallAborted
 from structmode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 
@@ -178,6 +176,18 @@ async def test_whose_a_call_is(inside: str) -> None:
     assert seen[0] is seen[1] is not None
 
 
+async def test_library_of_the_caller(inside: str) -> None:
+    """Which async library the caller has told sniffio of stays with the caller: in the thread it may be another."""
+    sniffio = pytest.importorskip("sniffio")
+    variable = sniffio.current_async_library_cvar
+    async with Noting(backend=inside) as service:
+        before = await service.call_thread(variable.get)
+        token = variable.set("trio" if on_trio() else "asyncio")
+        seen = await service.call_thread(variable.get)
+        variable.reset(token)
+    assert seen == before
+
+
 async def test_where_a_crash_came_from(inside: str, caplog: pytest.LogCaptureFixture) -> None:
     """A crash in the thread that nobody receives is logged with whose it is."""
 
@@ -267,12 +277,16 @@ async def test_box_that_nobody_closes(inside: str) -> None:
 async def test_no_turn_for_the_join(inside: str) -> None:
     """A stop does not wait in line with what else the owner does in threads."""
     go = threading.Event()
+
+    def wait() -> None:
+        go.wait()
+
     service = Noting(backend=inside)
     await service.start()
     limiter = anyio.to_thread.current_default_thread_limiter()
     before, limiter.total_tokens = limiter.total_tokens, 1
     async with anyio.create_task_group() as group:
-        group.start_soon(partial(anyio.to_thread.run_sync, go.wait))
+        group.start_soon(anyio.to_thread.run_sync, wait)
         await until(lambda: limiter.available_tokens <= 0)
         with anyio.move_on_after(5) as scope:
             await service.stop()
