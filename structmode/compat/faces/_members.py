@@ -158,6 +158,7 @@ class ModeMembers(PublicService):
 
     abstract = True
 
+    restart_count: int = 0
     _loop: Any = None
     _has_been_started: bool = False
     _told_to_stop: bool = False
