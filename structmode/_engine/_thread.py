@@ -53,6 +53,8 @@ from ._tasks import Task
 MARGIN = 3 * GRACE
 # How long after the time of the stop the thread is given up, in seconds: what is inside has given up its own waits by then.
 _PATIENCE = 1.75 * GRACE
+# For how long the owner's loop itself waits for the last instant of a thread, in seconds: no longer than for a lock.
+_LAST_MOMENT = 0.005
 
 
 class _Floor:
@@ -307,12 +309,15 @@ class ThreadHome:
 
     async def _until_over(self) -> None:
         await self._over.until_answered()
-        if not self._over.result() and self.thread is not None and self.thread.is_alive():
-            # It has nothing left to do, unless somebody has added to what a thread does last.
+        thread = self.thread
+        if self._over.result() or thread is None:
+            return
+        # It has nothing left to do but to return, and has its turn for that while it is waited for here...
+        thread.join(_LAST_MOMENT)
+        if thread.is_alive():
+            # ...unless somebody has added to what a thread does last. What waits for it then is a thread that lives on.
             limiter = anyio.CapacityLimiter(1)
-            await anyio.to_thread.run_sync(
-                self.thread.join, abandon_on_cancel=True, limiter=limiter
-            )
+            await anyio.to_thread.run_sync(thread.join, abandon_on_cancel=True, limiter=limiter)
 
     def _give_up(self, label: str, subject: object, timeout: float) -> ShutdownTimeout:
         thread = self.thread
@@ -461,13 +466,18 @@ class ThreadHome:
         await turn.wait()
 
     def pass_up_crash(self, exc: BaseException) -> None:
-        """Tell the owner that something inside has failed."""
+        """Tell the owner that something inside has failed; it learns of that before anything that is sent up later."""
         self.told_inside.append(exc)
-        self.ask_owner(partial(self._outside.fail, exc, self.life.unit.label))
+        if not self._up.ring(partial(self._outside.fail, exc, self.life.unit.label)):
+            self._nobody_is_left()
 
     def ask_owner(self, message: Callable[[], object]) -> None:
         """Have the owner's end do something; if its event loop is over, nobody is left to wait for."""
-        if not self._up.post(Call("a message", message, None)) and self._turn is not None:
+        if not self._up.post(Call("a message", message, None)):
+            self._nobody_is_left()
+
+    def _nobody_is_left(self) -> None:
+        if self._turn is not None:
             self._turn.set()
 
     # What is sent down
