@@ -391,6 +391,10 @@ class SupervisorUnit(ServiceUnit):
             self._supervisor._life.current.spawn(task)
         await super().ready()
 
+    async def tear_down(self) -> None:
+        self.wake()  # it sees that its work is over; if it did not, the drain would wait for it
+        await super().tear_down()
+
     def wake(self) -> None:
         """Have the overseer look, if there is one."""
         if self.overseer is not None:

@@ -12,9 +12,11 @@ from structmode.events import LifecycleEvent, Restarting, Started, subscribe
 from structmode.supervisors import (
     CrashingSupervisor,
     ForfeitOneForAllSupervisor,
+    ForfeitOneForOneSupervisor,
     OneForAllSupervisor,
     OneForOneSupervisor,
     RestForOneSupervisor,
+    Supervised,
     SupervisorStrategy,
 )
 
@@ -394,3 +396,23 @@ async def test_what_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "Restarting a: ValueError('a failed')" in records[0].getMessage()
     assert records[0].exc_info is not None
     assert records[0].exc_info[1] is reason
+
+
+async def test_a_stop_does_not_wait_for_the_supervisor_itself() -> None:
+    """Once it has given up its last service, nothing but itself is left that the drain could wait for."""
+
+    class Below(ForfeitOneForOneSupervisor):
+        @Service.task
+        async def fail(self) -> None:
+            await up.wait()
+            raise OSError("below")
+
+    up = anyio.Event()
+    supervisor = ForfeitOneForOneSupervisor(Supervised(Below(), significant=True))
+    supervisor.drain_timeout = 30.0
+    with anyio.move_on_after(10.0) as limit:
+        async with supervisor:
+            up.set()
+            await supervisor.wait_until_stopped()
+    assert supervisor.state == "shutdown"
+    assert not limit.cancel_called
