@@ -54,6 +54,11 @@ MARGIN = 3 * GRACE
 _PATIENCE = 1.75 * GRACE
 
 
+def _told(message: Callable[[], object]) -> Call:
+    """Make a call that nobody waits for."""
+    return Call("a message", message, None)
+
+
 class _Floor:
     """The root of what runs in a thread."""
 
@@ -80,7 +85,7 @@ class _Floor:
     def work(self) -> Sequence[Task[Any]]:
         """Return what watches the life."""
         work = (self._home.watch_life, self._home.watch_work)
-        return [Task(one, f"{self.label}: {one.__name__}", finite=False) for one in work]
+        return [Task(one, f"{self.label}: {one.__name__}") for one in work]
 
     async def ready(self) -> None:
         """Nothing to do."""
@@ -310,7 +315,7 @@ class ThreadHome:
         with self._lock:
             down = self._down
         if down is not None:
-            down.post(Call("a message", message, None))
+            down.post(_told(message))
 
     def set_permission(self) -> None:
         """Allow the stop inside to be completed."""
@@ -446,7 +451,7 @@ class ThreadHome:
 
     def ask_owner(self, message: Callable[[], object]) -> None:
         """Have the owner's end do something; if its event loop is over, nobody is left to wait for."""
-        if not self._up.post(Call("a message", message, None)) and self._turn is not None:
+        if not self._up.post(_told(message)) and self._turn is not None:
             self._turn.set()
 
     # What is sent down
