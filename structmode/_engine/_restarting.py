@@ -23,7 +23,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from typing import Literal, TypeAlias, get_args
 
 __all__ = ("RESTART_TYPES", "Backoff", "Budget", "Reach", "RestartType", "wants_restart")
@@ -51,9 +51,12 @@ def wants_restart(kind: RestartType, *, failed: bool) -> bool:
 class Reach(Enum):
     """Who is restarted with those that broke."""
 
-    ONE = "those that broke, and no others"
-    ALL = "all"
-    REST = "the first that broke, and all that were started after it"
+    #: Those that broke, and no others.
+    ONE = auto()
+    #: All.
+    ALL = auto()
+    #: The first that broke, and all that were started after it.
+    REST = auto()
 
     def of(self, broken: Collection[int], count: int) -> list[int]:
         """Return the places of those concerned, in order.

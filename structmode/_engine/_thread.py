@@ -57,6 +57,11 @@ _PATIENCE = 1.75 * GRACE
 _LAST_MOMENT = 0.005
 
 
+def _told(message: Callable[[], object]) -> Call:
+    """Make a call that nobody waits for."""
+    return Call("a message", message, None)
+
+
 class _Floor:
     """The root of what runs in a thread."""
 
@@ -83,7 +88,7 @@ class _Floor:
     def work(self) -> Sequence[Task[Any]]:
         """Return what watches the life."""
         work = (self._home.watch_life, self._home.watch_work)
-        return [Task(one, f"{self.label}: {one.__name__}", finite=False) for one in work]
+        return [Task(one, f"{self.label}: {one.__name__}") for one in work]
 
     async def ready(self) -> None:
         """Nothing to do."""
@@ -332,7 +337,7 @@ class ThreadHome:
     def _send_down(self, message: Callable[[], object]) -> bool:
         with self._lock:
             down = self._down
-        return down is not None and down.post(Call("a message", message, None))
+        return down is not None and down.post(_told(message))
 
     def fail_inside(self, exc: BaseException, origin: str) -> bool:
         """Tell what is inside of a failure; returns False if it is over."""
@@ -473,7 +478,7 @@ class ThreadHome:
 
     def ask_owner(self, message: Callable[[], object]) -> None:
         """Have the owner's end do something; if its event loop is over, nobody is left to wait for."""
-        if not self._up.post(Call("a message", message, None)):
+        if not self._up.post(_told(message)):
             self._nobody_is_left()
 
     def _nobody_is_left(self) -> None:

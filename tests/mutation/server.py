@@ -16,6 +16,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import select
 import signal
@@ -51,10 +52,14 @@ def orders() -> tuple[Iterator[Order], Callable[[Answer], None]]:
 # --- Children -------------------------------------------------------------------------------------
 
 
-def in_child(work: Callable[[Callable[[Answer], None]], None], limit: float) -> Answer:
+def in_child(
+    work: Callable[[Callable[[Answer], None]], None],
+    limit: float,
+    limit_of: Callable[[str], float] = lambda test: math.inf,
+) -> Answer:
     """Do `work` in a forked child, and return what it told; `timeout` if it told nothing in time.
 
-    The child may tell before which test is `running`.
+    The child may tell before which test is `running`; each has a limit of its own then.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -87,7 +92,7 @@ def in_child(work: Callable[[Callable[[Answer], None]], None], limit: float) -> 
         os._exit(0)
     os.close(writing)
     try:
-        return _what_was_told(reading, limit)
+        return _what_was_told(reading, limit, limit_of)
     finally:
         os.close(reading)
         for kill in (os.killpg, os.kill):
@@ -98,8 +103,8 @@ def in_child(work: Callable[[Callable[[Answer], None]], None], limit: float) -> 
         os.waitpid(pid, 0)
 
 
-def _what_was_told(reading: int, limit: float) -> Answer:
-    end = time.monotonic() + limit
+def _what_was_told(reading: int, limit: float, limit_of: Callable[[str], float]) -> Answer:
+    end_of_all = end = time.monotonic() + limit
     told, running = b"", ""
     while True:
         *lines, told = told.split(b"\n")
@@ -108,6 +113,7 @@ def _what_was_told(reading: int, limit: float) -> Answer:
             if "running" not in answer:
                 return answer
             running = answer["running"]
+            end = min(end_of_all, time.monotonic() + limit_of(running))
         if not select.select([reading], [], [], max(0.0, end - time.monotonic()))[0]:
             return {"status": "timeout", "by": running, "how": "the time limit"}
         part = os.read(reading, 65536)
@@ -249,10 +255,13 @@ class Warm:
         """Give a test that is known to be short little time: a mutant that hangs costs that much."""
         self._limit(items, 1.0)
 
+    def _limit_of(self, test: str, patience: float) -> float:
+        return patience * (1.0 + 6.0 * self.seconds[test]) if test in self.seconds else math.inf
+
     def _limit(self, items: list[pytest.Item], patience: float) -> None:
         for item in items:
             if item.nodeid in self.seconds:
-                limit = patience * (1.0 + 6.0 * self.seconds[item.nodeid])
+                limit = self._limit_of(item.nodeid, patience)
                 item.add_marker(pytest.mark.timeout(limit), append=False)
                 # conftest cancels what has used up most of its time.
                 self.verdict.slow[item.nodeid] = 0.5 * limit
@@ -276,9 +285,14 @@ class Warm:
                 answer(in_child(self._measuring(wanted, order), order["limit"]))
                 continue
             held = functions.get((str(self.root / order["file"]), order["first_line"]), [])
-            answer(
-                {"id": order["id"], **in_child(self._trying(wanted, order, held), order["limit"])}
+            trying, patience = self._trying(wanted, order, held), order["patience"]
+            # A child may be so busy that it does not come to end itself.
+            found = in_child(
+                trying,
+                order["limit"],
+                lambda test, p=patience: 2.0 + 1.5 * self._limit_of(test, p),
             )
+            answer({"id": order["id"], **found})
         return True
 
     def _trying(
