@@ -24,6 +24,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -287,13 +288,12 @@ class Warm:
             held = functions.get((str(self.root / order["file"]), order["first_line"]), [])
             trying, patience = self._trying(wanted, order, held), order["patience"]
             # A child may be so busy that it does not come to end itself.
-            found = in_child(
-                trying,
-                order["limit"],
-                lambda test, p=patience: 2.0 + 1.5 * self._limit_of(test, p),
-            )
+            found = in_child(trying, order["limit"], partial(self._most_for, patience=patience))
             answer({"id": order["id"], **found})
         return True
+
+    def _most_for(self, test: str, *, patience: float) -> float:
+        return 2.0 + 1.5 * self._limit_of(test, patience)
 
     def _trying(
         self, items: list[pytest.Item], order: Order, held: list[types.FunctionType]
