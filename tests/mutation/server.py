@@ -259,6 +259,10 @@ class Warm:
     def _limit_of(self, test: str, patience: float) -> float:
         return patience * (1.0 + 6.0 * self.seconds[test]) if test in self.seconds else math.inf
 
+    def _enough_of(self, test: str, patience: float) -> float:
+        """After how many seconds a child that runs a test is too busy to come to end it itself."""
+        return 2.0 + 1.5 * self._limit_of(test, patience)
+
     def _limit(self, items: list[pytest.Item], patience: float) -> None:
         for item in items:
             if item.nodeid in self.seconds:
@@ -286,14 +290,11 @@ class Warm:
                 answer(in_child(self._measuring(wanted, order), order["limit"]))
                 continue
             held = functions.get((str(self.root / order["file"]), order["first_line"]), [])
-            trying, patience = self._trying(wanted, order, held), order["patience"]
-            # A child may be so busy that it does not come to end itself.
-            found = in_child(trying, order["limit"], partial(self._most_for, patience=patience))
+            trying = self._trying(wanted, order, held)
+            enough = partial(self._enough_of, patience=order["patience"])
+            found = in_child(trying, order["limit"], enough)
             answer({"id": order["id"], **found})
         return True
-
-    def _most_for(self, test: str, *, patience: float) -> float:
-        return 2.0 + 1.5 * self._limit_of(test, patience)
 
     def _trying(
         self, items: list[pytest.Item], order: Order, held: list[types.FunctionType]
