@@ -510,6 +510,7 @@ class Run:
         self.below.sort(key=self._place_of)
         yield from self._stop_children(only_half_started=True)
         if self._set_up:
+            self.unit.has_its_turn()
             yield from self._last_hook("on_stop")
         yield from self._stop_children()
         yield from self._stop_tasks()
@@ -1141,6 +1142,9 @@ class Unit:
 
     def is_set_up(self, run: Run) -> None:
         """All that belongs to a run has been started."""
+
+    def has_its_turn(self) -> None:
+        """It is its turn to stop."""
 
     def child_failed(self, child: Unit, fault: Fault) -> bool:
         """Hear that a child has failed; returns whether the failure ends here."""

@@ -125,6 +125,10 @@ class Supervisor(Unit):
         if run.takes_work():
             _ = Labour(run, self._oversee(run))
 
+    def has_its_turn(self) -> None:
+        """Do nothing more about what breaks: the drain does not wait for that."""
+        self._woken.open()
+
     def child_failed(self, child: Unit, fault: Fault) -> bool:
         """Deal with it later, in the same instant; what was to end anyway is not mended."""
         if child in self._released:
