@@ -141,6 +141,8 @@ class Machine(RuleBasedStateMachine):
     """Writes one plan, and plays it on one backend."""
 
     backend: ClassVar[reality.Backend] = "asyncio"
+    #: How many of the plans have services in threads.
+    threaded: ClassVar[float] = THREADED
     totals: ClassVar[Totals] = Totals()
 
     def __init__(self) -> None:
@@ -165,7 +167,7 @@ class Machine(RuleBasedStateMachine):
         """Choose who owns the root, and plant a tree."""
         self._supervised = choose.random() < SUPERVISED
         self._calm = self._supervised and choose.random() < CALM
-        self._threaded = choose.random() < THREADED
+        self._threaded = choose.random() < self.threaded
         self._plant_root(choose)
         for _ in range(ATTEMPTS if self._calm else 0):
             if self._told.started:
