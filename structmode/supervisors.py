@@ -544,12 +544,12 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         failures: list[Exception] = []
         for ward in wards:
             ward.dismiss()
+        self.wakeup()  # some may be at rest by that
         for ward in reversed(wards):
             try:
                 await ward.service.stop()
             except Exception as exc:  # noqa: BLE001 - raised when all have been stopped
                 failures.append(exc)
-        self.wakeup()
         await anyio.lowlevel.checkpoint()
         for later in failures[1:]:
             engine.note(failures[0], "later, in stop_services()", later)
@@ -613,6 +613,7 @@ class ForfeitOneForOneSupervisor(SupervisorStrategy):
         for ward in self._at_work(services):
             self.log.error("Giving up on %s: %s", ward.service.shortlabel, _why(ward))
             ward.dismiss()
+        self.wakeup()  # some may be at rest by that
         # Those too that were given up before: what was to stop them may have been called off. What somebody has started
         # since then by hand goes on.
         for ward in reversed(self._affected(services)):

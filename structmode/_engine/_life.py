@@ -627,6 +627,11 @@ class Life:
             await run.finished.wait()
         await succession.receive()
 
+    def expect_stop(self) -> None:
+        """Know that the run, which has been well until now, ends by itself: what fails until then fails in its stop."""
+        if self.run is not None:
+            self.run.stop_expected = True
+
     def expect_restart(self) -> None:
         """Have another run come in the place of this one when it ends; does not wait, nor ask it to end."""
         if self.alive:

@@ -117,8 +117,8 @@ class Run:
         self._failures = Failures()
         #: The first failure of the run or of one above it. From then on nobody in it goes on working.
         self.alarm: BaseException | None = None
-        #: Set when there is an alarm; of use where that is to be passed on.
-        self.alarmed = Flag()
+        #: Set, and replaced by another, when the alarm sounds or it is marked as crashed: where that is to be passed on.
+        self.afflicted = Flag()
         #: Why the start failed.
         self.start_error: BaseException | None = None
         #: What it crashed of.
@@ -133,6 +133,8 @@ class Run:
         self.up_since: float | None = None
         #: Whether the unit above deals with its failure, which then goes no further.
         self.failure_dealt_with = False
+        #: Whether it is known to end by itself, as if it had been asked to: what fails from then on fails in its stop.
+        self.stop_expected = False
         #: Whether it was asked to stop by a cancellation that no scope asked for.
         self.stopped_from_outside = False
         #: Whether its task has made its first step.
@@ -220,6 +222,10 @@ class Run:
         return self._turn.is_set()
 
     @property
+    def _is_to_end(self) -> bool:
+        return self._turn.is_set() or self.stop_expected
+
+    @property
     def deadline(self) -> float:
         """When its stop must be over, on the event loop's clock; infinity if it has not been asked to stop."""
         return self._steps.deadline
@@ -257,7 +263,7 @@ class Run:
         self.tell(exc, origin, fate if self.alarm is None else "later")
         self._note(exc, origin)
         if self.state is State.RUNNING and not self._turn.is_set():
-            self._mark_subtree_crashed(exc)
+            self.mark_subtree_crashed(exc)
         run: Run | None = self
         while run is not None:
             run = run._take(exc)
@@ -309,7 +315,10 @@ class Run:
         return self._open_group("start a child").start_soon(function, name=name)
 
     def _open_group(self, purpose: str) -> anyio.abc.TaskGroup:
-        if self._group is None or not self.accepts:
+        return self._group_if(self.accepts, purpose)
+
+    def _group_if(self, open_now: bool, purpose: str) -> anyio.abc.TaskGroup:
+        if self._group is None or not open_now:
             raise LifecycleError(
                 f"{self.unit.label} is {self._condition()}: it can't {purpose} now",
                 "Call it in a hook or a task of the running service",
@@ -411,6 +420,8 @@ class Run:
         self.up_since = anyio.current_time()
         emit(Started, self.unit.subject)
         self.settled.set()
+        if self.stop_expected:
+            self.request_stop()
 
     async def _start_steps(self) -> None:
         unit, hook = self.unit, self._steps.hook
@@ -633,7 +644,7 @@ class Run:
         self.request_stop()
         return None
 
-    def _mark_subtree_crashed(self, exc: BaseException) -> None:
+    def mark_subtree_crashed(self, exc: BaseException) -> None:
         """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash."""
         spreading: list[Run] = [self]
         for run in spreading:  # grows while it is walked
@@ -646,9 +657,14 @@ class Run:
         if self.crash_reason is None:
             self.crash_reason = exc
             emit(Crashed, self.unit.subject, exc)
+            self._tell_affliction()
+
+    def _tell_affliction(self) -> None:
+        told, self.afflicted = self.afflicted, Flag()
+        told.set()
 
     def _step_failed(self, exc: BaseException, name: str) -> None:
-        if isinstance(exc, StartAborted) and self.state is State.STARTING and self._turn.is_set():
+        if isinstance(exc, StartAborted) and self.state is State.STARTING and self._is_to_end:
             return  # asked for, so no failure
         if self.state is State.STOPPING:
             self._fail_in_stop(exc, name)
@@ -699,7 +715,7 @@ class Run:
 
     def _sound_alarm(self, first: BaseException) -> None:
         """At the first failure of the run: from now on nobody goes on working in it or below."""
-        if self._turn.is_set():
+        if self._is_to_end:
             self.stop_error = first
         self.spread_alarm(first)
 
@@ -709,8 +725,8 @@ class Run:
         for run in alarmed:  # grows while it is walked
             if run.alarm is None:
                 run.alarm = first
-                run.alarmed.set()
                 run.signal.set()
+                run._tell_affliction()
                 alarmed.extend(run.child_runs.values())
 
     def _pass_on_foreign_stop(self) -> None:
@@ -740,7 +756,9 @@ class Run:
 
     def _keep(self, keeper: Keeper[Any]) -> Task[None]:
         self.check_loop("add_async_context()")
-        group = self._open_group("enter an async context")
+        # When something above has failed, a hook of a start goes on until it is undone, and needs what it holds.
+        starting = self.state is State.STARTING and not self._turn.is_set()
+        group = self._group_if(self.accepts or starting, "enter an async context")
         task = Task(self._steps.marked(keeper.name, keeper.hold), keeper.name)
         task.add_done_callback(lambda _: keeper.gone())
         return self.keepers.spawn(group, task)

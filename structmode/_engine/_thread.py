@@ -108,8 +108,11 @@ class _Floor:
         self._home.life.unit.on_failure(exc, origin, fate)
 
     def on_child_failed(self, child: Unit, exc: BaseException) -> bool:
-        """Leave it to those above."""
-        return False
+        """Leave it to those above; what went wrong in a stop that nobody waits for here is for them alone."""
+        if not self._home.has_ended_uncrashed:
+            return False
+        self._home.pass_up_crash(exc)
+        return True
 
     def on_child_ended(self, child: Unit) -> None:
         """What watches the life knows."""
@@ -135,8 +138,9 @@ class _Tenancy:
         return self._group.start_soon(function, name=name)
 
     def crashed(self, run: Run, exc: BaseException) -> None:
-        """Pass the failure on to the owner's end."""
-        self._home.pass_up_crash(exc)
+        """Pass the failure on to the owner's end, who waits for the stop, and will be told there what goes wrong in it."""
+        if run.state.alive:
+            self._home.pass_up_crash(exc)
 
 
 class ThreadHome:
@@ -181,8 +185,8 @@ class ThreadHome:
         self._stop_asked = False
         self._turn: Flag | None = None
         self._floor = Life(_Floor(self))
-        self._alarm: BaseException | None = None
-        self._alarm_told = False
+        self._passed_down: set[str] = set()
+        self._from_above: list[BaseException] = []
         self._former = life.run
         self._failure: BaseException | None = None
         self._owner_waits_for_start = True
@@ -213,16 +217,24 @@ class ThreadHome:
             else:
                 await call.perform()
 
-    async def pass_down_alarm(self) -> None:
-        """Tell those inside of a failure above; a task of the unit outside."""
-        await self._outside.current.alarmed.wait()
-        self._tell_alarm()
+    async def pass_down_afflictions(self) -> None:
+        """Tell those inside of failures above; a task of the unit outside."""
+        while True:
+            await self._outside.current.afflicted.wait()
+            self._tell_afflictions()
 
-    def _tell_alarm(self) -> None:
+    def _tell_afflictions(self) -> None:
         run = self._outside.current
-        if run.alarm is not None and not self._alarm_told and not self.has_told(run.alarm):
-            self._alarm_told = True
-            self._send_down(partial(self._sound_alarm, run.alarm, run.crash_reason is not None))
+        alarm = self._if_news("alarm", run.alarm)
+        crash = self._if_news("crash", run.crash_reason)
+        if alarm is not None or crash is not None:
+            self._send_down(partial(self._afflict, alarm, crash))
+
+    def _if_news(self, what: str, exc: BaseException | None) -> BaseException | None:
+        if exc is None or what in self._passed_down or self.has_told(exc):
+            return None
+        self._passed_down.add(what)
+        return exc
 
     def has_told(self, exc: BaseException) -> bool:
         """Whether a failure came from inside, where it has been told of."""
@@ -276,7 +288,7 @@ class ThreadHome:
             return None
         with self._lock:
             self._stop_asked = True
-        self._tell_alarm()  # before the turn: in a crash that is the order for those inside as for all
+        self._tell_afflictions()  # before the turn: in a crash that is the order for those inside as for all
         self._send_down(self._take_turn)
         cancelled: BaseException | None = None
         try:
@@ -419,10 +431,18 @@ class ThreadHome:
         if not run.finished.is_set():
             self._over.give(run.stuck())
             await through(run.finished)
-        crashed = run.crash_reason is not None and run.crash_reason is not self._alarm
-        self._failure = run.crash_reason if crashed else run.stop_error
+        self._failure = self._failure_of_floor(run)
         if self._failure is not None:
             self.told_inside.append(self._failure)
+
+    def _failure_of_floor(self, floor: Run) -> BaseException | None:
+        """What the end is to raise outside: what crashed here, or went wrong in the stop, and not before that."""
+        crashed = not any(floor.crash_reason is exc for exc in (None, *self._from_above))
+        if crashed:
+            return floor.crash_reason
+        run = self.life.run
+        from_life = run is not None and any(floor.stop_error is exc for exc in run.failures)
+        return run.stop_error if run is not None and from_life else floor.stop_error
 
     async def watch_life(self) -> None:
         """If the life ends by itself, tell the owner, who has nothing left to hold."""
@@ -461,6 +481,12 @@ class ThreadHome:
         """Start what the thread is for, on its floor."""
         await self.life.start_in(Parent(self._floor.current), restarting=self._restarting)
 
+    @property
+    def has_ended_uncrashed(self) -> bool:
+        """Whether the life has come to an end that was asked for."""
+        run = self.life.run
+        return run is not None and run.was_up and not run.state.alive and run.crash_reason is None
+
     async def until_turn(self) -> None:
         """Wait until the owner has said that it is this thread's turn to stop."""
         turn, floor = self._turn, self._floor.current
@@ -496,11 +522,10 @@ class ThreadHome:
         if self.life.run is not None:
             self.life.run.permission.set()
 
-    def _sound_alarm(self, exc: BaseException, crashed: bool) -> None:
+    def _afflict(self, alarm: BaseException | None, crash: BaseException | None) -> None:
         floor = self._floor.current
-        if floor.alarm is not None:
-            return
-        self._alarm = exc
-        if crashed:
-            floor._mark_subtree_crashed(exc)
-        floor.spread_alarm(exc)
+        self._from_above += [exc for exc in (alarm, crash) if exc is not None]
+        if crash is not None:
+            floor.mark_subtree_crashed(crash)
+        if alarm is not None:
+            floor.spread_alarm(alarm)

@@ -106,7 +106,7 @@ class OutsideUnit:
 
     async def _begin(self, home: engine.ThreadHome) -> None:
         run = self.service._outer.current
-        for task in (home.attend, home.pass_down_alarm):
+        for task in (home.attend, home.pass_down_afflictions):
             run.spawn(engine.Task(task, f"{self.label}.{task.__name__}", finite=False))
         if not self.service.wait_for_thread:
             home.do_not_wait_for_start()

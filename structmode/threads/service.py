@@ -242,9 +242,14 @@ class ServiceThread(Service):
         return state
 
     def _is_undone_inside(self, inside: engine.Run | None) -> bool:
-        if inside is None or not inside.state.alive or self._outer.restarting:
+        if inside is None or self._outer.restarting:
             return False
         if inside.state is engine.State.STARTING and inside.restarting:
+            return False
+        return self._is_ending_inside(inside)
+
+    def _is_ending_inside(self, inside: engine.Run | None) -> bool:
+        if inside is None or not inside.state.alive:
             return False
         return inside.state is engine.State.STOPPING or inside.stop_requested
 
@@ -288,7 +293,7 @@ class ServiceThread(Service):
             self._ask_owner(self._outer.request_stop)
         elif run is not None:  # its start is undone, and the owner is told of that
             self._ask_owner(self._outer.call_off_restart)
-            self._life.request_stop()
+            self._end_start(run)
         await self._await_own_end(run)
 
     async def restart(self) -> None:
@@ -304,8 +309,13 @@ class ServiceThread(Service):
             self._ask_owner(self._outer.request_restart)
         elif run is not None:
             self._ask_owner(self._outer.expect_restart)
-            self._life.request_stop()
+            self._end_start(run)
         await self._await_own_end(run)
+
+    def _end_start(self, run: engine.Run) -> None:
+        if not run.failures:
+            self._ask_owner(self._outer.expect_stop)
+        self._life.request_stop()
 
     async def crash(self, reason: BaseException) -> None:
         """Crash the service, its children and all services above it; as in any service. May be called in the thread, too."""
@@ -324,7 +334,9 @@ class ServiceThread(Service):
         Returns False if it is not being stopped.
         """
         run, home = self._outer.addressed(), self._outside.home
-        if run is None or home is None or not (run.state.alive and run.stop_requested):
+        if run is None or home is None or not run.state.alive:
+            return False
+        if not run.stop_requested and not self._is_ending_inside(self._outside.inside):
             return False
         run.check_loop("crash()")
         if not home.fail_inside(reason, "crash()"):

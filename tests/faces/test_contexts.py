@@ -415,6 +415,38 @@ async def test_a_context_that_hangs_on_being_left() -> None:
     assert service.state == "shutdown"
 
 
+async def test_entered_in_a_start_that_outlives_a_failure_above(contexts: Contexts) -> None:
+    """What something above has failed of is no business of a start that has not been told to end: it gets its contexts."""
+    begun, failed = anyio.Event(), anyio.Event()
+
+    class Again(Service):
+        """Enters a context in its second start, after the failure."""
+
+        async def on_start(self) -> None:
+            if self.restart_count:
+                begun.set()
+                await failed.wait()
+            await self.add_async_context(contexts.async_("a"))
+
+    class Beside(Service):
+        """Stops before the start is told to end, and lets it come to its end."""
+
+        async def on_stop(self) -> None:
+            failed.set()
+            await anyio.wait_all_tasks_blocked()
+
+    boom, child, above = ValueError("boom"), Again(), Plain()
+    above.add_dependency(Plain()).add_dependency(child)
+    above.add_dependency(Beside())
+    with pytest.raises(ValueError, match="boom"):
+        async with above, anyio.create_task_group() as group:
+            _ = group.start_soon(child.restart)
+            await begun.wait()
+            await above.crash(boom)
+    assert contexts.journal == ["+a", "-a"] * 2
+    assert list(child.failures) == []
+
+
 # --- Misuse ---------------------------------------------------------------------------------------
 
 

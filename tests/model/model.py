@@ -547,6 +547,7 @@ class Run:
         self._awaits_child = True
         yield from self._await_child(child)
         self._awaits_child = False
+        self._began_at = self._simulation.now  # from here on it is at something else
         if child.unwound.is_open:
             self._log.come_after(self.label, child.last_lines)
         if not child.stopped.is_open and not child._said_overdue:  # it is left behind
@@ -570,6 +571,7 @@ class Run:
                     continue
                 limit = self._simulation.now + PATIENCE_WITH_CHILDREN
             if child._is_stuck():
+                self._note_ignored_kill()
                 return
 
     def _is_stuck(self) -> bool:
@@ -595,7 +597,11 @@ class Run:
 
     def _note_grace(self) -> None:
         """Note that something has ignored its kill for a while: how long that is waited for across threads is no law."""
-        if self._simulation.now > self._killed_at and self.unit.world.has_threads:
+        if self._simulation.now > self._killed_at:
+            self._note_ignored_kill()
+
+    def _note_ignored_kill(self) -> None:
+        if self.unit.world.has_threads:
             self.unit.world.meets.add("what ignores its kill in a program with threads")
 
     def _wait_for(self, gate: Gate) -> Doing[None]:

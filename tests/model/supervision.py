@@ -222,10 +222,8 @@ class Supervisor(Unit):
         if ward is None:
             raise Misuse
         ward.give_up()
-        try:
-            yield from child.stop(caller)
-        finally:
-            self._woken.open()
+        self._woken.open()
+        yield from child.stop(caller)
 
     def _forget(self, ward: Ward, caller: Caller) -> None:
         self.wards.remove(ward)
@@ -518,6 +516,7 @@ class ForfeitOneForOne(Supervisor):
         concerned = [ward for ward in self.affected_by(broken) if not ward.is_at_rest]
         for ward in concerned:
             ward.give_up()
+        self._woken.open()
         for ward in reversed(self.affected_by(broken)):
             if ward.is_leaving:  # what somebody has started by hand since then goes on
                 yield from self._stop_one(caller, ward)

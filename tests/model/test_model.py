@@ -39,9 +39,9 @@ MILLI = SECOND // 1000
 
 
 def machine(backend: reality.Backend) -> type[Machine]:
-    """Return the machine for a backend; plans with threads are for the long runs, which still find differences there."""
+    """Return the machine for a backend."""
     name = f"MachineOn{backend.title()}"
-    return type(name, (Machine,), {"backend": backend, "threaded": 0.0})
+    return type(name, (Machine,), {"backend": backend})
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

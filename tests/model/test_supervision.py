@@ -11,7 +11,7 @@ from . import reality
 from .comparison import Difference, compare
 from .machine import UNITS, check
 from .model import Unit, play
-from .plan import SECOND, Call, Hook, HookName, Op, Plan, Policy, Script, Verb
+from .plan import SECOND, Call, Hook, HookName, Op, Plan, Policy, Script, Verb, Work
 
 MILLI = SECOND // 1000
 
@@ -336,6 +336,46 @@ STARTED_BY_HAND = """
     1010 block returned
 """
 
+# What a service begins for itself while it is given up is given up at once, and the supervisor ends with it, though the
+# other one is still on its way out.
+GIVEN_UP_TWICE = Script(
+    "s",
+    "forfeit one for all",
+    hooks={"on_stop": Hook(5 * MILLI)},
+    children=(
+        Script(
+            "b",
+            hooks={
+                "on_start": Hook(20 * MILLI, "raise later"),
+                "on_shutdown": Hook(10 * MILLI, call=Call(7, "restart", "b")),
+            },
+            work=(Work(80 * MILLI, then="raise once"),),
+            significant=True,
+        ),
+        Script("c", hooks={"on_stop": Hook(500 * MILLI)}),
+    ),
+)
+
+ENDS_WITH_IT = """
+    0 b.on_start begins
+    20 b.on_start returns
+    20 b.task 0 begins
+    20 block entered
+    100 b.task 0 raises
+    100 c.on_stop begins
+    100 b.on_shutdown begins
+    110 call 7, restart(b) which is crashed, and should stop
+    110 call 7 returned
+    110 b.on_shutdown returns
+    110 b.on_start begins
+    130 b.on_start raises
+    130 s.on_stop begins
+    135 s.on_stop returns
+    600 c.on_stop returns
+    1000 body ends
+    1000 block returned
+"""
+
 # b is temporary: that it does not start keeps c from nothing.
 TEMPORARY_FAILS = """
     100 call 100, crash(a) which is running
@@ -440,6 +480,10 @@ LAWS: dict[str, tuple[Plan, str]] = {
             c={"hooks": {**C, "on_restart": Hook(5 * MILLI)}},
         ),
         UP + TEMPORARY_FAILS + WITHOUT_B,
+    ),
+    "significant, and given up twice": (
+        Plan(GIVEN_UP_TWICE, body=1000 * MILLI, end=2000 * MILLI),
+        ENDS_WITH_IT,
     ),
     "started by hand": (
         supervised("forfeit one for all", op(50, "stop", "a"), FAILS, op(110, "start", "a")),

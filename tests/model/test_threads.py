@@ -168,6 +168,83 @@ RESTARTED_WHILE_IT_STARTS = """
 """
 
 
+# The hook that asks goes on; so the first start is complete, and the second one fails before its run can be followed.
+FAILS_AFTER_ASKING = """
+    0 b.on_started begins
+    100 call 7, restart(b) which is starting
+    100 call 7 returned
+    150 b.on_started returns
+    150 b.on_stop begins
+    150 block entered
+    160 b.on_stop returns
+    160 c.on_stop begins
+    180 c.on_stop returns
+    180 b.on_started begins
+    280 call 7, restart(b) which is restarting
+    280 call 7 returned
+    330 b.on_started raises
+    330 b.on_stop begins
+    340 b.on_stop returns
+    340 c.on_stop begins
+    360 c.on_stop returns
+    1000 body ends
+    1000 block returned
+"""
+
+# What fails in a stop that the service has asked for itself is no crash of it.
+ENDS_BADLY_AFTER_ASKING = """
+    0 b.on_started begins
+    100 call 7, restart(b) which is starting
+    100 call 7 returned
+    150 b.on_started returns
+    150 b.on_stop begins
+    150 block entered
+    160 b.on_stop returns
+    160 c.on_stop begins
+    180 c.on_stop returns
+    180 b.on_started begins
+    280 call 7, restart(b) which is restarting
+    280 call 7 returned
+    330 b.on_started returns
+    330 b.on_stop begins
+    340 b.on_stop raises
+    340 c.on_stop begins
+    360 c.on_stop returns
+    1000 body ends
+    1000 block returned
+"""
+
+# All that there is has crashed, also what was being undone.
+CRASHED_WHILE_UNDONE = """
+    0 a.task 0 begins
+    0 b.on_started begins
+    100 b.on_started returns
+    100 block entered
+    200 call 200, restart(b) which is running
+    200 b.on_stop begins
+    210 b.on_stop returns
+    210 c.on_stop begins
+    230 c.on_stop returns
+    230 b.on_started begins
+    250 call 250, crash(b) which is restarting
+    250 call 250 returned
+    250 b.on_started cut
+    250 b.on_stop begins
+    260 b.on_stop returns
+    260 c.on_stop begins
+    265 a.task 0 raises
+    265 body cancelled
+    280 c.on_stop returns
+    280 call 200 raised call 250
+    280 block raised a.task 0 #1
+"""
+
+
+def plan(root: Script, *ops: Op) -> Plan:
+    """Return a plan of one second."""
+    return Plan(root, body=1000 * MILLI, ops=ops, end=2000 * MILLI)
+
+
 def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
     """Return plans with a service in a thread of this kind, and their logs."""
     root = holding(kind)
@@ -175,9 +252,6 @@ def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
     asks = holding(kind, on_stop=Hook(10 * MILLI, call=Call(7, "restart", "b"), rest=5 * MILLI))
     worker = Script("c", work=(Work(100 * MILLI, call=Call(7, "stop", "b")),))
     ended = replace(root, children=(replace(root.children[0], children=(worker,)),))
-
-    def plan(root: Script, *ops: Op) -> Plan:
-        return Plan(root, body=1000 * MILLI, ops=ops, end=2000 * MILLI)
 
     return {
         "crashed from outside": (plan(root, op(100, "crash", "b")), CRASHED_FROM_OUTSIDE),
@@ -198,17 +272,40 @@ def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
     }
 
 
-@pytest.mark.parametrize("law", by_hand("thread"))
+def of_starts(kind: str) -> dict[str, tuple[Plan, str]]:
+    """Return the same of what happens while such a service is being started again."""
+    asks = Hook(100 * MILLI, call=Call(7, "restart", "b"), rest=50 * MILLI)
+    fails = replace(asks, then="raise later")
+    ends_badly = Hook(10 * MILLI, "raise later")
+    undone = holding(kind, on_started=Hook(100 * MILLI))
+    crashing = replace(undone, kind="service", work=(Work(265 * MILLI, then="raise"),))
+    crash = (op(200, "restart", "b"), op(250, "crash", "b"))
+    return {
+        "fails after asking": (plan(holding(kind, on_started=fails)), FAILS_AFTER_ASKING),
+        "ends badly after asking": (
+            plan(holding(kind, on_started=asks, on_stop=ends_badly)),
+            ENDS_BADLY_AFTER_ASKING,
+        ),
+        "crashed while undone": (plan(crashing, *crash), CRASHED_WHILE_UNDONE),
+    }
+
+
+def all_by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
+    """Return all plans by hand."""
+    return {**by_hand(kind), **of_starts(kind)}
+
+
+@pytest.mark.parametrize("law", all_by_hand("thread"))
 def test_the_model_keeps(law: str) -> None:
     """The model tells of a plan, line by line, what was worked out by hand."""
-    plan, log = by_hand("thread")[law]
+    plan, log = all_by_hand("thread")[law]
     lines = [(line.at, line.text) for line in play(plan, UNITS).lines]
     assert sorted(lines) == sorted(told(log))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", THREADS)
-@pytest.mark.parametrize("law", by_hand("thread"))
+@pytest.mark.parametrize("law", all_by_hand("thread"))
 def test_structmode_keeps(law: str, kind: str, backend: reality.Backend) -> None:
     """structmode does with the same plans what the model says."""
-    check(by_hand(kind)[law][0], backend)
+    check(all_by_hand(kind)[law][0], backend)
