@@ -508,9 +508,17 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             return True
         if new is ward.service:
             return False
+        self._check_new(ward, new)
         self._put_in_place(ward, new)
         await new.maybe_start()
         return True
+
+    def _check_new(self, ward: Ward, new: Service) -> None:
+        if self._ward_of(new) is not None:
+            raise LifecycleError(
+                f"{new.label} can't replace {ward.service.label}: {self.label} supervises it already",
+                "Have `replacement` return a new instance, or the broken one to restart that",
+            )
 
     async def _stop_to_replace(self, ward: Ward) -> None:
         with _InHand([ward], self.wakeup):

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
@@ -472,7 +472,7 @@ class ThreadHome:
     def _start_failed(self, failure: BaseException) -> None:
         self._failure = failure
         if isinstance(failure, StartAborted):
-            self.ask_owner(self._outside.current.request_stop)
+            self.tell_owner(self._outside.current.request_stop)
         elif not self._owner_waits_for_start:
             self.ask_owner(partial(self._fail_outside, failure))
         self.started.fail(failure)
@@ -497,13 +497,17 @@ class ThreadHome:
         await turn.wait()
 
     def pass_up_crash(self, exc: BaseException) -> None:
-        """Tell the owner that something inside has failed; it learns of that before anything that is sent up later."""
+        """Tell the owner that something inside has failed."""
         self.told_inside.append(exc)
-        if not self._up.ring(partial(self._outside.fail, exc, self.life.unit.label)):
+        self.tell_owner(partial(self._outside.fail, exc, self.life.unit.label))
+
+    def tell_owner(self, message: Callable[[], object]) -> None:
+        """Have the owner's end do something at once, before whatever it is told or asked later, or learns from an answer."""
+        if not self._up.ring(message):
             self._nobody_is_left()
 
-    def ask_owner(self, message: Callable[[], object]) -> None:
-        """Have the owner's end do something; if its event loop is over, nobody is left to wait for."""
+    def ask_owner(self, message: Callable[[], Awaitable[object]]) -> None:
+        """Have the owner's end do something that may take a while; if its event loop is over, nobody is left to wait for."""
         if not self._up.post(_told(message)):
             self._nobody_is_left()
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, TypeVar
 
 import anyio
@@ -288,13 +289,12 @@ class ServiceThread(Service):
         if not self._is_inside():
             await super().stop()
             return
-        run = self._life.addressed()
-        if run is not None and run.was_up:
-            self._ask_owner(self._outer.request_stop)
-        elif run is not None:  # its start is undone, and the owner is told of that
-            self._ask_owner(self._outer.call_off_restart)
-            self._end_start(run)
-        await self._await_own_end(run)
+        async with self._own_end() as run:
+            if run is not None and run.was_up:
+                self._tell_owner(self._outer.request_stop)
+            elif run is not None:  # its start is undone, and the owner is told of that
+                self._tell_owner(self._outer.call_off_restart)
+                self._end_start(run)
 
     async def restart(self) -> None:
         """Stop the service and start it again, in a new thread; as in any service.
@@ -304,17 +304,16 @@ class ServiceThread(Service):
         if not self._is_inside():
             await super().restart()
             return
-        run = self._life.addressed()
-        if run is not None and run.was_up:
-            self._ask_owner(self._outer.request_restart)
-        elif run is not None:
-            self._ask_owner(self._outer.expect_restart)
-            self._end_start(run)
-        await self._await_own_end(run)
+        async with self._own_end() as run:
+            if run is not None and run.was_up:
+                self._tell_owner(self._outer.request_restart)
+            elif run is not None:
+                self._tell_owner(self._outer.expect_restart)
+                self._end_start(run)
 
     def _end_start(self, run: engine.Run) -> None:
         if not run.failures:
-            self._ask_owner(self._outer.expect_stop)
+            self._tell_owner(self._outer.expect_stop)
         self._life.request_stop()
 
     async def crash(self, reason: BaseException) -> None:
@@ -399,16 +398,24 @@ class ServiceThread(Service):
             "Call maybe_start() if it may be running, restart() for a new run, or await stop() first",
         )
 
-    def _ask_owner(self, message: Callable[[], object]) -> None:
+    def _tell_owner(self, message: Callable[[], object]) -> None:
         if self._outside.home is not None:
-            self._outside.home.ask_owner(message)
+            self._outside.home.tell_owner(message)
 
-    async def _await_own_end(self, run: engine.Run | None) -> None:
-        """From a hook or a call, go on; from elsewhere in the thread, wait to be cancelled as part of the stop."""
-        await anyio.lowlevel.checkpoint()
-        if run is None or not run.state.alive or run.called_from_hook() or engine.in_call():
-            return
-        await run.finished.wait()
+    @asynccontextmanager
+    async def _own_end(self) -> AsyncGenerator[engine.Run | None]:
+        """Around what ends the run of the caller: from a hook or a call, go on; from elsewhere, wait to be cancelled by it."""
+        run = self._life.addressed()
+        if (
+            run is not None
+            and run.state.alive
+            and not (run.called_from_hook() or engine.in_call())
+        ):
+            yield run
+            await run.finished.wait()
+        else:
+            await anyio.lowlevel.checkpoint()  # before: what follows may cut the caller short
+            yield run
 
     def _run_arguments(self) -> dict[str, Any]:
         arguments = engine.run_arguments(self.backend)

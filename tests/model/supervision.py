@@ -448,6 +448,8 @@ class Supervisor(Unit):
             return True
         if new is None:
             return False
+        if self._ward_of(new) is not None:
+            raise Tie  # it is refused: no law says how the error is worded
         self._take_in(new, [ward])
         ward.unit = new
         self._released.append(old)

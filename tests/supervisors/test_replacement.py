@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from structmode import MaxRestartsExceeded
+from structmode import LifecycleError, MaxRestartsExceeded
 from structmode.supervisors import (
     OneForAllSupervisor,
     OneForOneSupervisor,
@@ -105,6 +105,20 @@ async def test_one_that_makes_no_service() -> None:
             await anyio.sleep_forever()
     assert isinstance(caught.value.__cause__, TypeError)
     assert "not 'a string'" in str(caught.value.__cause__)
+
+
+async def test_one_that_is_supervised_already() -> None:
+    """Nothing can stand in two places: it is told what is wrong, and goes on as it was until the supervisor gives up."""
+    log, (a, b) = workers("ab")
+    factory = Factory(log)
+    factory.result = b
+    with pytest.raises(MaxRestartsExceeded) as caught:
+        async with OneForOneSupervisor(a, b, replacement=factory, max_restarts=2, over=60.0):
+            a.fail()
+            await anyio.sleep_forever()
+    assert isinstance(caught.value.__cause__, LifecycleError)
+    assert "b can't replace a" in str(caught.value.__cause__)
+    assert (b.starts, log.count("stop b")) == (1, 1)
 
 
 async def test_how_it_was_supervised() -> None:

@@ -661,7 +661,7 @@ def crash_not_passed_up(patch: pytest.MonkeyPatch) -> None:
 
     def stop(home: ThreadHome, exc: BaseException) -> None:
         home.told_inside.append(exc)
-        home.ask_owner(home._outside.request_stop)
+        home.tell_owner(home._outside.request_stop)
 
     patch.setattr(ThreadHome, "pass_up_crash", stop)
 
