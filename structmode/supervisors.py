@@ -516,7 +516,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     def _check_new(self, ward: Ward, new: Service) -> None:
         if self._ward_of(new) is not None:
             raise LifecycleError(
-                f"{new.label} can't replace {ward.service.label}: {self.label} supervises it already",
+                f"{new.shortlabel} can't replace {ward.service.shortlabel}: {self.shortlabel} supervises it already",
                 "Have `replacement` return a new instance, or the broken one to restart that",
             )
 

@@ -247,6 +247,7 @@ async def test_the_one_that_was_replaced_comes_again() -> None:
         assert supervisor.services[1] is factory.made[0]
         supervisor.add(deaf)
         deaf.released.set()
+        deaf.shutdown_timeout = 60.0  # from now on it stops in time, on a busy machine too
         await quiet()
         assert supervisor.services[1:] == (factory.made[0], deaf)
         assert (deaf.started, deaf.starts) == (True, 2)
