@@ -348,7 +348,7 @@ class Life:
             return True
         run.check_loop("maybe_start()")
         if (
-            run.state is State.STARTING
+            self.is_coming_up(run)
             and not run.called_from_hook()
             and not run.contains_caller()
         ):
@@ -358,6 +358,10 @@ class Life:
             return False
         await anyio.lowlevel.checkpoint()
         return False
+
+    def is_coming_up(self, run: Run) -> bool:
+        """Whether a run is being started, and not undone."""
+        return run.state is State.STARTING
 
     async def start_under(self, parent: Run) -> None:
         """Start it in `parent`, unless it runs there already; called by `parent` itself, as a step of its start.

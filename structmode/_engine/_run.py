@@ -117,7 +117,9 @@ class Run:
         self._failures = Failures()
         #: The first failure of the run or of one above it. From then on nobody in it goes on working.
         self.alarm: BaseException | None = None
-        #: Set, and replaced by another, when the alarm sounds or it is marked as crashed: where that is to be passed on.
+        #: The last crash that all below it have been marked with.
+        self.crash_spread: BaseException | None = None
+        #: Set, and replaced by another, when the alarm sounds or a crash is spread: where that is to be passed on.
         self.afflicted = Flag()
         #: Why the start failed.
         self.start_error: BaseException | None = None
@@ -151,7 +153,6 @@ class Run:
         # Children whose stop has been waited for; those that are still there ignore their cancellation.
         self._left_behind: set[Run] = set()
         self._awaited_child: Run | None = None
-        self._crash_spread = False
         self._told_from_outside = False
         # Whether it has told what kept it from stopping in time.
         self._forced = False
@@ -645,19 +646,23 @@ class Run:
         return None
 
     def mark_subtree_crashed(self, exc: BaseException) -> None:
-        """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash."""
+        """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash.
+
+        Each keeps the first crash that it was marked with. Where all below are known to be marked, there is nothing to do;
+        but one with nothing below it may stand for a tree elsewhere.
+        """
         spreading: list[Run] = [self]
         for run in spreading:  # grows while it is walked
-            if not run._crash_spread:
-                run._crash_spread = True
+            if run.crash_spread is None or not run.child_runs:
+                run.crash_spread = exc
                 run._mark_crashed(exc)
+                run._tell_affliction()
                 spreading.extend(run.child_runs.values())
 
     def _mark_crashed(self, exc: BaseException) -> None:
         if self.crash_reason is None:
             self.crash_reason = exc
             emit(Crashed, self.unit.subject, exc)
-            self._tell_affliction()
 
     def _tell_affliction(self) -> None:
         told, self.afflicted = self.afflicted, Flag()

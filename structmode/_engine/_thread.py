@@ -185,7 +185,7 @@ class ThreadHome:
         self._stop_asked = False
         self._turn: Flag | None = None
         self._floor = Life(_Floor(self))
-        self._passed_down: set[str] = set()
+        self._passed_down: list[tuple[str, BaseException]] = []
         self._from_above: list[BaseException] = []
         self._former = life.run
         self._failure: BaseException | None = None
@@ -226,14 +226,16 @@ class ThreadHome:
     def _tell_afflictions(self) -> None:
         run = self._outside.current
         alarm = self._if_news("alarm", run.alarm)
-        crash = self._if_news("crash", run.crash_reason)
+        crash = self._if_news("crash", run.crash_spread)
         if alarm is not None or crash is not None:
             self._send_down(partial(self._afflict, alarm, crash))
 
     def _if_news(self, what: str, exc: BaseException | None) -> BaseException | None:
-        if exc is None or what in self._passed_down or self.has_told(exc):
+        if exc is None or self.has_told(exc):
             return None
-        self._passed_down.add(what)
+        if any(what == kind and exc is passed for kind, passed in self._passed_down):
+            return None
+        self._passed_down.append((what, exc))
         return exc
 
     def has_told(self, exc: BaseException) -> bool:

@@ -13,7 +13,7 @@ from structmode.utils.times import want_seconds
 if TYPE_CHECKING:
     from .service import ServiceThread
 
-__all__ = ("InsideUnit", "OutsideUnit")
+__all__ = ("InsideUnit", "OutsideLife", "OutsideUnit")
 
 
 class InsideUnit(ServiceUnit):
@@ -41,6 +41,20 @@ class InsideUnit(ServiceUnit):
             self._thread_service.on_crash("Crashed in {0}: {1!r}", origin, exc)
         else:
             super().on_failure(exc, origin, fate)
+
+
+class OutsideLife(engine.Life):
+    """What the owner of a service in a thread holds of it."""
+
+    def __init__(self, unit: OutsideUnit) -> None:
+        super().__init__(unit)
+        self._outside = unit
+
+    def is_coming_up(self, run: engine.Run) -> bool:
+        """As of any other; that it is undone in the thread, the run outside is told when that is over."""
+        inside = self._outside.inside
+        undone = inside is not None and inside.state is engine.State.STOPPING
+        return super().is_coming_up(run) and not undone
 
 
 class OutsideUnit:

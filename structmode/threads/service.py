@@ -22,7 +22,7 @@ from structmode._unit import ServiceUnit
 from structmode.exceptions import EventLoopMismatch, LifecycleError
 from structmode.services import Service, ServiceTX, _Uninitialised as Uninitialised
 
-from ._units import InsideUnit, OutsideUnit
+from ._units import InsideUnit, OutsideLife, OutsideUnit
 
 __all__ = ("ServiceThread", "WorkerThread")
 
@@ -143,7 +143,7 @@ class ServiceThread(Service):
                 f"{type(self).__qualname__}: thread_loop is an event loop of asyncio, and the backend is {self.backend!r}"
             )
         self._outside = self._make_outside_unit()
-        self._outer_life = engine.Life(self._outside)
+        self._outer_life = OutsideLife(self._outside)
         super().__init__(loop=loop, **kwargs)
         self._life.parent = self._outer_life
 

@@ -9,7 +9,7 @@ import pytest
 from . import reality
 from .machine import THREADS, UNITS, check, tell
 from .model import play
-from .plan import SECOND, Call, Hook, Op, Plan, Script, Verb, Work
+from .plan import SECOND, Call, Hook, Op, Plan, Policy, Script, Verb, Work
 from .test_model import LAWS as LAWS_OF_SERVICES, told
 
 MILLI = SECOND // 1000
@@ -245,6 +245,37 @@ def plan(root: Script, *ops: Op) -> Plan:
     return Plan(root, body=1000 * MILLI, ops=ops, end=2000 * MILLI)
 
 
+# One that is being undone holds up nobody who would start it.
+LEFT_OUT = """
+    0 d.on_start begins
+    10 call 10, start(b) which is init
+    10 b.on_started begins
+    60 call 60, stop(b) which is starting
+    60 b.on_started cut
+    60 b.on_stop begins
+    65 d.on_start returns
+    65 block entered
+    70 b.on_stop returns
+    70 c.on_stop begins
+    90 c.on_stop returns
+    90 call 60 returned
+    90 call 10 raised StartAborted(b)
+    1000 body ends
+    1000 block returned
+"""
+
+# Also those beside the one that has failed, in threads below the thread.
+ALL_CRASHED = """
+    0 d.task 0 begins
+    0 block entered
+    100 d.task 0 raises
+    100 b.on_stop begins
+    100 body cancelled
+    110 b.on_stop returns
+    110 block raised MaxRestartsExceeded(a)
+"""
+
+
 def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
     """Return plans with a service in a thread of this kind, and their logs."""
     root = holding(kind)
@@ -252,6 +283,11 @@ def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
     asks = holding(kind, on_stop=Hook(10 * MILLI, call=Call(7, "restart", "b"), rest=5 * MILLI))
     worker = Script("c", work=(Work(100 * MILLI, call=Call(7, "stop", "b")),))
     ended = replace(root, children=(replace(root.children[0], children=(worker,)),))
+    failing = Script("d", kind, work=(Work(100 * MILLI, then="raise"),))
+    beside = replace(root.children[0], children=(Script("c", kind), failing))
+    giving_up = replace(
+        root, kind="one for one", children=(beside,), policy=Policy(max_restarts=0)
+    )
 
     return {
         "crashed from outside": (plan(root, op(100, "crash", "b")), CRASHED_FROM_OUTSIDE),
@@ -265,6 +301,7 @@ def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
             RESTARTED_BY_A_HOOK,
         ),
         "ended from inside": (plan(ended), ENDED_FROM_INSIDE),
+        "all crashed": (plan(giving_up), ALL_CRASHED),
         "restarted while it starts": (
             plan(holding(kind, on_started=Hook(100 * MILLI)), op(50, "restart", "b")),
             RESTARTED_WHILE_IT_STARTS,
@@ -279,6 +316,9 @@ def of_starts(kind: str) -> dict[str, tuple[Plan, str]]:
     ends_badly = Hook(10 * MILLI, "raise later")
     undone = holding(kind, on_started=Hook(100 * MILLI))
     crashing = replace(undone, kind="service", work=(Work(265 * MILLI, then="raise"),))
+    late = replace(
+        undone, children=(Script("d", hooks={"on_start": Hook(65 * MILLI)}), *undone.children)
+    )
     crash = (op(200, "restart", "b"), op(250, "crash", "b"))
     return {
         "fails after asking": (plan(holding(kind, on_started=fails)), FAILS_AFTER_ASKING),
@@ -287,6 +327,7 @@ def of_starts(kind: str) -> dict[str, tuple[Plan, str]]:
             ENDS_BADLY_AFTER_ASKING,
         ),
         "crashed while undone": (plan(crashing, *crash), CRASHED_WHILE_UNDONE),
+        "left out": (plan(late, op(10, "start", "b"), op(60, "stop", "b")), LEFT_OUT),
     }
 
 
