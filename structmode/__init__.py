@@ -13,6 +13,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `services`: the face, `Service`.
 - `supervisors`: services that restart others; `_supervision`: what they know, and the task in which they act.
 - `console`: a look into a running tree, over a line of text.
+- `functions`: services made of functions and contexts, without classes.
 - `proxy`: a service that stands for another one.
 - `threads`: services in threads with event loops of their own, and calls into them.
 - `worker`: a process around services: signals, logging, exit codes.
@@ -42,6 +43,13 @@ if TYPE_CHECKING:
         StartAborted as StartAborted,
         StructmodeError as StructmodeError,
         StuckTask as StuckTask,
+    )
+    from structmode.functions import (
+        Held as Held,
+        Job as Job,
+        hold as hold,
+        run as run,
+        service as service,
     )
     from structmode.services import (
         Diag as Diag,
@@ -118,6 +126,11 @@ _HOME = {
     "StartAborted": "structmode.exceptions",
     "StructmodeError": "structmode.exceptions",
     "StuckTask": "structmode.exceptions",
+    "Held": "structmode.functions",
+    "Job": "structmode.functions",
+    "hold": "structmode.functions",
+    "run": "structmode.functions",
+    "service": "structmode.functions",
     "Diag": "structmode.services",
     "Service": "structmode.services",
     "ServiceBase": "structmode.services",
@@ -170,6 +183,8 @@ __all__ = (
     "EventLoopMismatch",
     "ForfeitOneForAllSupervisor",
     "ForfeitOneForOneSupervisor",
+    "Held",
+    "Job",
     "LifecycleError",
     "MaxRestartsExceeded",
     "MethodQueue",
@@ -201,8 +216,11 @@ __all__ = (
     "crontab",
     "flight_recorder",
     "get_logger",
+    "hold",
     "install_as_mode",
     "label",
+    "run",
+    "service",
     "setup_logging",
     "shortlabel",
     "task",

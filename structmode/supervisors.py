@@ -550,6 +550,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         """
         wards = [self._ward(service, "stop_services") for service in services]
         failures: list[Exception] = []
+        await anyio.lowlevel.checkpoint()  # before: the end of these may be that of the caller
         for ward in wards:
             ward.dismiss()
         self.wakeup()  # some may be at rest by that
@@ -558,7 +559,6 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
                 await ward.service.stop()
             except Exception as exc:  # noqa: BLE001 - raised when all have been stopped
                 failures.append(exc)
-        await anyio.lowlevel.checkpoint()
         for later in failures[1:]:
             engine.note(failures[0], "later, in stop_services()", later)
         if failures:

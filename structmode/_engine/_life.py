@@ -347,11 +347,7 @@ class Life:
             await self.start()
             return True
         run.check_loop("maybe_start()")
-        if (
-            self.is_coming_up(run)
-            and not run.called_from_hook()
-            and not run.contains_caller()
-        ):
+        if self.is_coming_up(run) and not run.called_from_hook() and not run.contains_caller():
             run = await until_settled(run)
             if run.start_error is not None:
                 raise run.start_error

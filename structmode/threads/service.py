@@ -324,18 +324,19 @@ class ServiceThread(Service):
         if self._is_inside():
             await anyio.lowlevel.checkpoint()
             self._life.fail(reason, "crash()")
-        elif not await self._fail_in_stop(reason):
+        elif not await self._fail_inside(reason):
             await super().crash(reason)
 
-    async def _fail_in_stop(self, reason: BaseException) -> bool:
-        """Pass on into the thread what fails while that is being stopped: there it is known what has failed before.
+    async def _fail_inside(self, reason: BaseException) -> bool:
+        """Pass on into the thread what fails when that is on its way out: there it is known what has failed before.
 
-        Returns False if it is not being stopped.
+        Returns False if it is not on its way out.
         """
         run, home = self._outer.addressed(), self._outside.home
         if run is None or home is None or not run.state.alive:
             return False
-        if not run.stop_requested and not self._is_ending_inside(self._outside.inside):
+        leaving = run.stop_requested or run.alarm is not None
+        if not leaving and not self._is_ending_inside(self._outside.inside):
             return False
         run.check_loop("crash()")
         if not home.fail_inside(reason, "crash()"):

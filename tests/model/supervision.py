@@ -79,8 +79,9 @@ class Ward:
 class Mending:
     """One act of restarting services, or of starting one that was added."""
 
-    def __init__(self, wards: Collection[Ward]) -> None:
+    def __init__(self, wards: Collection[Ward], since: int) -> None:
         self.wards = set(wards)
+        self.since = since
         self.over = Gate()
         self.labour: Labour | None = None
 
@@ -224,6 +225,12 @@ class Supervisor(Unit):
         ward.give_up()
         self._woken.open()
         yield from child.stop(caller)
+        if (
+            self.run is not None
+            and caller.is_within(self.run)
+            and self._ends_with_the_significant()
+        ):
+            raise Tie  # whether the call has returned before the end that it leads to is cut short by that, no law says
 
     def _forget(self, ward: Ward, caller: Caller) -> None:
         self.wards.remove(ward)
@@ -291,6 +298,8 @@ class Supervisor(Unit):
         affected = set(self.affected_by(broken))
         for mending in [one for one in self._mendings if one.wards & affected]:
             assert mending.labour is not None
+            if mending.since == now:
+                raise Tie  # how far it has come in the instant in which it is called off, no law says
             mending.labour.cancel()
             yield Wait(mending.over)
             broken += [ward for ward in mending.wards if ward.place is Place.DOWN]
@@ -311,7 +320,7 @@ class Supervisor(Unit):
     ) -> None:
         if not run.takes_work():
             return
-        mending = Mending(wards)
+        mending = Mending(wards, self.world.simulation.now)
         self._mendings.append(mending)
         mending.labour = Labour(run, self._until_over(run, mending, do, what))
 

@@ -276,6 +276,22 @@ ALL_CRASHED = """
 """
 
 
+# Nothing stops here before the one that was added last has: what fails until then comes after what has failed before.
+FAILS_BEFORE_ITS_TURN = """
+    0 b.task 0 begins
+    0 d.task 0 begins
+    0 block entered
+    100 d.task 0 raises
+    100 body cancelled
+    100 d.on_stop begins
+    200 b.task 0 raises
+    300 call 300, crash(b) which is crashed, and should stop
+    300 call 300 returned
+    600 d.on_stop returns
+    600 block raised d.task 0 #1
+"""
+
+
 def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
     """Return plans with a service in a thread of this kind, and their logs."""
     root = holding(kind)
@@ -285,6 +301,11 @@ def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
     ended = replace(root, children=(replace(root.children[0], children=(worker,)),))
     failing = Script("d", kind, work=(Work(100 * MILLI, then="raise"),))
     beside = replace(root.children[0], children=(Script("c", kind), failing))
+    later = Script(
+        "d", work=(Work(100 * MILLI, then="raise"),), hooks={"on_stop": Hook(500 * MILLI)}
+    )
+    fails_late = Script("b", kind, work=(Work(200 * MILLI, then="raise"),))
+    waiting = Script("a", children=(fails_late, later))
     giving_up = replace(
         root, kind="one for one", children=(beside,), policy=Policy(max_restarts=0)
     )
@@ -302,6 +323,7 @@ def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
         ),
         "ended from inside": (plan(ended), ENDED_FROM_INSIDE),
         "all crashed": (plan(giving_up), ALL_CRASHED),
+        "fails before its turn": (plan(waiting, op(300, "crash", "b")), FAILS_BEFORE_ITS_TURN),
         "restarted while it starts": (
             plan(holding(kind, on_started=Hook(100 * MILLI)), op(50, "restart", "b")),
             RESTARTED_WHILE_IT_STARTS,
