@@ -231,7 +231,9 @@ def _in_place_of_modules(stand_ins: Mapping[str, ModuleType | None]) -> Generato
             for name, stand_in in stand_ins.items():
                 package, _, last = name.rpartition(".")
                 if modules.get(package) is not None:
-                    attributes.enter_context(_in_place_of_attribute(modules[package], last, stand_in))
+                    attributes.enter_context(
+                        _in_place_of_attribute(modules[package], last, stand_in)
+                    )
             yield
     finally:
         for name in stand_ins:

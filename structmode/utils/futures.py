@@ -178,10 +178,11 @@ def _give(fut: Any, call: str, kind: Literal["exception", "result"], outcome: An
     if _is_done(fut):
         return False
     _check_loop(fut, call)
+    future: Any = fut
     if isinstance(fut, anyio.Future):
-        setattr(fut, "exception" if kind == "exception" else "return_value", outcome)
+        setattr(future, "exception" if kind == "exception" else "return_value", outcome)
         return True
-    set_it = fut.set_exception if kind == "exception" else fut.set_result
+    set_it = future.set_exception if kind == "exception" else future.set_result
     try:
         set_it(outcome)
     except InvalidStateError:  # of ``concurrent.futures``: another thread has just been faster

@@ -342,6 +342,27 @@ def test_a_program_can_be_run_unchanged(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == (told, 3), done.stderr
 
 
+def test_a_program_finds_its_modules_where_python_would(tmp_path: Path) -> None:
+    """Beside the file that a link leads to; and nowhere, if Python is told to add no such place."""
+    program = tmp_path / "programs" / "program.py"
+    program.parent.mkdir()
+    program.write_text("import json, beside\nprint(beside.__name__)\n")
+    (program.parent / "beside.py").touch()
+    link = tmp_path / "link.py"
+    link.symlink_to(program)
+    done = command("link.py", cwd=tmp_path)
+    assert done.stdout == "beside\n", done.stderr
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "structmode.compat", str(program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert "No module named 'beside'" in done.stderr
+
+
 def test_the_command_says_how_it_is_used(tmp_path: Path) -> None:
     """When it is asked, and when it does not know what to run."""
     done = command("--help", cwd=tmp_path)

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -82,6 +83,25 @@ def test_the_event_loop_that_is_set_for_the_thread_is_taken() -> None:
     try:
         with patch("asyncio.get_event_loop_policy") as policy:
             policy.return_value.get_event_loop.return_value = loop
+            assert get_event_loop() is loop
+    finally:
+        loop.close()
+        loops._current_loop.loop = kept
+
+
+def test_a_python_that_warns_of_making_an_event_loop_is_not_heard() -> None:
+    """From 3.12 on asyncio does so where none is set; the user has asked for nothing that is deprecated."""
+    kept = getattr(loops._current_loop, "loop", None)
+    loops._current_loop.loop = None
+    loop = asyncio.new_event_loop()
+
+    def make() -> asyncio.AbstractEventLoop:
+        warnings.warn("There is no current event loop", DeprecationWarning, stacklevel=2)
+        return loop
+
+    try:
+        with patch("asyncio.get_event_loop_policy") as policy:
+            policy.return_value.get_event_loop.side_effect = make
             assert get_event_loop() is loop
     finally:
         loop.close()

@@ -392,7 +392,7 @@ async def test_asking_for_the_next_item_is_a_checkpoint() -> None:
         async def __anext__(self) -> int:
             return 1
 
-    ended = aiter(())
+    ended: AsyncIterator[int] = aiter(())
     assert await anext(ended, None) is None
     for iterator in (Ready(), ended):
         with anyio.CancelScope() as scope:
