@@ -320,10 +320,11 @@ class ModeMembers(PublicService):
         if self._outer.alive:
             try:
                 await super().restart()
-                return
             except BaseException as exc:  # noqa: ASYNC103 - no cancellation is a crash
                 if self._outer.alive or not self._has_recorded(exc):
                     raise
+            else:
+                return
             await super().restart()  # it has ended, and can be started
             return
         await self.stop()
