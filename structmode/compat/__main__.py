@@ -44,7 +44,8 @@ def main(arguments: Sequence[str]) -> None:
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = list(arguments)
-        sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
+        if not sys.flags.safe_path:  # else Python would add nothing
+            sys.path[0] = os.path.dirname(os.path.realpath(arguments[0]))
         runpy.run_path(arguments[0], run_name="__main__")
 
 

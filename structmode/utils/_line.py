@@ -23,6 +23,8 @@ import anyio.lowlevel
 from structmode import _engine as engine
 from structmode.exceptions import EventLoopMismatch
 
+from ._asyncio_only import runs_here
+
 __all__ = ("Line",)
 
 
@@ -74,11 +76,7 @@ class Line:
         Raises:
             EventLoopMismatch: If somebody waits, on another event loop than the caller's.
         """
-        if self._turns:
-            self._check(engine.token_here(), call)
-
-    def _check(self, here: anyio.lowlevel.EventLoopToken | None, call: str) -> None:
-        if self._turns and self._home != here:
+        if self._turns and not runs_here(self._home):
             raise EventLoopMismatch(
                 f"{call} of {self._label} was called outside the event loop whose tasks wait for it",
                 "Call it there, for example through anyio.from_thread.run_sync(..., token=...)",
@@ -96,8 +94,8 @@ class Line:
         Raises:
             EventLoopMismatch: As `check_loop`.
         """
+        self.check_loop(call)
         here = engine.token_here()
-        self._check(here, call)
         if here != self._home:
             self._home = here
             self._called_together = 1.0 if engine.on_trio() else math.inf
@@ -111,7 +109,7 @@ class Line:
         except BaseException:
             del self._turns[turn]
             # A coroutine that is closed by garbage collection is anywhere, and so is its line.
-            if self._home == engine.token_here():
+            if runs_here(self._home):
                 self.settle()
             raise
         del self._turns[turn]

@@ -6,27 +6,10 @@ import itertools
 import sys
 import unittest.mock
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
-from unittest.mock import ANY, MagicMock, call, patch
-
-__all__ = (
-    "ANY",
-    "IN",
-    "AsyncContextManagerMock",
-    "AsyncContextMock",
-    "AsyncMagicMock",
-    "AsyncMock",
-    "ContextMock",
-    "FutureMock",
-    "MagicMock",
-    "Mock",
-    "call",
-    "mask_module",
-    "patch",
-    "patch_module",
-)
+from unittest.mock import ANY as ANY, MagicMock as MagicMock, call as call, patch as patch
 
 _calls = itertools.count(1)
 
@@ -244,11 +227,32 @@ def _in_place_of_modules(stand_ins: Mapping[str, ModuleType | None]) -> Generato
     before = {name: modules[name] for name in stand_ins if name in modules}
     modules.update(stand_ins)
     try:
-        yield
+        with ExitStack() as attributes:
+            for name, stand_in in stand_ins.items():
+                package, _, last = name.rpartition(".")
+                if modules.get(package) is not None:
+                    attributes.enter_context(
+                        _in_place_of_attribute(modules[package], last, stand_in)
+                    )
+            yield
     finally:
         for name in stand_ins:
             modules.pop(name, None)
         modules.update(before)
+
+
+@contextmanager
+def _in_place_of_attribute(
+    package: ModuleType, name: str, stand_in: ModuleType | None
+) -> Generator[None]:
+    """Let a package have a stand-in for one of its modules; or none, where it would still give the module."""
+    if stand_in is None and name not in vars(package):
+        yield
+        return
+    with patch.object(package, name, stand_in, create=True):
+        if stand_in is None:
+            delattr(package, name)
+        yield
 
 
 _public: Any

@@ -40,6 +40,15 @@ class _Flight(Generic[_T]):
         self.error: BaseException | None = None
         self.traceback: TracebackType | None = None
 
+    def fail(self, exc: BaseException, what: str) -> BaseException | None:
+        """Keep what the work failed of; return it, if it is another error than what was raised."""
+        # Who closes the coroutine, or cancels its task, means the leader alone.
+        error = None if isinstance(exc, GeneratorExit) else engine.as_failure(exc, what)
+        if error is None:
+            return None
+        self.error, self.traceback = error, error.__traceback__
+        return None if error is exc else error
+
     async def join(self, what: str) -> None:
         """Wait until the work is over, or given up."""
         if self.token != engine.token_here():
@@ -92,11 +101,14 @@ class StampedeWrapper(Generic[_T]):
         """
         while (flight := self._flights.get(self._key)) is not None:
             await flight.join(_name_of(self.fun))
-            if flight.error is not None:
-                # As it was raised: not with the frames of those who were told before.
-                raise flight.error.with_traceback(flight.traceback)
-            if flight.results:
-                return flight.results[0]
+            try:
+                if flight.error is not None:
+                    # As it was raised: not with the frames of those who were told before.
+                    raise flight.error.with_traceback(flight.traceback)
+                if flight.results:
+                    return flight.results[0]
+            finally:  # or the error would hold this frame, and the frame the error
+                del flight
         return await self._lead()
 
     async def _lead(self) -> _T:
@@ -105,23 +117,17 @@ class StampedeWrapper(Generic[_T]):
             await anyio.lowlevel.checkpoint()
             result = await self.fun(*self.args, **self.kwargs)
         except BaseException as exc:
-            # Who closes the coroutine, or cancels its task, means the leader alone.
-            error = (
-                None
-                if isinstance(exc, GeneratorExit)
-                else engine.as_failure(exc, _name_of(self.fun))
-            )
-            if error is not None:
-                flight.error, flight.traceback = error, error.__traceback__
-            if error is None or error is exc:
+            other = flight.fail(exc, _name_of(self.fun))
+            if other is None:
                 raise
-            raise error from exc  # noqa: ASYNC104 - nobody asked this task to end
+            raise other from exc  # noqa: ASYNC104 - nobody asked this task to end
         else:
             flight.results = (result,)
             return result
         finally:
             del self._flights[self._key]
             flight.landed.set()
+            del flight  # as above
 
 
 class stampede(Generic[_T]):  # noqa: N801 - a decorator, with mode's name

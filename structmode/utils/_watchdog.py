@@ -43,7 +43,7 @@ LINGER = 5.0
 _LATE = 0.1
 # What part of that it must have used a processor to have been running.
 _BUSY = 0.05
-# How many cancelled alarms are kept at the least before they are thrown away.
+# From how many alarms on, at the least, cancelled ones are thrown away.
 _FEW = 64
 # How long reports may take that are not written yet when the process ends, in seconds.
 _LAST_WORDS = 1.0
@@ -92,9 +92,11 @@ class Watchdog:
 
     def _forget(self) -> None:
         """Begin anew, in a process that has just been forked as well."""
-        self._changed = threading.Condition(threading.Lock())
+        # Reentrant: garbage may be collected, and what that closes may ask for a report, in the middle of anything.
+        self._changed = threading.Condition(threading.RLock())
         self._alarms: list[tuple[float, int, Alarm]] = []
-        self._cancelled = 0
+        # From how many alarms on those that have been cancelled are looked for.
+        self._crowded = _FEW
         self._ringing = False
         self._thread: threading.Thread | None = None
 
@@ -113,15 +115,8 @@ class Watchdog:
 
     def cancel(self, alarm: Alarm) -> None:
         """Let an alarm not ring."""
-        with self._changed:
-            if alarm.off:
-                return
-            alarm.off = True
-            self._cancelled += 1
-            if self._cancelled > max(_FEW, len(self._alarms) // 2):
-                self._alarms = [entry for entry in self._alarms if not entry[2].off]
-                heapq.heapify(self._alarms)
-                self._cancelled = 0
+        # Without the lock, which whoever is interrupted by garbage collection may hold.
+        alarm.off = True
 
     def join(self, seconds: float) -> bool:
         """Wait until no alarm is left, but not longer than `seconds`; return whether none is."""
@@ -135,6 +130,8 @@ class Watchdog:
         alarm = Alarm(self, callback)
         entry = (due, next(self._numbers), alarm)
         with self._changed:
+            if len(self._alarms) >= self._crowded:
+                self._drop_cancelled()
             heapq.heappush(self._alarms, entry)
             if self._thread is None:
                 self._begin()
@@ -142,16 +139,24 @@ class Watchdog:
                 self._changed.notify_all()
         return alarm
 
+    def _drop_cancelled(self) -> None:
+        """Keep none of the alarms that were cancelled; and look again when there are twice as many as are left."""
+        self._alarms = [entry for entry in self._alarms if not entry[2].off]
+        heapq.heapify(self._alarms)
+        self._crowded = max(_FEW, 2 * len(self._alarms))
+
     def _begin(self) -> None:
         if not self._registered and hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
         self._registered = True
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        if self._thread is not None:  # begun by what was interrupted here
+            return
+        self._thread = thread
         try:
             thread.start()
         except RuntimeError:  # pragma: no cover - at the very end of a process
-            return
-        self._thread = thread
+            self._thread = None
 
     # -- In the thread
 
@@ -189,7 +194,6 @@ class Watchdog:
             if not alarm.off:
                 alarm.off = True
                 return alarm
-            self._cancelled -= 1
         return None
 
     def _sleep(self, seconds: float) -> bool:

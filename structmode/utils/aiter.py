@@ -1,6 +1,6 @@
 """What iterators have and async iterators lack: counting, slicing, chunks.
 
-What Python has by now, `anext`, is Python's own. The others are async iterators, and no async generators: to leave a loop over
+What Python has by now, `anext`, is Python's own, and a checkpoint. The others are async iterators, and no async generators: to leave a loop over
 one of them early leaves nothing of it behind, on any event loop.
 
 What they iterate over may be an async generator, and that has to be closed when its loop is left early; otherwise the garbage
@@ -126,7 +126,7 @@ async def anext(it: AsyncIterator[_T], default: _DefaultT, /) -> _T | _DefaultT:
 
 
 async def anext(it: AsyncIterator[Any], *default: Any) -> Any:  # noqa: A001 - mode's name
-    """Return the next item of an async iterator: Python's own ``anext``.
+    """Return the next item of an async iterator: Python's own ``anext``, at a checkpoint.
 
     Args:
         it: The async iterator.
@@ -135,6 +135,7 @@ async def anext(it: AsyncIterator[Any], *default: Any) -> Any:  # noqa: A001 - m
     Raises:
         StopAsyncIteration: If it has ended, and there is no default.
     """
+    await anyio.lowlevel.checkpoint()
     return await builtins.anext(it, *default)
 
 
@@ -244,14 +245,18 @@ class _Sliced(_Over[_T]):
         # How many are taken in all, if there are so many: those that the step leaves out at the end too.
         self._end = None if bounds.stop is None else max(bounds.start or 0, bounds.stop)
         self._taken = 0
+        # Kept until it is taken, so that a step which is cancelled and made again goes on where it was.
+        self._wanted = next(self._places, None)
 
     async def _step(self) -> _T:
-        place = self._end if (wanted := next(self._places, None)) is None else wanted
+        place = self._end if self._wanted is None else self._wanted
         while place is not None and self._taken < place:
             await self._take()
-        if wanted is None:
+        if self._wanted is None:
             raise StopAsyncIteration
-        return await self._take()
+        item = await self._take()
+        self._wanted = next(self._places, None)
+        return item
 
     async def _take(self) -> _T:
         item: _T = await builtins.anext(self._source)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable
-from typing import Any, TypeVar, overload
+from concurrent.futures import InvalidStateError
+from typing import Any, Literal, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
@@ -140,14 +141,7 @@ def maybe_set_exception(fut: Any, exc: BaseException) -> bool:
     Raises:
         EventLoopMismatch: If it is an asyncio future of a loop that runs elsewhere.
     """
-    if _is_done(fut):
-        return False
-    _check_loop(fut, "maybe_set_exception")
-    if isinstance(fut, anyio.Future):
-        fut.exception = exc
-    else:
-        fut.set_exception(exc)
-    return True
+    return _give(fut, "maybe_set_exception", "exception", exc)
 
 
 def maybe_set_result(fut: Any, result: Any) -> bool:
@@ -163,14 +157,7 @@ def maybe_set_result(fut: Any, result: Any) -> bool:
     Raises:
         EventLoopMismatch: If it is an asyncio future of a loop that runs elsewhere.
     """
-    if _is_done(fut):
-        return False
-    _check_loop(fut, "maybe_set_result")
-    if isinstance(fut, anyio.Future):
-        fut.return_value = result
-    else:
-        fut.set_result(result)
-    return True
+    return _give(fut, "maybe_set_result", "result", result)
 
 
 def notify(fut: Any, result: Any = None) -> None:
@@ -184,6 +171,23 @@ def notify(fut: Any, result: Any = None) -> None:
         EventLoopMismatch: If it is an asyncio future of a loop that runs elsewhere.
     """
     maybe_set_result(fut, result)
+
+
+def _give(fut: Any, call: str, kind: Literal["exception", "result"], outcome: Any) -> bool:
+    """Give a future its outcome, if there is one and it has none yet; return whether it was given."""
+    if _is_done(fut):
+        return False
+    _check_loop(fut, call)
+    future: Any = fut
+    if isinstance(fut, anyio.Future):
+        setattr(future, "exception" if kind == "exception" else "return_value", outcome)
+        return True
+    set_it = future.set_exception if kind == "exception" else future.set_result
+    try:
+        set_it(outcome)
+    except InvalidStateError:  # of ``concurrent.futures``: another thread has just been faster
+        return False
+    return True
 
 
 def _is_done(fut: Any) -> bool:

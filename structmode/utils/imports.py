@@ -305,10 +305,11 @@ def cwd_in_path() -> Generator[None]:
 
     `sys.path` is that of the whole process: all threads see the change.
     """
-    try:
+    directory = None
+    with suppress(FileNotFoundError):  # it has been deleted
         directory = os.getcwd()
-    except FileNotFoundError:  # it has been deleted
-        yield
+    if directory is None:
+        yield  # not where the error is being handled: what the block raises has nothing to do with it
         return
     # Also if it is there already: it may be behind others.
     sys.path.insert(0, directory)
@@ -354,7 +355,13 @@ def smart_import(path: str, imp: Callable[..., Any] | None = None) -> Any:
     try:
         return (imp or importlib.import_module)(path)
     except ImportError as error:
-        missing = error.name
-        if missing and missing != path and not path.startswith(f"{missing}."):
+        if not _is_no_module(path, error, says_little=imp is not None):
             raise
     return symbol_by_name(path, imp=imp)
+
+
+def _is_no_module(path: str, error: ImportError, *, says_little: bool) -> bool:
+    """Whether an import failed because there is no such module, and not in one that is there."""
+    if error.name is None:
+        return says_little
+    return isinstance(error, ModuleNotFoundError) and f"{path}.".startswith(f"{error.name}.")

@@ -501,6 +501,7 @@ class ThrowableQueue(FlowControlQueue[_T]):
 
         Raises:
             EventLoopMismatch: If tasks of another event loop than the caller's wait for the queue.
+            Exception: As `FlowControlQueue.clear`.
         """
         self._check_loop("clear()")
         self._errors.clear()

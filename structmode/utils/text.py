@@ -202,7 +202,12 @@ def shorten_fqdn(s: str, max: int = 32) -> str:  # noqa: A002 - mode's name
     Args:
         s: The name.
         max: How many characters it may have.
+
+    Raises:
+        ValueError: If `max` is negative.
     """
+    if max < 0:
+        raise ValueError(f"shorten_fqdn(max={max!r}): a name can't have fewer than 0 characters")
     if len(s) <= max:
         return s
     package, _, name = s.rpartition(".")

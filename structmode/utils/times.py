@@ -14,6 +14,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from datetime import timedelta
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -21,6 +22,8 @@ import anyio
 import anyio.lowlevel
 
 from structmode import _engine as engine
+
+from ._asyncio_only import running_loop_or_none
 
 __all__ = (
     "Bucket",
@@ -377,23 +380,13 @@ class TokenBucket(Bucket):
         loop: As in `Bucket`.
     """
 
-    def __init__(
-        self,
-        rate: Seconds,
-        over: Seconds = 1.0,
-        *,
-        fill_rate: Seconds | None = None,
-        capacity: Seconds | None = None,
-        raises: type[BaseException] | None = None,
-        loop: Any = None,
-    ) -> None:
-        super().__init__(
-            rate, over, fill_rate=fill_rate, capacity=capacity, raises=raises, loop=loop
-        )
-        self._tokens = self.capacity
-        # When it was last looked at, and on whose clock; not on any so far.
-        self._looked_at = 0.0
-        self._clock: object = self
+    # When it was last looked at, and on whose clock; not on any so far.
+    _looked_at: float = 0.0
+    _clock: object = None
+
+    @cached_property
+    def _tokens(self) -> float:
+        return self.capacity
 
     def pour(self, tokens: int = 1) -> bool:
         """Take tokens, if there are enough.
@@ -434,13 +427,21 @@ class TokenBucket(Bucket):
     @property
     def tokens(self) -> float:
         """How many tokens there are now, parts of one included."""
-        clock = engine.token_here()
-        now = time.monotonic() if clock is None else anyio.current_time()
-        if clock == self._clock:
+        clock, now = _clock_here()
+        if clock is self._clock:
             filled = max(now - self._looked_at, 0.0) * self.fill_rate
             self._tokens = min(self._tokens + filled, self.capacity)
         self._looked_at, self._clock = now, clock
         return self._tokens
+
+
+def _clock_here() -> tuple[object, float]:
+    """Return whose clock counts where the caller is, and the time on it."""
+    token = engine.token_here()
+    if token is not None:
+        return token.native_token, anyio.current_time()
+    loop = running_loop_or_none()  # for a callback of asyncio's, which is in no task
+    return (time, time.monotonic()) if loop is None else (loop, loop.time())
 
 
 def rate_limit(

@@ -70,7 +70,7 @@ class Traceback:
 
         Args:
             task: A task of asyncio, trio or anyio, or the handle that `add_future` gave.
-            limit: The number of calls at the most, from the outermost one on; None: all.
+            limit: The number of calls at the most, from the outermost one on, which is there in any case; None: all.
 
         Raises:
             TypeError: If it is no task.
@@ -91,12 +91,12 @@ class Traceback:
         Args:
             coro: The coroutine or generator.
             depth: How many calls of the limit have been used up already.
-            limit: The number of calls at the most, from the outermost one on; None: all.
+            limit: The number of calls at the most, from the outermost one on, which is there in any case; None: all.
 
         Raises:
             RuntimeError: If it has ended, or has not begun.
         """
-        left = None if limit is None else max(limit - depth, 1)
+        left = None if limit is None else limit - depth
         return cls._from_frames(_frames_of(coro), coro, left)
 
     @classmethod
@@ -105,7 +105,7 @@ class Traceback:
 
         Args:
             agen: The async generator.
-            limit: The number of calls at the most, from the outermost one on; None: all.
+            limit: The number of calls at the most, from the outermost one on, which is there in any case; None: all.
 
         Raises:
             RuntimeError: If it has ended, or has not begun.
@@ -116,7 +116,7 @@ class Traceback:
     def _from_frames(cls, frames: list[FrameType], what: object, limit: int | None) -> Traceback:
         if not frames:
             raise RuntimeError(f"{what!r} stands nowhere: it has ended, or has not begun")
-        steps = [cls(frame) for frame in frames[:limit]]
+        steps = [cls(frame) for frame in frames[: None if limit is None else max(limit, 1)]]
         for step, following in itertools.pairwise(steps):
             step.tb_next = following
         return steps[0]
@@ -226,7 +226,7 @@ def _as_text(what: object, work: Any, limit: int, capture_locals: bool) -> str:
     frames = _frames_of(work)
     if not frames:
         return f"Stack for {what!r}: it stands nowhere; it has ended, or has not begun\n"
-    places = ((frame, frame.f_lineno) for frame in frames[:limit])
+    places = ((frame, frame.f_lineno) for frame in frames[: max(limit, 0)])
     summary = traceback.StackSummary.extract(places, capture_locals=capture_locals)
     left_out = len(frames) - len(summary)
     rest = f"  (and {left_out} more)\n" if left_out else ""

@@ -9,6 +9,7 @@ import pytest
 
 from structmode.compat.faces._flags import ServiceFlag
 from structmode.compat.faces.services import Service
+from structmode.exceptions import LifecycleError
 from structmode.testing import wait_for_state
 
 
@@ -219,11 +220,46 @@ def test_a_flag_has_the_event_loop_of_its_service() -> None:
     assert Quiet(loop=loop)._started.loop is loop
 
 
-async def test_a_flag_without_a_meaning_has_none() -> None:
-    """What the four have in common is no flag by itself."""
-    flag = ServiceFlag(Quiet())
-    for ask in (flag.is_set, flag.set, flag.clear):
-        with pytest.raises(NotImplementedError):
-            ask()
-    with pytest.raises(NotImplementedError):
-        await flag._change()
+def test_a_flag_says_all_that_a_flag_says() -> None:
+    """What the four have in common is no flag by itself, and can't be made."""
+    base: Any = ServiceFlag
+    with pytest.raises(TypeError, match="abstract"):
+        base(Quiet())
+
+
+async def test_clearing_what_is_not_set_keeps_who_waits_for_it() -> None:
+    """Programs clear `_stopped` before they do something; the tasks that wait for the stop are still told of it."""
+    service = Waiting()
+    service.drain_timeout = 5.0
+    await service.start()
+    async with anyio.create_task_group() as group:
+        group.start_soon(service._stopped.wait)
+        group.start_soon(service._shutdown.wait)
+        await anyio.wait_all_tasks_blocked()
+        service._stopped.clear()
+        service._shutdown.clear()
+        service._shutdown.set()
+        await service.stop()
+    assert service.told.is_set()
+
+
+async def test_who_waits_for_shutdown_is_told_by_any_later_run() -> None:
+    """It is one event in mode, whatever becomes of the service meanwhile."""
+    service = Quiet()
+    await service.start()
+    async with anyio.create_task_group() as group:
+        group.start_soon(service._shutdown.wait)
+        await anyio.wait_all_tasks_blocked()
+        await service.restart()
+        service._shutdown.set()
+    await service.stop()
+
+
+async def test_a_second_start_that_is_refused_changes_no_flag() -> None:
+    """The service is still known to have been started, when it has stopped."""
+    service = Quiet()
+    await service.start()
+    with pytest.raises(LifecycleError, match="running already"):
+        await service.start()
+    await service.stop()
+    assert service._started.is_set()

@@ -200,6 +200,49 @@ def test_a_program_of_modes_runs_as_it_is() -> None:
     ]
 
 
+def test_a_service_in_a_thread_restarts_after_its_task_has_failed() -> None:
+    """The crash is recorded; a restart has it forgotten, in another thread, and what fails then is recorded anew."""
+    printed = installed(
+        """
+        import asyncio, threading
+        from mode import Service
+        from mode.threads import ServiceThread
+
+        class Brittle(Service):
+            async def on_start(self):
+                threads.append(threading.current_thread())
+
+            @Service.task
+            async def fail(self):
+                await self.sleep(0.0)
+                raise ValueError("broken")
+
+        class Thread(ServiceThread):
+            def __post_init__(self):
+                self.inside = self.add_dependency(Brittle())
+
+        threads = []
+
+        async def crash(service):
+            while not (service.crashed and service.inside.crashed):
+                await asyncio.sleep(0.001)
+            print(service.state, repr(service.crash_reason), repr(service.inside.crash_reason))
+
+        async def main():
+            async with Thread() as service:
+                await crash(service)
+                await service.restart()
+                print(len(threads), threads[1] is not threads[0], service.restart_count)
+                await crash(service)
+            print("after", service.state, service.crashed, threading.active_count())
+
+        asyncio.run(main())
+        """
+    )
+    crash = "crashed ValueError('broken') ValueError('broken')"
+    assert printed.splitlines() == [crash, "2 True 1", crash, "after init True 1"]
+
+
 def test_it_may_be_called_again_and_from_many_threads() -> None:
     """There is one finder, however often and from wherever it is called, and also when mode has been imported meanwhile."""
     run(
@@ -297,6 +340,27 @@ def test_a_program_can_be_run_unchanged(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == (told, 3), done.stderr
     done = command("-m", "program", "-m", "x", cwd=program.parent)
     assert (done.stdout, done.returncode) == (told, 3), done.stderr
+
+
+def test_a_program_finds_its_modules_where_python_would(tmp_path: Path) -> None:
+    """Beside the file that a link leads to; and nowhere, if Python is told to add no such place."""
+    program = tmp_path / "programs" / "program.py"
+    program.parent.mkdir()
+    program.write_text("import json, beside\nprint(beside.__name__)\n")
+    (program.parent / "beside.py").touch()
+    link = tmp_path / "link.py"
+    link.symlink_to(program)
+    done = command("link.py", cwd=tmp_path)
+    assert done.stdout == "beside\n", done.stderr
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "structmode.compat", str(program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert "No module named 'beside'" in done.stderr
 
 
 def test_the_command_says_how_it_is_used(tmp_path: Path) -> None:

@@ -100,6 +100,17 @@ async def test_a_dependency_may_be_something_that_only_behaves_like_a_service() 
     later.stop.assert_awaited_once_with()
 
 
+@pytest.mark.parametrize("thing", [None, 3, object()])
+async def test_what_does_not_behave_like_a_service_is_refused(thing: Any) -> None:
+    """At once, and not when it is to be started."""
+    service = Quiet()
+    with pytest.raises(TypeError, match="add_dependency"):
+        service.add_dependency(thing)
+    with pytest.raises(TypeError, match="add_runtime_dependency"):
+        await service.add_runtime_dependency(thing)
+    assert service._children == []
+
+
 async def test_a_class_is_still_refused_as_a_dependency() -> None:
     """It is a mistake in mode, too."""
     with pytest.raises(TypeError, match="not the class"):
@@ -195,6 +206,80 @@ async def test_a_parent_calls_the_stop_of_its_children() -> None:
     await alone.start()
     await alone.stop()
     assert alone.notes == ["start", "own stop", "stop", "shutdown"]
+
+
+class Own(Quiet):
+    """Has a stop of its own."""
+
+    async def stop(self) -> None:
+        self.notes.append("own stop")
+        await super().stop()
+
+
+async def test_a_restart_calls_the_stop_of_a_class_too() -> None:
+    """In mode it is made of a stop and a start; whoever asks for it, and however often the service has stopped before."""
+    service = Own()
+    await service.start()
+    await service.restart()
+    assert service.notes == ["start", "own stop", "stop", "shutdown", "restart", "start"]
+    await service.stop()
+    assert service.notes[-3:] == ["own stop", "stop", "shutdown"]
+
+
+async def test_a_parent_calls_the_stop_of_its_children_in_each_of_its_runs() -> None:
+    """A stop of a former run does not count for the next."""
+    parent, child = Quiet(), Own()
+    parent.add_dependency(child)
+    await parent.start()
+    for _ in range(2):
+        child.notes.clear()
+        await parent.restart()
+        assert child.notes == ["own stop", "stop", "shutdown", "start"]
+    child.notes.clear()
+    await child.restart()
+    assert child.notes == ["own stop", "stop", "shutdown", "restart", "start"]
+    child.notes.clear()
+    await parent.stop()
+    assert child.notes == ["own stop", "stop", "shutdown"]
+
+
+async def test_a_stop_in_on_stop_calls_off_no_restart() -> None:
+    """The service is being stopped already, and in mode that is all that it says."""
+
+    class Stopping(Quiet):
+        async def on_stop(self) -> None:
+            await self.stop()
+
+    service = Stopping()
+    await service.start()
+    await service.restart()
+    assert service.state == "running"
+    await service.stop()
+    assert service.state == "shutdown"
+
+
+async def test_a_stop_reaches_what_was_restarted_below_after_a_crash() -> None:
+    """A crash has stopped all; a service below that is started anew still is of the one above, and may be restarted with it."""
+    parent, child = Quiet(), Quiet()
+    parent.add_dependency(child)
+    async with parent:
+        await crash_and_stop(parent)
+        await child.restart()
+        assert child.state == "running"
+        await parent.restart()
+        assert (parent.state, child.state) == ("running", "running")
+        await crash_and_stop(parent)
+        await child.restart()
+    assert child.state == "init"
+
+
+async def crash_and_stop(service: Quiet) -> None:
+    """Have a service crash, and wait until nothing of it is left."""
+    service.notes.clear()
+    await service.crash(ValueError("broken"))
+    with anyio.fail_after(5):
+        while "shutdown" not in service.notes:
+            await anyio.sleep(0.001)
 
 
 async def test_waiting_for_the_stop_has_a_private_name() -> None:

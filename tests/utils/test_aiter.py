@@ -351,3 +351,51 @@ def test_a_step_of_zero_is_refused() -> None:
     """As `range` refuses it."""
     with pytest.raises(ValueError, match="zero"):
         arange(0, 1, 0)
+
+
+async def test_a_slice_that_is_cancelled_half_way_loses_nothing() -> None:
+    """The next step gives the item that the cancelled one was for, wherever it was cancelled: before the slice or in it."""
+
+    class Sluggish:
+        """Gives the numbers from 0 on; every other time, it waits until it is cancelled first."""
+
+        def __init__(self) -> None:
+            self.numbers = itertools.count()
+            self.steps = itertools.cycle([True, False])
+
+        def __aiter__(self) -> AsyncIterator[int]:
+            return self
+
+        async def __anext__(self) -> int:
+            if next(self.steps):
+                await anyio.sleep_forever()
+            return next(self.numbers)
+
+    part = aslice(Sluggish(), 1, 6, 2)
+    items: list[int] = []
+    while True:
+        with anyio.move_on_after(0.001):
+            item = await anext(part, None)
+            if item is None:
+                break
+            items.append(item)
+    assert items == [1, 3, 5]
+
+
+async def test_asking_for_the_next_item_is_a_checkpoint() -> None:
+    """Also if the iterator never waits, or has ended."""
+
+    class Ready:
+        def __aiter__(self) -> AsyncIterator[int]:
+            return self
+
+        async def __anext__(self) -> int:
+            return 1
+
+    ended: AsyncIterator[int] = aiter(())
+    assert await anext(ended, None) is None
+    for iterator in (Ready(), ended):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anext(iterator, None)
+        assert scope.cancelled_caught

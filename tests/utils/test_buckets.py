@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import time
 from typing import Any
 
@@ -316,3 +318,22 @@ def test_steady_use_gets_all_that_is_allowed(rate: float, over: float) -> None:
             now.now += bucket.expected_time()
             assert bucket.pour()
         assert (now.now - begin) * bucket.fill_rate == pytest.approx(20, abs=1.01, rel=1e-3)
+
+
+async def test_callbacks_of_the_event_loop_have_its_time(anyio_backend_name: str) -> None:
+    """A bucket that is asked by tasks and by callbacks in turn fills as any other."""
+    if anyio_backend_name == "trio":
+        pytest.skip("it has no such callbacks")
+    bucket = rate_limit(1000, over=1.0)
+    loop = asyncio.get_running_loop()
+    assert bucket.pour(1000)
+
+    def ask(asked: anyio.Event) -> None:
+        _ = bucket.tokens
+        asked.set()
+
+    with anyio.fail_after(10):
+        while bucket.tokens < 20.0:
+            asked = anyio.Event()
+            loop.call_soon(ask, asked, context=contextvars.Context())
+            await asked.wait()

@@ -260,3 +260,24 @@ def test_without_a_loop_they_say_so(call: Callable[[], object]) -> None:
 def test_what_there_is() -> None:
     """Each public name of mode's module is there."""
     assert {"stampede", "StampedeWrapper", "notify", "current_task"} <= set(futures.__all__)
+
+
+@pytest.mark.parametrize("outcome", ["result", "exception"])
+def test_another_thread_may_be_faster(outcome: str) -> None:
+    """A future that gets its outcome in the instant after it was asked for it has just ended."""
+
+    class Raced(concurrent.futures.Future[int]):
+        def done(self) -> bool:
+            done = super().done()
+            if not done:
+                self.set_result(1)
+            return done
+
+    future = Raced()
+    gives: Callable[[Any], bool] = (
+        (lambda f: maybe_set_result(f, 2))
+        if outcome == "result"
+        else (lambda f: maybe_set_exception(f, ValueError("no")))
+    )
+    assert gives(future) is False
+    assert future.result() == 1

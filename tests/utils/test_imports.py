@@ -192,6 +192,26 @@ def test_an_import_that_fails_inside_is_told(
         smart_import("kit_pkg.lacking")
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("raise ImportError('install kit_extra')", ImportError),
+        ("raise ModuleNotFoundError('install kit_extra')", ModuleNotFoundError),
+        ("from kit_pkg import kit_extra", ImportError),
+    ],
+)
+def test_an_import_that_is_refused_inside_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, body: str, error: type[ImportError]
+) -> None:
+    """Whatever the module says of it, and of whatever package: it is there, so it is looked for nowhere else."""
+    monkeypatch.syspath_prepend(directory)
+    (directory / "kit_pkg").mkdir()
+    (directory / "kit_pkg" / "__init__.py").touch()
+    (directory / "kit_pkg" / "lacking.py").write_text(f"{body}\n")
+    with pytest.raises(error, match="kit_extra"):
+        smart_import("kit_pkg.lacking")
+
+
 def test_an_import_of_ones_own_may_say_little() -> None:
     """An `ImportError` that does not say of what is taken for: no module."""
 

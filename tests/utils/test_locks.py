@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 
 import anyio
 import anyio.lowlevel
@@ -127,3 +128,38 @@ async def test_there_is_no_such_loop_on_trio() -> None:
     """The error names what there is."""
     with pytest.raises(AsyncioRequired, match=r"Event.loop needs asyncio.*current_token"):
         _ = Event().loop
+
+
+async def test_a_callback_of_the_event_loop_may_set_it(anyio_backend_name: str) -> None:
+    """It runs in no task, and on the loop all the same: what ``call_soon_threadsafe`` was given, or the handler of a signal."""
+    if anyio_backend_name == "trio":
+        pytest.skip("it has no such callbacks")
+    event = Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(event.wait)
+        await anyio.wait_all_tasks_blocked()
+        asyncio.get_running_loop().call_soon_threadsafe(event.set, context=contextvars.Context())
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_callback_of_another_event_loop_may_not() -> None:
+    """It is as far away as a task there is."""
+    event = Event()
+    refused: list[BaseException] = []
+
+    def set_it() -> None:
+        try:
+            event.set()
+        except EventLoopMismatch as exc:
+            refused.append(exc)
+
+    async def elsewhere() -> None:
+        asyncio.get_running_loop().call_soon(set_it, context=contextvars.Context())
+        await asyncio.sleep(0.01)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(event.wait)
+        await anyio.wait_all_tasks_blocked()
+        await anyio.to_thread.run_sync(asyncio.run, elsewhere())
+        assert len(refused) == 1
+        event.set()

@@ -199,3 +199,31 @@ def test_mocks_have_children_of_their_kind() -> None:
     mock: Any = Mock()
     mock.child()
     assert mock.child.call_counts is not None
+
+
+def test_a_module_in_a_package_is_masked_and_patched_there_too() -> None:
+    """A package that has been imported has its modules as attributes, and gives those without importing anything."""
+    import json
+
+    decoder = json.decoder
+    with mask_module("json.decoder"):
+        for statement in ("from json import decoder", "import json.decoder"):
+            with pytest.raises(ModuleNotFoundError):
+                exec(statement)  # noqa: S102 - the statement is what is tested
+        assert not hasattr(json, "decoder")
+    assert json.decoder is decoder
+    with patch_module("json.decoder", "json.there_is_none") as (patched, none):
+        from json import decoder as imported
+
+        assert imported is json.decoder is patched
+        assert json.there_is_none is none  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    assert json.decoder is decoder
+    assert not hasattr(json, "there_is_none")
+
+
+def test_a_package_and_what_is_in_it_can_be_patched_together() -> None:
+    """Where there is neither: the one is found in the other."""
+    with patch_module("there_is_none", "there_is_none.inside") as (package, inside):
+        found: dict[str, Any] = {}
+        exec("import there_is_none.inside as inside", found)  # noqa: S102 - the statement is what is tested
+        assert found["inside"] is inside is package.inside

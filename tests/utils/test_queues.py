@@ -845,3 +845,23 @@ async def test_reprs_say_what_is_there(group: anyio.abc.TaskGroup) -> None:
     plain: FlowControlQueue[int] = FlowControlQueue(flow_control=FlowControlEvent())
     assert repr(plain) == "<FlowControlQueue 0 items, 0 getting, 0 putting>"
     assert repr(flowing()) == "<FlowControlEvent active, 0 queues>"
+
+
+async def test_callbacks_of_the_event_loop_may_put_and_get(anyio_backend_name: str) -> None:
+    """That is how items come from another thread, by ``call_soon_threadsafe``: such a callback runs in no task."""
+    if anyio_backend_name == "trio":
+        pytest.skip("it has no such callbacks")
+    queue = make(1)
+    loop = asyncio.get_running_loop()
+    got: list[int] = []
+    async with anyio.create_task_group() as group:
+        first = group.start_soon(queue.get)
+        await anyio.wait_all_tasks_blocked()
+        await anyio.to_thread.run_sync(loop.call_soon_threadsafe, queue.put_nowait, 1)
+        assert await first == 1
+        await queue.put(2)
+        group.start_soon(queue.put, 3)
+        await anyio.wait_all_tasks_blocked()
+        loop.call_soon(lambda: got.append(queue.get_nowait()))
+    assert got == [2]
+    assert queue.get_nowait() == 3

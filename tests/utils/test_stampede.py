@@ -256,6 +256,38 @@ async def test_nothing_is_left_of_a_call() -> None:
         gc.enable()
 
 
+async def test_nothing_is_left_of_a_call_that_fails() -> None:
+    """The error is gone with those who were told of it, and with it all that its frames hold."""
+
+    class Thing:
+        pass
+
+    things: list[weakref.ref[Thing]] = []
+
+    async def fail() -> None:
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        await anyio.sleep(0)
+        raise ValueError("no")
+
+    wrapper = StampedeWrapper(fail)
+
+    async def call() -> None:
+        with pytest.raises(ValueError, match="no"):
+            await wrapper()
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            group.start_soon(call)
+        await anyio.sleep(0)
+        assert [thing() for thing in things] == [None]
+    finally:
+        gc.enable()
+
+
 async def test_a_call_from_within_itself_is_refused() -> None:
     """It would wait for itself for ever; the error says so."""
 

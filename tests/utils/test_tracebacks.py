@@ -276,3 +276,15 @@ def test_a_traceback_can_be_given_to_who_knows_tracebacks() -> None:
     assert (given.tb_lineno, given.tb_lasti, given.tb_next) == (3, 4, None)
     assert trace.tb_lasti == trace.tb_frame.f_lasti
     coroutine.close()
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+async def test_a_limit_of_nothing_leaves_the_outermost_call(limit: int) -> None:
+    """A traceback is one of something; and a text says how much is missing."""
+    async with anyio.create_task_group() as group:
+        task = group.start_soon(outer)
+        await anyio.wait_all_tasks_blocked()
+        assert len(names(Traceback.from_task(task, limit=limit))) == 1
+        everything = len(names(Traceback.from_task(task)))
+        assert f"(and {everything} more)" in format_task_stack(task, limit=limit)
+        group.cancel_scope.cancel()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,33 @@ def test_cancelled_alarms_are_not_kept(watchdog: Watchdog) -> None:
         watchdog.call_later(FOREVER, lambda: None).cancel()
     assert len(watchdog._alarms) < 200
     assert not ringing[0].off
+
+
+def test_alarms_can_be_set_and_cancelled_in_the_middle_of_anything(
+    watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Garbage collection may close a generator in which one is set at any moment, also while the same thread sets another."""
+    begin = threading.Thread
+    rings = Rings()
+    closed = watchdog.call_later(FOREVER, rings.of("closed"))
+    finalisers = [lambda: watchdog.call_later(0.0, rings.of("report")), closed.cancel]
+
+    def collecting(**kwargs: Any) -> threading.Thread:
+        while finalisers:
+            finalisers.pop()()
+        return begin(**kwargs)
+
+    with ended(watchdog):
+        closed.cancel()
+        watchdog.call_soon(lambda: None)
+    closed.off = False
+    monkeypatch.setattr(threading, "Thread", collecting)
+    setting = begin(target=watchdog.call_later, args=(0.0, rings.of("rang")), daemon=True)
+    setting.start()
+    setting.join(PATIENCE / 10)
+    assert not setting.is_alive()
+    assert watchdog.join(PATIENCE)
+    assert sorted(rings) == ["rang", "report"]
 
 
 def test_an_alarm_at_infinity_never_rings(watchdog: Watchdog) -> None:

@@ -36,9 +36,13 @@ def get_event_loop() -> Any:
 
 def _loop_that_is_set() -> Any:
     import asyncio
+    import warnings
 
     try:
-        return cast(Any, asyncio).get_event_loop_policy().get_event_loop()
+        with warnings.catch_warnings():
+            # It makes one where none is set, up to Python 3.13; later Pythons deprecate the policy. Both are dealt with here.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return cast(Any, asyncio).get_event_loop_policy().get_event_loop()
     except RuntimeError:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)

@@ -7,6 +7,7 @@ own. Each asks the engine, and says to it what setting it would have meant.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("CrashedFlag", "ServiceFlag", "ShutdownFlag", "StartedFlag", "StoppedFlag")
 
 
-class ServiceFlag:
+class ServiceFlag(ABC):
     """One of the four: what they have in common.
 
     Args:
@@ -32,17 +33,17 @@ class ServiceFlag:
     def __init__(self, service: ModeMembers) -> None:
         self._service = service
 
+    @abstractmethod
     def is_set(self) -> bool:
         """Whether it is so."""
-        raise NotImplementedError
 
+    @abstractmethod
     def set(self) -> None:
         """Have it be so from now on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def clear(self) -> None:
         """Have it be so no more."""
-        raise NotImplementedError
 
     async def wait(self) -> bool:
         """Wait until it is so; returns True, as asyncio's events do."""
@@ -51,9 +52,9 @@ class ServiceFlag:
             await self._change()
         return True
 
+    @abstractmethod
     async def _change(self) -> None:
         """Wait until it may have changed."""
-        raise NotImplementedError
 
     @property
     def loop(self) -> Any:
@@ -100,7 +101,8 @@ class StoppedFlag(ServiceFlag):
 
     def clear(self) -> None:
         for life in {self._service._outer, self._service._life}:
-            life.current.signal = engine.StopSignal()
+            if life.current.signal.is_set():  # or who waits for it would never be told
+                life.current.signal = engine.StopSignal()
 
     async def _change(self) -> None:
         signal = self._service._life.signal
@@ -139,10 +141,13 @@ class ShutdownFlag(ServiceFlag):
         self._service.set_shutdown()
 
     def clear(self) -> None:
-        self._service._life.current.permission = engine.Flag()
+        run = self._service._life.current
+        if run.permission.is_set():  # or who waits for it would never be told
+            run.permission = engine.Flag()
 
     async def _change(self) -> None:
-        await self._service._life.current.permission.wait()
+        with anyio.move_on_after(_LOOK_EVERY):  # the next run has another one
+            await self._service._life.current.permission.wait()
 
 
 # Where nothing tells of a change, because mode's users set flags by hand. In seconds.

@@ -41,6 +41,7 @@ class ModeUnit(ServiceUnit):
 
     async def set_up(self) -> None:
         self._service._has_been_started = True
+        self._service._told_to_stop = False
         self._service._last_crash = None
         await super().set_up()
 
@@ -133,9 +134,9 @@ def _is_here(run: engine.Run) -> bool:
 
 def _as_service(thing: Any) -> Any:
     """Return a service as it is, and for what only behaves like one, a service that starts and stops it."""
-    if not isinstance(thing, type) and not issubclass(type(thing), PublicService):
-        return Guest(thing)
-    return thing
+    is_service = isinstance(thing, type) or issubclass(type(thing), PublicService)
+    behaves_like_one = hasattr(thing, "maybe_start") and hasattr(thing, "stop")
+    return Guest(thing) if behaves_like_one and not is_service else thing
 
 
 def _node_or_none(beacon: object) -> Node[Any] | None:
@@ -250,8 +251,9 @@ class ModeMembers(PublicService):
 
     async def start(self) -> None:
         """Start the service; as in structmode. One that was told to stop before, and not reset since, does not start."""
-        self._told_to_stop = False
-        self._last_crash = None
+        if not self._outer.alive:
+            self._told_to_stop = False
+            self._last_crash = None
         if self._is_called_off:
             self._has_been_started = True
             await anyio.lowlevel.checkpoint()
@@ -259,7 +261,7 @@ class ModeMembers(PublicService):
         try:
             await super().start()
         except BaseException:
-            self._has_been_started = False
+            self._has_been_started = self._outer.alive
             raise
 
     async def maybe_start(self) -> bool:
@@ -278,6 +280,11 @@ class ModeMembers(PublicService):
     async def stop(self) -> None:
         """Stop the service; as in structmode. The hooks of one that was never started are called all the same."""
         self._told_to_stop = True
+        if self._life.current.called_from_own_hook(
+            "on_stop"
+        ):  # it says nothing new, nor that a restart is called off
+            await anyio.lowlevel.checkpoint()
+            return
         if self._outer.current.state is engine.State.NEW and not self._stopped.is_set():
             self._stopped.set()
             await self.on_stop()
@@ -286,17 +293,39 @@ class ModeMembers(PublicService):
         try:
             await super().stop()
         except BaseException as exc:  # noqa: ASYNC103 - no cancellation is a crash
-            # A crash may be on its way out of a thread when the stop begins; that is no failure of the stop.
-            if exc is not self._last_crash:  # pragma: no branch - it is a race
+            if not self._has_recorded(exc):
                 raise
+        for child in self._started_anew():
+            await child.stop()
+
+    def _has_recorded(self, failure: BaseException) -> bool:
+        """Whether what a stop or a restart failed of is a crash that is known already, and so no failure of that.
+
+        It may have been on its way out of a thread when the other began.
+        """
+        return failure is self._last_crash or failure is self.crash_reason
+
+    def _started_anew(self) -> list[Any]:
+        """Return what was restarted below after a crash had stopped all: it is nobody's then, but in mode it is still here."""
+        return [
+            child
+            for child in reversed(self._children)
+            if child._outer.alive and child._outer.current.parent is None
+        ]
 
     stop.of_mode = True  # type: ignore[attr-defined]
 
     async def restart(self) -> None:
         """Restart the service; as in structmode. One that does not run is told to stop all the same, and started."""
         if self._outer.alive:
-            self._told_to_stop = True
-            await super().restart()
+            try:
+                await super().restart()
+            except BaseException as exc:  # noqa: ASYNC103 - no cancellation is a crash
+                if self._outer.alive or not self._has_recorded(exc):
+                    raise
+            else:
+                return
+            await super().restart()  # it has ended, and can be started
             return
         await self.stop()
         self.service_reset()

@@ -92,6 +92,13 @@ class ServiceThread(ModeMembers, PublicServiceThread):
         return self._parent_loop
 
     @property
+    def state(self) -> str:
+        """Its state; as in structmode. What it crashed of before it was reset is remembered, and is no part of it."""
+        run = self._outer.current
+        is_as_new = run.state is engine.State.NEW and run.crash_reason is None
+        return "init" if is_as_new else super().state
+
+    @property
     def _thread(self) -> Any:
         home = self._outside.home
         return home.thread if home is not None else None

@@ -11,6 +11,8 @@ from typing import IO, Any, TypeAlias, TypeVar, cast
 
 import colorlog
 
+from structmode.utils.text import isatty
+
 __all__ = (
     "DefaultFormatter",
     "ExtensionFormatter",
@@ -180,15 +182,7 @@ class ExtensionFormatter(_ArgumentFormatting, colorlog.ColoredFormatter):
             return True
         if self.no_color or os.environ.get("NO_COLOR"):
             return False
-        return bool(os.environ.get("FORCE_COLOR")) or _is_terminal(stream)
-
-
-def _is_terminal(stream: IO[str] | None) -> bool:
-    isatty = getattr(stream, "isatty", None)
-    try:
-        return isatty is not None and bool(isatty())
-    except ValueError:  # the stream is closed
-        return False
+        return bool(os.environ.get("FORCE_COLOR")) or isatty(stream)
 
 
 def _shown_data(data: object) -> str:
