@@ -18,6 +18,7 @@ from ._backend import (
     on_trio,
     run_arguments,
     running_asyncio_loop,
+    runs_here,
     signal_safe_caller,
     token_here,
 )
@@ -127,6 +128,7 @@ __all__ = (
     "run_arguments",
     "run_threads_by",
     "running_asyncio_loop",
+    "runs_here",
     "shielded",
     "signal_safe_caller",
     "sleep",

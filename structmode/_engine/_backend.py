@@ -20,11 +20,12 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from selectors import BaseSelector
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
+T = TypeVar("T")
 BackendName = Literal["asyncio", "asyncio+uvloop", "trio"]
 BACKENDS: tuple[BackendName, ...] = ("asyncio", "asyncio+uvloop", "trio")
 
@@ -38,6 +39,25 @@ def token_here() -> EventLoopToken | None:
         return current_token()
     except anyio.NoEventLoopError:
         return None
+
+
+def runs_here(token: EventLoopToken | None) -> bool:
+    """Whether the caller is on an event loop: in a task of it, or in a callback of asyncio's, which is in none."""
+    here = token_here()
+    if here is not None or token is None:
+        return here == token
+    try:
+        return token.native_token is running_asyncio_loop()
+    except RuntimeError:
+        return False
+
+
+def in_callback(function: Callable[[], T]) -> T:
+    """Call what needs to know its event loop in a callback of asyncio's, where anyio would ask sniffio, which does not know."""
+    context, sniffio = copy_context(), sys.modules.get("sniffio")
+    if sniffio is not None:  # pragma: no branch - trio brings it; without it, anyio asks asyncio
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context.run(function)
 
 
 def on_trio() -> bool:

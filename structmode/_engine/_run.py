@@ -47,7 +47,7 @@ from structmode.exceptions import (
     StuckTask,
 )
 
-from ._backend import token_here
+from ._backend import runs_here
 from ._callers import calling_hook, calling_run, enter_run
 from ._cancellation import insist, without_cancellation
 from ._contexts import Contexts, Keeper
@@ -209,7 +209,7 @@ class Run:
         Raises:
             EventLoopMismatch: If the caller runs on another loop, or on none.
         """
-        if self.state.alive and self._token != token_here():
+        if self.state.alive and not runs_here(self._token):
             raise EventLoopMismatch(
                 f"{call} of {self.unit.label} was called outside the event loop that it was started on",
                 "A service lives on one loop: call it there, for example through anyio.from_thread.run(..., token=...)",

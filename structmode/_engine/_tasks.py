@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -20,7 +21,7 @@ import anyio.lowlevel
 
 from structmode.exceptions import EventLoopMismatch
 
-from ._backend import absorb_cancellation, token_here
+from ._backend import absorb_cancellation, in_callback, runs_here, token_here
 from ._cancellation import as_failure, first_step
 from ._flag import Flag
 from ._stacks import stack_of
@@ -110,7 +111,7 @@ class Task(Generic[T_co]):
         """
         if self.done():
             return False
-        if self._token is not None and self._token != token_here():
+        if self._token is not None and not runs_here(self._token):
             raise EventLoopMismatch(
                 f"cancel() of the task {self.name} was called outside the event loop that it runs on",
                 "Call it there, for example through anyio.from_thread.run_sync(..., token=...)",
@@ -257,7 +258,11 @@ class TaskSet:
         self._alive[task] = None
         self._idle = self._idle if not self._idle.is_set() else Flag()
         previous, self._youngest = self._youngest, task
-        handle = group.start_soon(self._look_after, task, previous, name=task.name)
+        coroutine = self._look_after(task, previous)
+        try:
+            handle = group.create_task(coroutine, name=task.name)
+        except anyio.NoEventLoopError:
+            handle = in_callback(partial(group.create_task, coroutine, name=task.name))
         # An eager event loop may have run it to its end already; anyio takes care that the known ones don't.
         if task in self._alive:  # pragma: no branch - see above
             self._alive[task] = handle

@@ -391,7 +391,7 @@ class ServiceThread(Service):
 
     def _is_inside(self) -> bool:
         home = self._outside.home
-        return home is not None and home.token is not None and home.token == engine.token_here()
+        return home is not None and home.token is not None and engine.runs_here(home.token)
 
     def _refuse_second_start(self) -> None:
         raise LifecycleError(

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from anyio.lowlevel import EventLoopToken
-
 from structmode import _engine as engine
 from structmode.exceptions import AsyncioRequired
 
@@ -22,7 +20,6 @@ __all__ = (
     "refuse_trio",
     "running_loop",
     "running_loop_or_none",
-    "runs_here",
     "tasks_of",
 )
 
@@ -59,14 +56,6 @@ def running_loop_or_none() -> Any:
         return engine.running_asyncio_loop()
     except RuntimeError:
         return None
-
-
-def runs_here(token: EventLoopToken | None) -> bool:
-    """Whether the caller is on an event loop: in a task of it, or in a callback of asyncio's, which is in none."""
-    here = engine.token_here()
-    if here is not None or token is None:
-        return here == token
-    return token.native_token is running_loop_or_none()
 
 
 def current_task(loop: Any) -> Any:

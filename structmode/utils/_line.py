@@ -23,8 +23,6 @@ import anyio.lowlevel
 from structmode import _engine as engine
 from structmode.exceptions import EventLoopMismatch
 
-from ._asyncio_only import runs_here
-
 __all__ = ("Line",)
 
 
@@ -76,7 +74,7 @@ class Line:
         Raises:
             EventLoopMismatch: If somebody waits, on another event loop than the caller's.
         """
-        if self._turns and not runs_here(self._home):
+        if self._turns and not engine.runs_here(self._home):
             raise EventLoopMismatch(
                 f"{call} of {self._label} was called outside the event loop whose tasks wait for it",
                 "Call it there, for example through anyio.from_thread.run_sync(..., token=...)",
@@ -109,7 +107,7 @@ class Line:
         except BaseException:
             del self._turns[turn]
             # A coroutine that is closed by garbage collection is anywhere, and so is its line.
-            if runs_here(self._home):
+            if engine.runs_here(self._home):
                 self.settle()
             raise
         del self._turns[turn]
