@@ -7,9 +7,9 @@ the lines that it logs, in mode's order and mode's words.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from structmode import _engine as engine
 from structmode._declare import Doer, ServiceTask
@@ -40,6 +40,7 @@ class Face(Doer, Protocol):
     def __post_init__(self) -> None: ...
     def on_init_dependencies(self) -> Iterable[Any]: ...
     def add_dependency(self, service: Any) -> Any: ...
+    def add_dependency_group(self, *services: Any) -> None: ...
     def _log_mundane(self, message: str) -> None: ...
 
 
@@ -97,8 +98,14 @@ class ServiceUnit:
         with self.composing():
             children = list(service.on_init_dependencies() or ())
         for child in children:
-            service.add_dependency(child)
+            if isinstance(child, list | tuple | set | frozenset):
+                service.add_dependency_group(*cast("Iterable[Any]", child))
+            else:
+                service.add_dependency(child)
         await self._hook("on_first_start")
+
+    def needs(self) -> Sequence[Sequence[engine.Life]]:
+        return ()
 
     async def set_up(self) -> None:
         self._service._log_mundane("Starting...")

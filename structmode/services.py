@@ -301,8 +301,11 @@ class Service(ServiceBase, ServiceCallbacks):
     def on_init(self) -> None:
         """The service has been made; called once, before `__post_init__`."""
 
-    def on_init_dependencies(self) -> Iterable[ServiceT]:
-        """Return the services that start and stop with this one; called when it starts for the first time."""
+    def on_init_dependencies(self) -> Iterable[ServiceT | Iterable[ServiceT]]:
+        """Return the services that start and stop with this one; called when it starts for the first time.
+
+        Services in a list of their own start and stop at the same time; see `add_dependency_group`.
+        """
         return ()
 
     # -- What it is
@@ -523,13 +526,30 @@ class Service(ServiceBase, ServiceCallbacks):
             TypeError: If it is no service.
             LifecycleError: If it is this service or one above it, or if it runs elsewhere.
         """
-        child = _want_service(service, "add_dependency")
-        self._life.add_child(child._outer)
-        if child._outer.parent is not self._life:  # added by what is left of a former run
-            return service
-        self._show_below(child)
-        self._unit.note_child(child)
+        self._keep_child(_want_service(service, "add_dependency"))
         return service
+
+    def add_dependency_group(self, *services: ServiceT) -> None:
+        """Make `services` start and stop with this one, all of them at the same time.
+
+        They are begun in the order given, and do not wait for each other; what comes after them waits for all. The first
+        that fails to start calls the others off, and that is undone as any start is. They stop at the same time, too.
+        Otherwise as `add_dependency`; `on_init_dependencies` may return such groups as lists inside of its list. mode has
+        nothing like it.
+
+        Raises:
+            TypeError: If one is no service.
+            LifecycleError: If one is this service or one above it, or runs elsewhere.
+        """
+        together = object()
+        for child in [_want_service(service, "add_dependency_group") for service in services]:
+            self._keep_child(child, together)
+
+    def _keep_child(self, child: Service, together: object = None) -> None:
+        self._life.add_child(child._outer, together)
+        if child._outer.parent is self._life:  # not if what is left of a former run adds it
+            self._show_below(child)
+            self._unit.note_child(child)
 
     def _show_below(self, child: Service) -> None:
         if child.beacon.parent is not self.beacon:
