@@ -57,7 +57,7 @@ class ServiceUnit:
         #: For others than the engine: whose unit this is.
         self.service: Any = service
         # The dependencies that __post_init__ added, to be dropped before it is called again.
-        self._initial: list[Face] = []
+        self._initial: list[engine.Life] = []
         self._noting = False
 
     @property
@@ -87,8 +87,8 @@ class ServiceUnit:
         service.restart_count += 1
         initial, self._initial = self._initial, []
         for child in initial:
-            if child._outer.parent is service._life:
-                service._life.drop_child(child._outer)
+            if child.parent is service._life:
+                service._life.drop_child(child)
         with self.composing():
             service.__post_init__()
         await self._hook("on_restart")
@@ -172,7 +172,9 @@ class ServiceUnit:
         pass
 
     def on_child_released(self, child: engine.Unit) -> None:
-        service_of(child).beacon.detach(self._service.beacon)
+        beacon = getattr(service_of(child), "beacon", None)
+        if isinstance(beacon, Node):  # the other face has none
+            beacon.detach(self._service.beacon)
 
     @contextmanager
     def composing(self) -> Generator[None]:
@@ -187,7 +189,7 @@ class ServiceUnit:
         """Note what is added inside as what `__post_init__` adds."""
         return _Noting(self)
 
-    def note_child(self, child: Face) -> None:
+    def note_child(self, child: engine.Life) -> None:
         if self._noting:
             self._initial.append(child)
 

@@ -17,6 +17,7 @@ import anyio.lowlevel
 
 from structmode import _engine as engine
 from structmode._hooks import check_hooks
+from structmode._mixing import HasLife
 from structmode._unit import ServiceUnit
 from structmode.exceptions import EventLoopMismatch, LifecycleError
 from structmode.services import Service, ServiceTX, _Uninitialised as Uninitialised
@@ -355,7 +356,7 @@ class ServiceThread(Service):
         self._check_inside("add_dependency()")
         return super().add_dependency(service)
 
-    def add_dependency_group(self, *services: ServiceT) -> None:
+    def add_dependency_group(self, *services: ServiceT | HasLife) -> None:
         """Make `services` start and stop with this one, in its thread, at the same time; as in any service."""
         self._check_inside("add_dependency_group()")
         super().add_dependency_group(*services)
