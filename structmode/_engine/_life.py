@@ -25,7 +25,7 @@ from ._events import Restarting, emit
 from ._failures import note
 from ._flag import Flag
 from ._hosting import Block, Loop, Parent, close_unbegun
-from ._needs import Need, Needs
+from ._needs import Needs
 from ._protocols import Host, Unit
 from ._run import Run, current_run, until_finished, until_settled
 from ._state import State
@@ -283,9 +283,8 @@ class Life:
                 f"{child.unit.label} can't be added to {self.unit.label}: it belongs to {child.parent.unit.label}, which runs",
                 "A service has one owner: remove it there first (await remove_dependency(service)), or add another instance",
             )
-        host = child.current.host
         if child.alive and (
-            isinstance(host, Need) or not self.alive or child.current.parent is not self.run
+            child.current.is_needed or not self.alive or child.current.parent is not self.run
         ):
             whose = self._whose(child.current)
             raise LifecycleError(
@@ -299,7 +298,7 @@ class Life:
         if not run.above:
             return "on its own"
         names = " and ".join(user.unit.label for user in run.above)
-        return f"for {names}" if isinstance(run.host, Need) else f"under {names}"
+        return f"for {names}" if run.is_needed else f"under {names}"
 
     def check_needable(self, user: Run, host: object) -> None:
         """Refuse to be needed by `user`, and hosted by `host`, if it has another place in the tree.

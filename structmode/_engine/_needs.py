@@ -69,6 +69,8 @@ class Need:
         root: The root of the tree.
     """
 
+    is_need = True
+
     def __init__(self, life: Needed[Run], root: Run) -> None:
         self.life = life
         self.parent: Run | None = root
@@ -137,6 +139,12 @@ class Needs:
         self._house: dict[Needed[Run], Need] = {}
         #: The needed runs that the run has asked to stop, and waits for.
         self.ending: Sequence[Run] = ()
+
+    @property
+    def acquired(self) -> Sequence[Run]:
+        """The needed runs that exist and that the run uses, in order."""
+        needs = [need for group in self._groups for need in group]
+        return [need.run for need in needs if need.run is not None]
 
     @property
     def hosted(self) -> Sequence[Run]:

@@ -146,6 +146,11 @@ class Needs(Protocol[RunT]):
         ...
 
     @property
+    def acquired(self) -> Sequence[RunT]:
+        """The needed runs that exist and that the run uses, in order."""
+        ...
+
+    @property
     def hosted(self) -> Sequence[RunT]:
         """The needed runs that exist in the tree, if this is its root; in the order in which they were begun."""
         ...
@@ -166,6 +171,11 @@ class Host(Protocol[RunT]):
     @property
     def parent(self) -> RunT | None:
         """The run that owns it, if a run does."""
+        ...
+
+    @property
+    def is_need(self) -> bool:
+        """Whether what it owns is there for those who need it."""
         ...
 
     @property

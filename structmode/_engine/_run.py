@@ -184,6 +184,11 @@ class Run:
         return self.host.above if self.host is not None else ()
 
     @property
+    def is_needed(self) -> bool:
+        """Whether it is there for those who need it, and is no child of the run that owns it."""
+        return self.host is not None and self.host.is_need
+
+    @property
     def root(self) -> Run:
         """The topmost run of its tree."""
         run = self
