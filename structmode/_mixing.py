@@ -10,15 +10,18 @@ __all__ = ("HasLife", "life_of")
 
 
 class HasLife(Protocol):
-    """Whatever can be started as a part of something else: a `Service`, or an object of `structmode.facet`."""
+    """Whatever can be a part of something else: a `Service`, or a `ServiceMixin`. For annotations of what may be either."""
 
-    def __structmode_life__(self) -> Any:
+    def _structmode_life(self) -> Any:
         """Return the life by which its owner holds it."""
         ...
 
 
+HasLife.__module__ = "structmode.facet"
+
+
 def life_of(candidate: object) -> engine.Life | None:
     """Return the life of an object of any face; None if it is something else, such as a class."""
-    if isinstance(candidate, type) or not hasattr(candidate, "__structmode_life__"):
+    if isinstance(candidate, type) or not hasattr(candidate, "_structmode_life"):
         return None
-    return cast("engine.Life", cast("HasLife", candidate).__structmode_life__())
+    return cast("engine.Life", cast("HasLife", candidate)._structmode_life())

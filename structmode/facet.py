@@ -1,14 +1,12 @@
-"""facet's face: services as mixins, with `start`, `stop`, `dependencies` and `add_task`, and nothing else.
+"""facet's face: services as mixins, with ``start``, ``stop``, ``dependencies`` and ``add_task``, and nothing else.
 
-Theory
-------
 *A mixin costs nothing.* It has no ``__init__`` and no attributes, so a subclass need not call ``super().__init__()``, may have
 ``__slots__``, be a frozen dataclass, be hashable or not, or be a model of some library that counts attributes. What the engine
 holds for an object is found by the object's identity, comes into being when it is first asked for, and goes when nobody uses
 it any more; as long as it is there, it keeps the object alive, so that no other can have the same identity.
 
-*The same engine.* An object's `dependencies` are its needs: they are up before its own `start`, and stop after its own
-`stop`; the engine hosts and counts what is shared (`structmode._engine._needs` has the theory). `start` and `stop` are steps
+*The same engine.* An object's ``dependencies`` are its needs: they are up before its own ``start``, and stop after its own
+``stop``; the engine hosts and counts what is shared (``_engine/_needs.py`` has the theory). ``start`` and ``stop`` are steps
 that the engine calls. So the owner is whoever enters the object with ``async with``, or depends on it, or has been given it by
 a `Service`; and all that the laws say of services holds here.
 
@@ -39,7 +37,7 @@ from structmode._mixing import HasLife, life_of
 from structmode.exceptions import LifecycleError
 from structmode.utils.times import Seconds, want_seconds
 
-__all__ = ("AsyncioServiceMixin", "BlockingServiceMixin", "ServiceMixin")
+__all__ = ("AsyncioServiceMixin", "BlockingServiceMixin", "HasLife", "ServiceMixin")
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -79,7 +77,7 @@ def _is_group(thing: object) -> bool:
 
 
 def _is_service(thing: object) -> bool:
-    return isinstance(thing, BlockingServiceMixin) or hasattr(type(thing), "__structmode_life__")
+    return isinstance(thing, BlockingServiceMixin) or hasattr(type(thing), "_structmode_life")
 
 
 def _refuse(service: object, candidate: object, kind: str) -> TypeError:
@@ -232,7 +230,7 @@ class ServiceMixin:
         super().__init_subclass__(**kwargs)
         check_hooks(cls, ("start", "stop"), ())
 
-    def __structmode_life__(self) -> engine.Life:
+    def _structmode_life(self) -> engine.Life:
         """Return the life by which others hold it; other faces ask for it."""
         return _life(self)
 

@@ -283,7 +283,7 @@ class Service(ServiceBase, ServiceCallbacks):
         """Make what the engine sees of the service; some kinds of services show it more."""
         return ServiceUnit(self)
 
-    def __structmode_life__(self) -> engine.Life:
+    def _structmode_life(self) -> engine.Life:
         """Return the life by which others hold it; other faces ask for it."""
         return self._outer
 

@@ -554,18 +554,29 @@ class Run:
 
     async def _stop_children(self, which: Callable[[Run], bool]) -> None:
         while batch := self._youngest(which):
-            await self.stop_together(batch)
+            await self.stop_together(batch, which)
 
-    async def stop_together(self, runs: Sequence[Run]) -> None:
-        """Stop runs that belong to this one, all at the same time, each asked in its turn; wait until all have ended."""
-        for number, run in enumerate(runs):
-            if number:
+    async def stop_together(
+        self, runs: Sequence[Run], which: Callable[[Run], bool] = lambda _: True
+    ) -> None:
+        """Stop runs that belong to this one, all at the same time, each asked in its turn; wait until all have ended.
+
+        Args:
+            runs: The runs.
+            which: Tells, in the turn of each, whether it is to be stopped still: meanwhile it may have come up.
+        """
+        asked: list[Run] = []
+        for run in runs:
+            if asked:
                 await self._steps.do("wait", anyio.lowlevel.cancel_shielded_checkpoint)
+            if not which(run):
+                continue
+            asked.append(run)
             run.receivers += 1
             run.request_stop()
             if self._steps.killed and not run._steps.killed:
                 run.kill()
-        for run in runs:
+        for run in asked:
             await self._until_ended(run)
             self._left_behind.add(run)
             if not run.finished.is_set():

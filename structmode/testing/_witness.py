@@ -58,6 +58,11 @@ __all__ = (
 )
 
 
+def _itself(service: Any) -> Any:
+    """Return the service."""
+    return service
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a witness has to know of a kind of services.
@@ -90,7 +95,7 @@ class Kind:
     starts: tuple[str, ...] = ("start", "maybe_start", "restart", "add_runtime_dependency")
     contexts: tuple[str, ...] = ()
     deals_with_failures: bool = False
-    handle: Callable[[Any], Any] = lambda service: service
+    handle: Callable[[Any], Any] = _itself
 
 
 SERVICE = Kind(

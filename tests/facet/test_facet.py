@@ -557,7 +557,7 @@ async def test_from_a_former_run() -> None:
     parent.add_dependency(left)
     async with parent:
         await anyio.wait_all_tasks_blocked()
-        life = left.__structmode_life__()
+        life = left._structmode_life()
         former = life.current
         with pytest.raises(ShutdownTimeout):
             await life.stop()
