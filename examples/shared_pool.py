@@ -8,7 +8,7 @@ mixin costs neither anything. The two parts of the shop start at the same time; 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -25,7 +25,7 @@ class Pool(ServiceMixin):
         print("pool open")
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[str]:
+    async def connection(self) -> AsyncGenerator[str]:
         """Hold a connection for the length of a block."""
         async with self.free:
             yield "a connection"

@@ -173,7 +173,7 @@ class ServiceUnit:
 
     def on_child_released(self, child: engine.Unit) -> None:
         beacon = getattr(service_of(child), "beacon", None)
-        if isinstance(beacon, Node):  # the other face has none
+        if beacon is not None:  # the other face has none
             beacon.detach(self._service.beacon)
 
     @contextmanager

@@ -199,7 +199,7 @@ class Run:
     def lineage(self) -> Iterator[Run]:
         """Yield this run, then each one above it, up to the root, each once."""
         found: dict[Run, None] = {self: None}
-        pending = [self]
+        pending: list[Run] = [self]
         for run in pending:  # grows while it is walked
             yield run
             for above in run.above:
@@ -300,7 +300,7 @@ class Run:
         if self.state is State.RUNNING and not self._turn.is_set():
             self._mark_subtree_crashed(exc)
         reached: dict[Run, None] = {self: None}
-        pending = [self]
+        pending: list[Run] = [self]
         for run in pending:  # grows while it is walked
             for above in run._take(exc):
                 if above not in reached:
@@ -826,7 +826,7 @@ class Run:
 
     def _pass_on_foreign_stop(self) -> None:
         """A cancellation from outside reached a task of the tree: that is a stop of the tree, from its top."""
-        pending = [self]
+        pending: list[Run] = [self]
         for run in pending:  # grows while it is walked
             if run._told_from_outside:  # then all above it have been told
                 continue

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 import pytest
 
@@ -424,7 +423,7 @@ async def test_one_goes_as_the_other_comes(attempt: int) -> None:
             assert units["base"].state == "running"
             await anyio.sleep(0)
 
-        units[name].steps = {"set_up": look, "farewell": look}
+        units[name].steps = doing({"set_up": look, "farewell": look})
     top = Unit("top", log, units["one"], units["two"])
     await top.life.start()
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from structmode import Service
@@ -74,10 +73,13 @@ class OfFacet(ServiceMixin):
         self.name, self.journal = name, journal
         self.do_start, self.do_stop = start, stop
         self.dependencies = parts
-        self.graceful_shutdown_timeout = timeout
+        self.timeout = timeout
 
     dependencies: Any = ()
-    graceful_shutdown_timeout: float = 10.0
+
+    @property
+    def graceful_shutdown_timeout(self) -> float:
+        return self.timeout
 
     async def start(self) -> None:
         self.journal.append(f"{self.name} start")

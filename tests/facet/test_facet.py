@@ -132,7 +132,9 @@ async def test_bad_dependencies(declared: Any, problem: str) -> None:
     """What is no list of services or of lists of them makes the start fail; the error says what is wrong."""
 
     class Bad(ServiceMixin):
-        dependencies = property(lambda _: declared)
+        @property
+        def dependencies(self) -> Any:
+            return declared
 
         async def start(self) -> None:
             raise AssertionError("was started")
@@ -404,7 +406,7 @@ async def test_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 
 class Hanging(ServiceMixin):
-    graceful_shutdown_timeout: float = 0.05
+    graceful_shutdown_timeout: float = 0.05  # pyright: ignore[reportIncompatibleMethodOverride]
 
     async def stop(self) -> None:
         await anyio.sleep_forever()
@@ -438,7 +440,7 @@ async def test_a_timeout_that_is_none() -> None:
     """A timeout that can't be read makes the start fail; the error names it."""
 
     class Bad(ServiceMixin):
-        graceful_shutdown_timeout = "soon"
+        graceful_shutdown_timeout: Any = "soon"
 
     with pytest.raises(ValueError, match=r"Bad\.graceful_shutdown_timeout"):
         await Bad().run()

@@ -69,7 +69,7 @@ class WithSlottedBase(ServiceMixin, Base):
 @dataclass
 class Data(ServiceMixin):
     value: int = 0
-    graceful_shutdown_timeout: float = 3.0
+    graceful_shutdown_timeout: float = 3.0  # pyright: ignore[reportIncompatibleMethodOverride]
 
     async def start(self) -> None:
         self.value += 1
@@ -194,7 +194,7 @@ async def test_equal_is_not_the_same() -> None:
     assert one == two
 
     class Above(ServiceMixin):
-        dependencies = [one, two, one]  # noqa: RUF012 - an attribute does as well
+        dependencies: Any = [one, two, one]  # noqa: RUF012 - an attribute does as well
 
     async with Above():
         assert (one.value, two.value) == (1, 1)

@@ -559,7 +559,7 @@ class Shop(ServiceMixin):
         self.cache = Cache()
 
     @property
-    def dependencies(self) -> list[HasLife | list[HasLife]]:
+    def dependencies(self) -> Iterable[HasLife | Iterable[HasLife]]:
         return [self.pool, [self.cache, self.pool]]
 
     async def start(self) -> None:
