@@ -224,9 +224,8 @@ class Needs:
 
     async def clear(self) -> None:
         """Stop what is still hosted, the youngest first: those who needed it have been given up."""
-        for need in reversed(tuple(self._house.values())):
-            if need.run is not None:
-                await self._end([need.run])
+        for run in reversed(self.hosted):
+            await self._end([run])
 
     async def _end(self, runs: Sequence[Run]) -> None:
         self.ending = runs
