@@ -149,7 +149,10 @@ class _FacetUnit:
         return ()
 
     async def ready(self) -> None:
-        pass
+        # So that what depends on it finds its tasks begun, on loops too that run what is new in random order.
+        life = _lives.get(id(self._service))
+        if life is not None:  # pragma: no branch - it runs, so there is one
+            await life.current.tasks_begun()
 
     async def tear_down(self) -> None:
         await self._call("stop")

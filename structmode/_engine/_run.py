@@ -382,6 +382,11 @@ class Run:
         if place < self._reached:
             self._reached -= 1
 
+    async def tasks_begun(self) -> None:
+        """Wait until each task that it has now has made its first step, or it is clear that it never will."""
+        for task in self.tasks.alive():
+            await self.tasks.settle(task)
+
     async def work_done(self) -> None:
         """Wait until no finite task is left in it or below; timers and the like do not count."""
         await anyio.lowlevel.checkpoint()

@@ -75,6 +75,8 @@ class Owner:
     """Nobody: the owner of a service that was started bare. Whoever owns a run hears of its crash."""
 
     above: Run | None = None
+    #: Whether the run above has what it owns among its children.
+    is_parent: bool = True
 
     def takes_runs(self) -> bool:
         """Whether a run may begin in it."""
@@ -353,7 +355,7 @@ class Run:
         """Tell all below that nobody is to go on working."""
         if self.turn.is_open:
             self.stop_fault = fault
-        for run in self.tree():
+        for run in [*self.tree(), *self.unit.world.hosted(self)]:
             if run.alarm is None:
                 run.alarm = fault
                 run.told.open()
@@ -836,6 +838,8 @@ class Unit:
 
     #: Whether it runs in a thread of its own.
     has_thread: ClassVar[bool] = False
+    #: By what its runs live.
+    run_type: ClassVar[type[Run]] = Run
 
     def __init__(self, script: Script, world: World, parent: Unit | None = None) -> None:
         self.script = script
@@ -919,11 +923,11 @@ class Unit:
     def _settle(self, owner: Owner, *, restarting: bool) -> Run:
         """Begin a new run; in a restart it takes the old one's place among its siblings."""
         self._drop_adopted()
-        old, run = self.run, Run(self, owner, restarting=restarting)
+        old, run = self.run, self.run_type(self, owner, restarting=restarting)
         if old is None:
             run.permission = self._first_permission
         above = owner.above
-        if above is not None:
+        if above is not None and owner.is_parent:
             if old is not None and old in above.below:
                 above.below[above.below.index(old)] = run
             else:
@@ -1203,6 +1207,17 @@ class World:
         unit = self._kinds[script.kind](script, self, parent)
         self.units[script.label] = unit
         return unit
+
+    def hosted(self, root: Run) -> list[Run]:
+        """Return the runs of what is needed in the tree of a root, with all below them."""
+        runs = [unit.run for unit in self.units.values() if unit.run is not None]
+        needs = [run for run in runs if run.alive and not run.owner.is_parent]
+        return [
+            one
+            for run in needs
+            if root.owner.above is None and root in run.lineage()
+            for one in run.tree()
+        ]
 
     def play(self, until: int | None = None) -> Story:
         """Play the plan to its end, or up to a time."""
