@@ -145,6 +145,8 @@ class Machine(RuleBasedStateMachine):
     backend: ClassVar[reality.Backend] = "asyncio"
     #: How many of the plans have services in threads.
     threaded: ClassVar[float] = THREADED
+    #: How many of the plans are about supervisors most of all.
+    supervised: ClassVar[float] = SUPERVISED
     #: How many of the services are of facet's face.
     facets: ClassVar[float] = 0.0
     totals: ClassVar[Totals] = Totals()
@@ -169,7 +171,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(choose=choices)
     def begin(self, choose: Random) -> None:
         """Choose who owns the root, and plant a tree."""
-        self._supervised = choose.random() < SUPERVISED
+        self._supervised = choose.random() < self.supervised
         self._calm = self._supervised and choose.random() < CALM
         self._threaded = choose.random() < self.threaded
         self._plant_root(choose)

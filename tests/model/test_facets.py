@@ -89,6 +89,7 @@ def test_random_plans(name: reality.Backend) -> None:
     class OfFacets(Machine):
         backend: ClassVar[reality.Backend] = name
         threaded: ClassVar[float] = 0.0
+        supervised: ClassVar[float] = 0.0
         facets: ClassVar[float] = 0.5
 
     run_state_machine_as_test(OfFacets, settings=budget(60, derandomize=True))
