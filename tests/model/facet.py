@@ -7,8 +7,8 @@ instants, of which no law says who comes first.
 from __future__ import annotations
 
 from .model import Owner, Run, Unit
-from .simulation import Doing
-from .story import Fault, Misuse
+from .simulation import Doing, Wait
+from .story import Aborted, Fault, Misuse
 
 
 class ForUser(Owner):
@@ -48,7 +48,22 @@ class FacetRun(Run):
             raise Misuse
         self._acquired.append(need)
         self._log.follow(need.script.label, self.label)
-        yield from need.start_in(ForUser(self), undo=False)
+        owner = ForUser(self)
+        if not owner.takes_runs():
+            raise Misuse
+        run = need._settle(owner, restarting=False)
+        run.process = self._simulation.spawn(need._live(run))
+        yield Wait(run.decided)
+        while isinstance(
+            run.start_fault, Aborted
+        ):  # it was stopped, or restarted, by somebody else
+            yield Wait(run.started)
+            if run.successor is None:
+                break
+            run = run.successor
+            yield Wait(run.decided)
+        if run.start_fault is not None:  # raised at once, not only when it has been undone
+            raise run.start_fault
         self._log.follow(self.label, need.script.label)
 
     def _stop(self) -> Doing[None]:

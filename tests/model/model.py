@@ -139,6 +139,8 @@ class Run:
         #: Given from the top down: it is your turn to stop.
         self.turn = Gate()
         self.started = Gate()
+        #: It is known how the start ends; one that failed may have to be undone yet.
+        self.decided = Gate()
         self.stopped = Gate()
         #: Its steps are over; all that may be left is what ignores even a kill.
         self.unwound = Gate()
@@ -373,10 +375,12 @@ class Run:
             self.state = "running"
             self.was_up = True
             self.up_since = self._simulation.now
+            self.decided.open()
             self.started.open()
             yield Wait(self.turn)
         else:
             self.start_fault = self.first() if self.record else Aborted(self.label)
+            self.decided.open()
         self.state = "stopping"
         yield from self._stop()
         if self.unit.has_thread and isinstance(self.start_fault, Aborted) and self.record:
