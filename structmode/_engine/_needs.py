@@ -87,8 +87,8 @@ class Need:
 
     @property
     def accepts(self) -> bool:
-        """Whether the root is not stopping."""
-        return self._root.accepts
+        """Whether anybody goes on needing it, and the root is not stopping: a restart of it is called off otherwise."""
+        return any(self.users.values()) and self._root.accepts
 
     def spawn(
         self, function: Callable[[], Coroutine[Any, Any, None]], name: str
@@ -130,15 +130,19 @@ class Needs:
         run: The run.
     """
 
-    __slots__ = ("_groups", "_house", "_run", "ending")
+    __slots__ = ("_ending", "_groups", "_house", "_run")
 
     def __init__(self, run: Run) -> None:
         self._run = run
         # What it has acquired, by group.
         self._groups: list[list[Need]] = []
         self._house: dict[Needed[Run], Need] = {}
-        #: The needed runs that the run has asked to stop, and waits for.
-        self.ending: Sequence[Run] = ()
+        self._ending: list[Run] = []
+
+    @property
+    def ending(self) -> Sequence[Run]:
+        """The needed runs that the run has asked to stop, and that have not ended; those too that it has given up."""
+        return [run for run in self._ending if run.state.alive]
 
     @property
     def acquired(self) -> Sequence[Run]:
@@ -198,7 +202,7 @@ class Needs:
                 f"{life.unit.label} can't be started for {self._run.unit.label}: its last run was given up, and still hangs",
                 "Find out what it does, for example from the ShutdownTimeout; or use another instance",
             )
-        if run is None and not need.accepts and self._run.alarm is not None:
+        if run is None and not self._run.root.accepts and self._run.alarm is not None:
             raise self._run.alarm  # nothing is begun any more, and that is why
         house[life] = need
         need.users[self._run] = True
@@ -225,12 +229,12 @@ class Needs:
     async def clear(self) -> None:
         """Stop what is still hosted, the youngest first: those who needed it have been given up."""
         for run in reversed(self.hosted):
-            await self._end([run])
+            if not run.let_be.is_set():  # what was given up itself has been waited for
+                await self._end([run])
 
     async def _end(self, runs: Sequence[Run]) -> None:
-        self.ending = runs
+        self._ending += runs
         await self._run.stop_together(runs)
-        self.ending = ()
 
     def _forget(self, needs: Iterable[Need]) -> None:
         house = self._house_of_the_tree()

@@ -142,7 +142,7 @@ class Needs(Protocol[RunT]):
 
     @property
     def ending(self) -> Sequence[RunT]:
-        """The needed runs that this run has asked to stop, and waits for."""
+        """The needed runs that this run has asked to stop, and that have not ended."""
         ...
 
     @property

@@ -216,3 +216,28 @@ async def test_a_need_that_is_stuck() -> None:
         assert need.run.above == (two.run,)
         await root.life.stop()
     assert need.state == "stopped"
+
+
+async def test_what_is_left_of_a_need_is_waited_for() -> None:
+    """While something of a need goes on ending, callers of stop() wait, as they do for what is left of a child."""
+    log: list[str] = []
+
+    async def slowly(unit: Unit) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(2.4)
+
+    need = Unit("n", log, work={"work": slowly})
+    root = Unit("a", log, needs=[[need]])
+    root.stop_timeout = SHORT
+
+    with VirtualClock() as clock:
+        await root.life.start()
+        with pytest.raises(ShutdownTimeout):
+            await root.life.stop()
+        assert need.run in root.run.subtree()
+        assert clock.elapsed < 2  # nothing of it had ended within a grace
+        await root.run.finished.wait()
+    assert root.run.subtree() == [root.run]

@@ -763,6 +763,30 @@ async def test_a_failed_restart_by_hand_crashes_the_users() -> None:
     assert a.run.crash_reason is not None
 
 
+async def test_let_go_while_it_is_restarted_by_hand() -> None:
+    """A restart of a need is called off when its last user lets go of it; nothing is begun for nobody."""
+    log: list[str] = []
+    leave = Waiting()
+    b = Unit("b", log, tear_down=leave)
+    a = Unit("a", log, needs=[[b]])
+    top = Unit("top", log, a)
+    await top.life.start()
+    async with anyio.create_task_group() as group:
+
+        async def restart() -> None:
+            with pytest.raises(StartAborted):
+                await b.life.restart()
+
+        group.start_soon(restart)
+        await leave.reached.wait()
+        group.start_soon(a.life.stop)
+        await settle()
+        leave.go_on.set()
+    assert b.state == a.state == "stopped"
+    assert top.run.tree() == [top.run]
+    await top.life.stop()
+
+
 async def test_stop_from_the_hooks_and_tasks_of_a_need() -> None:
     """A hook of a need may stop its user and goes on; a task of it is cancelled as part of that."""
     log: list[str] = []

@@ -19,10 +19,11 @@ class ForUser(Owner):
     def __init__(self, user: Run) -> None:
         self.above: Run | None = user
         self._user = user
+        self.let_go = False
 
     def takes_runs(self) -> bool:
-        """As long as nobody in the root has been told to stop."""
-        return self._user.lineage()[-1].takes_work()
+        """Until the user has let go, and as long as nobody in the root has been told to stop."""
+        return not self.let_go and self._user.lineage()[-1].takes_work()
 
     def crashed(self, unit: Unit, fault: Fault) -> None:
         """The user suffers it."""
@@ -36,6 +37,10 @@ class FacetRun(Run):
         super().__init__(unit, owner, restarting=restarting)
         self.wanted = []
         self._acquired: list[Unit] = []
+        self._ending: list[Run] = []
+
+    def ending(self) -> list[Run]:
+        return [run for run in self._ending if run.alive]
 
     def _start(self) -> Doing[None]:
         for need in self.unit.children:
@@ -71,8 +76,9 @@ class FacetRun(Run):
         for need in reversed(self._acquired):
             run = need.run
             if run is not None and run.alive and not run.owner.is_parent:
-                self.below.append(run)
-                self._waited_for.append(run)
+                self._ending.append(run)
+                assert isinstance(run.owner, ForUser)
+                run.owner.let_go = True
                 if self.killed:
                     run.kill()
                 yield from self._stop_child(run)

@@ -213,7 +213,12 @@ class Run:
         found: list[Run] = [self]
         for run in found:  # grows while it is walked
             found.extend(run.below)
+            found.extend(run.ending())
         return found
+
+    def ending(self) -> list[Run]:
+        """Return the runs of what it needs that it has told to stop, and that have not ended."""
+        return []
 
     def holds(self) -> int:
         """Return how much there is of it: itself, its tasks, and the async contexts that have not been left."""
@@ -387,7 +392,7 @@ class Run:
             self.unit.world.meets.add("a start in a thread is called off, and fails to be undone")
         self.last_lines = self._log.last(self.label)
         self.unwound.open()
-        while self.tasks or self.below:
+        while self.tasks or self.below or self.unit.world.hosted(self):
             self.changed = Gate()
             yield Wait(self.changed)
         self.state = "stopped"
@@ -992,6 +997,7 @@ class Unit:
                 above._take_up(run)
             above.unit.child_ended(self)
             above.changed.open()
+        run.lineage()[-1].changed.open()
         if self._removed and self.parent is not None:
             self.parent.drop(self)
 
