@@ -447,7 +447,7 @@ class _Holding:
             failures: list[BaseException] = []
             try:
                 self.service.stop()
-            except BaseException as exc:  # noqa: BLE001 - kept, and raised when the rest is done
+            except BaseException as exc:  # noqa: ASYNC103, BLE001 - kept, and raised when the rest is done
                 failures.append(exc)
             failures += self._let_go()
             self.busy = False
