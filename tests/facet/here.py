@@ -32,4 +32,4 @@ def interrupted(
     try:
         anyio.run(main, backend=name, backend_options=options)
     except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        raise group.exceptions[0] from None  # noqa: ASYNC123 - it is shown to nobody
