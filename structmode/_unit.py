@@ -7,9 +7,9 @@ the lines that it logs, in mode's order and mode's words.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from structmode import _engine as engine
 from structmode._declare import Doer, ServiceTask
@@ -40,6 +40,7 @@ class Face(Doer, Protocol):
     def __post_init__(self) -> None: ...
     def on_init_dependencies(self) -> Iterable[Any]: ...
     def add_dependency(self, service: Any) -> Any: ...
+    def add_dependency_group(self, *services: Any) -> None: ...
     def _log_mundane(self, message: str) -> None: ...
 
 
@@ -56,7 +57,7 @@ class ServiceUnit:
         #: For others than the engine: whose unit this is.
         self.service: Any = service
         # The dependencies that __post_init__ added, to be dropped before it is called again.
-        self._initial: list[Face] = []
+        self._initial: list[engine.Life] = []
         self._noting = False
 
     @property
@@ -86,8 +87,8 @@ class ServiceUnit:
         service.restart_count += 1
         initial, self._initial = self._initial, []
         for child in initial:
-            if child._outer.parent is service._life:
-                service._life.drop_child(child._outer)
+            if child.parent is service._life:
+                service._life.drop_child(child)
         with self.composing():
             service.__post_init__()
         await self._hook("on_restart")
@@ -97,8 +98,14 @@ class ServiceUnit:
         with self.composing():
             children = list(service.on_init_dependencies() or ())
         for child in children:
-            service.add_dependency(child)
+            if isinstance(child, list | tuple | set | frozenset):
+                service.add_dependency_group(*cast("Iterable[Any]", child))
+            else:
+                service.add_dependency(child)
         await self._hook("on_first_start")
+
+    def needs(self) -> Sequence[Sequence[engine.Life]]:
+        return ()
 
     async def set_up(self) -> None:
         self._service._log_mundane("Starting...")
@@ -165,7 +172,9 @@ class ServiceUnit:
         pass
 
     def on_child_released(self, child: engine.Unit) -> None:
-        service_of(child).beacon.detach(self._service.beacon)
+        beacon = getattr(service_of(child), "beacon", None)
+        if beacon is not None:  # the other face has none
+            beacon.detach(self._service.beacon)
 
     @contextmanager
     def composing(self) -> Generator[None]:
@@ -180,7 +189,7 @@ class ServiceUnit:
         """Note what is added inside as what `__post_init__` adds."""
         return _Noting(self)
 
-    def note_child(self, child: Face) -> None:
+    def note_child(self, child: engine.Life) -> None:
         if self._noting:
             self._initial.append(child)
 

@@ -274,7 +274,7 @@ class _Reporter:
         run = self._detector._life.run
         # The loop may go on while its services are looked at.
         with suppress(RuntimeError):
-            for one in list(run.lineage())[-1].subtree() if run is not None else ():
+            for one in run.root.tree() if run is not None else ():
                 hook = one._steps._hook
                 if hook is not None and is_running(hook[1]):
                     return f"{one.unit.label}.{hook[0]}"

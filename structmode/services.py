@@ -35,6 +35,7 @@ import anyio
 import anyio.lowlevel
 
 from structmode import _engine as engine
+from structmode._claims import claim, is_claimed, name_of, refuse_claimed
 from structmode._declare import (
     Body,
     CrontabTask,
@@ -49,7 +50,8 @@ from structmode._declare import (
 from structmode._diag import Diag
 from structmode._engine import Task, WaitArg
 from structmode._hooks import ServiceCallbacks, check_hooks
-from structmode._unit import ServiceUnit
+from structmode._mixing import HasLife, life_of
+from structmode._unit import ServiceUnit, service_of
 from structmode._waits import WaitResult, WaitResults, wait_result, wait_results
 from structmode.exceptions import LifecycleError
 from structmode.timers import Timer
@@ -81,10 +83,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 S = TypeVar("S", bound="Service")
-
-
-# The coroutines that have been handed to a service; each runs only once.
-_claimed: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 class _Uninitialised:
@@ -285,6 +283,10 @@ class Service(ServiceBase, ServiceCallbacks):
         """Make what the engine sees of the service; some kinds of services show it more."""
         return ServiceUnit(self)
 
+    def _structmode_life(self) -> engine.Life:
+        """Return the life by which others hold it; other faces ask for it."""
+        return self._outer
+
     @property
     def _outer(self) -> engine.Life:
         """The life by which others hold the service: its own, unless that is in a thread of its own."""
@@ -301,8 +303,11 @@ class Service(ServiceBase, ServiceCallbacks):
     def on_init(self) -> None:
         """The service has been made; called once, before `__post_init__`."""
 
-    def on_init_dependencies(self) -> Iterable[ServiceT]:
-        """Return the services that start and stop with this one; called when it starts for the first time."""
+    def on_init_dependencies(self) -> Iterable[ServiceT | Iterable[ServiceT]]:
+        """Return the services that start and stop with this one; called when it starts for the first time.
+
+        Services in a list of their own start and stop at the same time; see `add_dependency_group`.
+        """
         return ()
 
     # -- What it is
@@ -510,7 +515,7 @@ class Service(ServiceBase, ServiceCallbacks):
     # -- Other services
 
     def add_dependency(self, service: ServiceTX) -> ServiceTX:
-        """Make `service` start and stop with this one.
+        """Make `service`, of this face or of `structmode.facet`, start and stop with this one.
 
         Added before the start or in a hook up to `on_start`, it is started after this service's own tasks. Added to a
         service that runs, it is only registered: see `add_runtime_dependency`. What a service's own code adds while it
@@ -523,13 +528,32 @@ class Service(ServiceBase, ServiceCallbacks):
             TypeError: If it is no service.
             LifecycleError: If it is this service or one above it, or if it runs elsewhere.
         """
-        child = _want_service(service, "add_dependency")
-        self._life.add_child(child._outer)
-        if child._outer.parent is not self._life:  # added by what is left of a former run
-            return service
-        self._show_below(child)
-        self._unit.note_child(child)
+        self._keep_child(_want_life(service, "add_dependency"))
         return service
+
+    def add_dependency_group(self, *services: ServiceT | HasLife) -> None:
+        """Make `services` start and stop with this one, all of them at the same time.
+
+        They are begun in the order given, and do not wait for each other; what comes after them waits for all. The first
+        that fails to start calls the others off, and that is undone as any start is. They stop at the same time, too.
+        Otherwise as `add_dependency`; `on_init_dependencies` may return such groups as lists inside of its list. mode has
+        nothing like it.
+
+        Raises:
+            TypeError: If one is no service.
+            LifecycleError: If one is this service or one above it, or runs elsewhere.
+        """
+        together = object()
+        for child in [_want_life(service, "add_dependency_group") for service in services]:
+            self._keep_child(child, together)
+
+    def _keep_child(self, child: engine.Life, together: object = None) -> None:
+        self._life.add_child(child, together)
+        if child.parent is self._life:  # not if what is left of a former run adds it
+            service = service_of(child.unit)
+            if isinstance(service, Service):  # the other face has no place in the tree of nodes
+                self._show_below(service)
+            self._unit.note_child(child)
 
     def _show_below(self, child: Service) -> None:
         if child.beacon.parent is not self.beacon:
@@ -545,18 +569,18 @@ class Service(ServiceBase, ServiceCallbacks):
             LifecycleError: As `add_dependency`; also if this service is stopping.
             BaseException: What made the start fail, as it was raised; the service has been removed again then.
         """
-        child = _want_service(service, "add_runtime_dependency")
+        child = _want_life(service, "add_runtime_dependency")
         self._life.current.check_loop("add_runtime_dependency()")
         self.add_dependency(service)
         if not self._life.alive:
             await anyio.lowlevel.checkpoint()
             return service
         try:
-            if child._outer.parent is self._life:  # not if what is left of a former run calls
-                await child._outer.start_as_child()
+            if child.parent is self._life:  # not if what is left of a former run calls
+                await child.start_as_child()
         except BaseException:
-            if not child._outer.alive:
-                self._life.drop_child(child._outer)
+            if not child.alive:
+                self._life.drop_child(child)
             raise
         return service
 
@@ -570,15 +594,15 @@ class Service(ServiceBase, ServiceCallbacks):
             LifecycleError: If it was not added to this one.
             BaseException: What went wrong in its stop; it has been removed then.
         """
-        child = _want_service(service, "remove_dependency")
-        if child._outer.parent is not self._life:
+        child = _want_life(service, "remove_dependency")
+        if child.parent is not self._life:
             raise LifecycleError(
-                f"{child.label} can't be removed from {self.label}: it is not one of its dependencies",
-                f"It belongs to {child.beacon.parent.data.label}"
-                if child.beacon.parent
+                f"{child.unit.label} can't be removed from {self.label}: it is not one of its dependencies",
+                f"It belongs to {child.parent.unit.label}"
+                if child.parent is not None
                 else "It belongs to no service",
             )
-        await self._life.remove_child(child._outer)
+        await self._life.remove_child(child)
         return service
 
     async def join_services(self, services: Sequence[ServiceT]) -> None:
@@ -697,8 +721,8 @@ class Service(ServiceBase, ServiceCallbacks):
             except LifecycleError:
                 engine.close_all([coro])
                 raise
-        _claim(coro)
-        handle: Task[T] = Task(engine.as_work(coro), name or _name_of(coro))
+        claim(coro)
+        handle: Task[T] = Task(engine.as_work(coro), name or name_of(coro))
         if run is None:
             handle.discard()
             return handle
@@ -722,8 +746,8 @@ class Service(ServiceBase, ServiceCallbacks):
             TypeError: If it can't be run.
             ValueError: If it is a coroutine that runs already, or was passed before.
         """
-        _claim(coro)
-        return _AwaitableService(coro, name or _name_of(coro), **kwargs)
+        claim(coro)
+        return _AwaitableService(coro, name or name_of(coro), **kwargs)
 
     def itertimer(
         self,
@@ -876,9 +900,9 @@ class Service(ServiceBase, ServiceCallbacks):
         self, coros: Sequence[object], timeout: Seconds | None
     ) -> tuple[engine.StopSignal, float]:
         """Check the arguments of a wait; if they can't be used, the coroutines among them are closed."""
-        claimed = [coro for coro in coros if inspect.iscoroutine(coro) and coro in _claimed]
+        claimed = [coro for coro in coros if is_claimed(coro)]
         try:
-            _refuse_claimed(claimed)
+            refuse_claimed(claimed)
             return self._signal("wait()"), _timeout(timeout)
         except BaseException:
             engine.close_all([coro for coro in coros if coro not in claimed])
@@ -999,7 +1023,7 @@ class Service(ServiceBase, ServiceCallbacks):
         self.log.log(level_number(self.mundane_level), message)
 
 
-ServiceTX = TypeVar("ServiceTX", bound=ServiceT)
+ServiceTX = TypeVar("ServiceTX", bound="ServiceT | HasLife")
 
 
 def task(fun: Body) -> ServiceTask:
@@ -1059,38 +1083,17 @@ class _ServiceTicks(AsyncIterator[float]):
         return until_next
 
 
-def _want_service(candidate: object, call: str) -> Service:
+def _want_life(candidate: object, call: str) -> engine.Life:
     if isinstance(candidate, Service):
-        return candidate
+        return candidate._outer
+    life = life_of(candidate)
+    if life is not None:
+        return life
     if isinstance(candidate, type) and issubclass(candidate, Service):
         raise TypeError(
             f"{call}() takes an instance, not the class: write {call}({candidate.__name__}())"
         )
     raise TypeError(f"{call}() takes a Service, not {candidate!r}")
-
-
-def _claim(coro: object) -> None:
-    """Take a coroutine for the one time that it can run."""
-    engine.check_awaitable(coro)
-    if not inspect.iscoroutine(coro):
-        return
-    if coro in _claimed:
-        raise ValueError(
-            f"{coro!r} was passed to a service before; a coroutine runs only once, so make another"
-        )
-    _claimed.add(coro)
-
-
-def _refuse_claimed(claimed: Sequence[object]) -> None:
-    if claimed:
-        raise ValueError(
-            f"{claimed[0]!r} was passed to a service before, and runs only once: wait for its handle"
-        )
-
-
-def _name_of(thing: object) -> str:
-    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
-    return name if isinstance(name, str) else type(thing).__name__
 
 
 def _timeout(timeout: Seconds | None) -> float:

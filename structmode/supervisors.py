@@ -258,7 +258,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         following = self._wards[index:]
         self._life.place_child(ward.life, following[0].life if following else None)
         self._adopt(ward)
-        self._unit.note_child(ward.service)
+        self._unit.note_child(ward.life)
         ward.phase = Phase.NEW if self._life.alive else Phase.WATCHED
         self._wards.insert(index, ward)
         self.wakeup()

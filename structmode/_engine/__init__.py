@@ -2,7 +2,8 @@
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
 the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
-`_loops`, `_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_life`, `_restarting`, `_thread`.
+`_loops`, `_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_needs`, `_life`, `_restarting`,
+`_thread`.
 What faces may use of it is exactly what stands here.
 """
 

@@ -7,6 +7,8 @@ state anywhere. So a flag holds no event of its own; each who waits brings one, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 import anyio.lowlevel
 
@@ -43,3 +45,18 @@ class Flag:
             await event.wait()
         finally:
             del self._waiting[event]
+
+
+async def any_of(flags: Sequence[Flag]) -> None:
+    """Wait until one of several is true; a checkpoint in any case. It takes no tasks."""
+    if any(flag.is_set() for flag in flags):
+        await anyio.lowlevel.checkpoint()
+        return
+    event = anyio.Event()
+    for flag in flags:
+        flag._waiting[event] = None
+    try:
+        await event.wait()
+    finally:
+        for flag in flags:
+            flag._waiting.pop(event, None)

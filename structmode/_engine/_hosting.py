@@ -1,6 +1,7 @@
 """Who owns a run.
 
-Theory: a task must live somewhere, and the place decides what ends it. There are three places for a run's task:
+Theory: a task must live somewhere, and the place decides what ends it. There are three places for a run's task, and a
+fourth, in `_needs`, for what several runs need:
 
 - a *block*: the task group that ``async with`` opens around its body;
 - a *parent*: the task group of a run that is starting or running;
@@ -14,7 +15,7 @@ reason; a parent deals with it, if its unit is made for that, and suffers it oth
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import anyio
@@ -23,14 +24,30 @@ import anyio.abc
 from ._backend import spawn_in_loop
 from ._cancellation import has_begun, through
 from ._flag import Flag
-from ._protocols import Unit, tell
+from ._protocols import Child, Unit, tell
 from ._run import Run
 
 
-class Block:
-    """The owner that ``async with`` makes: a task group around its body."""
+class Outermost:
+    """What owners that are no run have in common: nothing is above what they own."""
 
     parent: Run | None = None
+    above: Sequence[Run] = ()
+    is_need = False
+
+    def took_in(self, place: object, run: Run) -> None:
+        """Nothing to keep: the life itself knows its run."""
+
+    def let_out(self, place: object, run: Run) -> None:
+        """Nothing to forget."""
+
+    def deals_with(self, run: Run, exc: BaseException) -> bool:
+        """Leave it to who looks after the owner."""
+        return False
+
+
+class Block(Outermost):
+    """The owner that ``async with`` makes: a task group around its body."""
 
     def __init__(self, group: anyio.abc.TaskGroup) -> None:
         self._group = group
@@ -59,8 +76,11 @@ class Block:
 class Parent:
     """The owner that a run is to the runs of its children."""
 
+    is_need = False
+
     def __init__(self, run: Run) -> None:
         self.parent: Run | None = run
+        self.above: Sequence[Run] = (run,)
         self._run = run
 
     @property
@@ -74,9 +94,23 @@ class Parent:
         """Begin a run's task in the parent's task group."""
         return self._run.spawn_child(function, name)
 
+    def took_in(self, place: Child[Run], run: Run) -> None:
+        """Know the run as that of the child; a restarted one keeps its place."""
+        self._run.child_runs[place] = run
+
+    def let_out(self, place: Child[Run], run: Run) -> None:
+        """Forget the run, and have the parent told."""
+        if self._run.child_runs.get(place) is run:
+            del self._run.child_runs[place]
+            self._run.child_ended(run)
+
+    def deals_with(self, run: Run, exc: BaseException) -> bool:
+        """Ask the parent's unit."""
+        return self._run.unit.on_child_failed(run.unit, exc)
+
     def crashed(self, run: Run, exc: BaseException) -> None:
         """Have the parent deal with what its child did, or suffer it."""
-        if not self._run.unit.on_child_failed(run.unit, exc):
+        if not self.deals_with(run, exc):
             self._run.fail(exc, run.unit.label)
 
 
@@ -86,7 +120,7 @@ def close_unbegun(task: anyio.TaskHandle[None] | None) -> None:
         task.coro.close()
 
 
-class Loop:
+class Loop(Outermost):
     """The owner of last resort: the event loop run itself.
 
     Beside the run's task stands a sentinel, outside the run's shield, so that the loop's end reaches it.
@@ -95,8 +129,6 @@ class Loop:
         unit: Whose runs it owns.
         on_loop_end: Begins the stop when the event loop ends; returns whether nobody had asked for it before.
     """
-
-    parent: Run | None = None
 
     def __init__(self, unit: Unit, on_loop_end: Callable[[], bool]) -> None:
         self._unit = unit

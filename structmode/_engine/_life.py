@@ -25,6 +25,7 @@ from ._events import Restarting, emit
 from ._failures import note
 from ._flag import Flag
 from ._hosting import Block, Loop, Parent, close_unbegun
+from ._needs import Needs
 from ._protocols import Host, Unit
 from ._run import Run, current_run, until_finished, until_settled
 from ._state import State
@@ -133,6 +134,8 @@ class Life:
         self.unit = unit
         self.parent: Life | None = None
         self.children: list[Life] = []
+        #: A mark that it shares with the children beside it with which it starts and stops as one.
+        self.together: object = None
         self.run: Run | None = None
         self._next: Run | None = None
         #: The block that owns its runs, while there is one.
@@ -216,8 +219,8 @@ class Life:
 
     # -- Its place in the tree
 
-    def add_child(self, child: Life) -> None:
-        """Make `child` start and stop with this unit.
+    def add_child(self, child: Life, together: object = None) -> None:
+        """Make `child` start and stop with this unit; at the same time as those added before it with the same mark.
 
         What the unit's own code adds while it runs belongs to that run, since that code will run again; what others
         add, or the unit adds before it runs, stays. What is left of a former run adds nothing.
@@ -231,7 +234,7 @@ class Life:
             return
         if child.parent is not None:
             child.parent.drop_child(child)
-        child.parent = self
+        child.parent, child.together = self, together
         run = self.run
         if run is None or not run.state.alive:
             self.children.append(child)
@@ -280,12 +283,48 @@ class Life:
                 f"{child.unit.label} can't be added to {self.unit.label}: it belongs to {child.parent.unit.label}, which runs",
                 "A service has one owner: remove it there first (await remove_dependency(service)), or add another instance",
             )
-        if child.alive and (not self.alive or child.current.parent is not self.run):
-            owner = child.current.parent
-            whose = f"under {owner.unit.label}" if owner is not None else "on its own"
+        if child.alive and (
+            child.current.is_needed or not self.alive or child.current.parent is not self.run
+        ):
+            whose = self._whose(child.current)
             raise LifecycleError(
                 f"{child.unit.label} can't be added to {self.unit.label}: it already runs {whose}, and a service has one owner",
                 "Stop it there first (await remove_dependency(service), or await service.stop()), or add another instance",
+            )
+
+    @staticmethod
+    def _whose(run: Run) -> str:
+        """Return to whom a run belongs, as the end of "it runs..."."""
+        if not run.above:
+            return "on its own"
+        names = " and ".join(user.unit.label for user in run.above)
+        return f"for {names}" if run.is_needed else f"under {names}"
+
+    def check_needable(self, user: Run, host: object) -> None:
+        """Refuse to be needed by `user`, and hosted by `host`, if it has another place in the tree.
+
+        Raises:
+            EventLoopMismatch: If it runs on another event loop.
+            LifecycleError: If it is above the user, is a child, or runs elsewhere.
+        """
+        problem = f"{self.unit.label} can't be started for {user.unit.label}, which needs it: "
+        run = self.run if self.alive else None
+        if run is not None:
+            run.check_loop(f"a start for {user.unit.label}, which needs it,")
+            if run in user.lineage():
+                raise LifecycleError(
+                    f"{problem}it is that service itself, or needs it in turn",
+                    "A service tree has no circles",
+                )
+        if self.parent is not None:
+            raise LifecycleError(
+                f"{problem}it was added to {self.parent.unit.label}",
+                "A service is added to one, or needed by any number: let that one need it too, or leave it with that one",
+            )
+        if self.owner is not None or (run is not None and run.host is not host):
+            raise LifecycleError(
+                f"{problem}it runs {self._whose(run) if run is not None else 'in a block of its own'} already",
+                "What several need lives in the tree of those who need it: leave its start to them, and put them under one service",
             )
 
     async def remove_child(self, child: Life) -> None:
@@ -310,7 +349,7 @@ class Life:
 
     def drop_child(self, child: Life) -> None:
         """Forget a child; it must not be running."""
-        child._removed = False
+        child._removed, child.together = False, None
         if child in self.children:
             self.children.remove(child)
         if self.run is not None:
@@ -375,6 +414,31 @@ class Life:
             self.refuse_second_run(f"started by {parent.unit.label}")
         await self.maybe_start()
 
+    async def begin_under(self, parent: Run) -> Run:
+        """As `start_under`, but only begin; returns the run that will have been started, or has failed to."""
+        run = self.run
+        if run is None or not run.state.alive:
+            return await self.begin_in(Parent(parent))
+        if run.parent is not parent:
+            self.refuse_second_run(f"started by {parent.unit.label}")
+        return run
+
+    async def begin_in(self, host: Host[Run]) -> Run:
+        """Begin a run in `host`, and return it when its task has made its first step, or is given up.
+
+        Raises:
+            LifecycleError: If the host is stopping.
+        """
+        run, task = self._spawn_in(host, restarting=False)
+        try:
+            if not await first_step(lambda: run.begun):
+                self._bury(run, task)
+        except BaseException:
+            if not await has_begun(lambda: run.begun):  # noqa: ASYNC102 - the wait shields itself
+                self._bury(run, task)
+            raise
+        return run
+
     async def start_as_child(self) -> None:
         """Start it in its parent, which runs; unless it runs there already.
 
@@ -405,9 +469,9 @@ class Life:
         if run is None or not run.state.alive:
             return
         run.check_loop("start()")
-        owner = run.parent.unit.label if run.parent is not None else "its own"
+        whose = self._whose(run) if run.above else "under its own"
         raise LifecycleError(
-            f"{self.unit.label} can't be {what}: it is {run.state.value} already, under {owner}",
+            f"{self.unit.label} can't be {what}: it is {run.state.value} already, {whose}",
             "Call maybe_start() if it may be running, restart() for a new run, or await stop() first",
         )
 
@@ -443,10 +507,7 @@ class Life:
             restarting: Whether it takes the place of a former run.
             undo: Whether to undo the start if the caller is cancelled, rather than leave that to `host`.
         """
-        self._check_host(host)
-        run = self._make_run(restarting=restarting)
-        self._settle_in(run, host)
-        task = host.spawn(self._live, self.unit.label)
+        run, task = self._spawn_in(host, restarting=restarting)
         try:
             if await first_step(lambda: run.begun):
                 run = await until_settled(run)
@@ -464,6 +525,14 @@ class Life:
         if run.start_error is not None:
             raise run.start_error
 
+    def _spawn_in(
+        self, host: Host[Run], *, restarting: bool
+    ) -> tuple[Run, anyio.TaskHandle[None] | None]:
+        self._check_host(host)
+        run = self._make_run(restarting=restarting)
+        self._settle_in(run, host)
+        return run, host.spawn(self._live, self.unit.label)
+
     def _bury(self, run: Run, task: anyio.TaskHandle[None] | None) -> None:
         """Give up a run whose task was cancelled before its first step, as asyncio does when its run ends."""
         close_unbegun(task)
@@ -471,10 +540,8 @@ class Life:
         self._leave_place(run)
 
     def _leave_place(self, run: Run) -> None:
-        parent = run.parent
-        if parent is not None and parent.child_runs.get(self) is run:
-            del parent.child_runs[self]
-            parent.child_ended(run)
+        if run.host is not None:  # pragma: no branch - one that had a place has a host
+            run.host.let_out(self, run)
         if self._removed and self.parent is not None:
             self.parent.drop_child(self)
 
@@ -486,12 +553,12 @@ class Life:
         run.first = not self._started_once
         run.restarting = restarting
         run.children = list(self.children)
+        run.needs = Needs(run)
         return run
 
     def _settle_in(self, run: Run, host: Host[Run]) -> None:
         self.run = run
-        if host.parent is not None:
-            host.parent.child_runs[self] = run
+        host.took_in(self, run)
         run.settle_in(host)
 
     async def _live(self) -> None:

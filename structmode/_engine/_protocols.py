@@ -1,13 +1,13 @@
 """What the parts of the engine need to know of each other, and of those who use it.
 
 The engine runs *units*. A unit is whatever has these steps; the engine asks no more of a service than `Unit`. A run
-belongs to a `Host` and may have to start a `Child`, and knows neither's kind.
+belongs to a `Host`, may have to start a `Child`, and may have `Needs`; it knows none of their kinds.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import anyio
@@ -18,7 +18,6 @@ _logger = logging.getLogger("structmode.engine")
 
 Fate: TypeAlias = Literal["crash", "stop", "later", "unreceived"]
 RunT = TypeVar("RunT")
-RunT_contra = TypeVar("RunT_contra", contravariant=True)
 
 
 class Unit(Protocol):
@@ -53,6 +52,10 @@ class Unit(Protocol):
 
     async def first_set_up(self) -> None:
         """Not in a restart, and not when a former start was complete."""
+
+    def needs(self) -> Iterable[Iterable[Needed[Any]]]:
+        """Return what must run before `set_up` and until after `farewell`: groups, in order, each started as one."""
+        ...
 
     async def set_up(self) -> None:
         """Get ready; once this has returned, `tear_down` and `farewell` will be called."""
@@ -97,11 +100,69 @@ def tell(unit: Unit, exc: BaseException, origin: str, fate: Fate) -> None:
         )
 
 
-class Child(Protocol[RunT_contra]):
+class Child(Protocol[RunT]):
     """What a run needs to know of a unit that it is to start as its child."""
 
-    async def start_under(self, parent: RunT_contra) -> None:
+    @property
+    def together(self) -> object:
+        """A mark that it shares with those beside it with which it starts and stops as one; None if alone."""
+        ...
+
+    async def start_under(self, parent: RunT) -> None:
         """Start it in `parent`'s task group, unless it runs there already; raise what makes the start fail."""
+
+    async def begin_under(self, parent: RunT) -> RunT:
+        """As `start_under`, but only begin; returns the run that will have been started, or has failed to."""
+        ...
+
+
+class Needed(Protocol[RunT]):
+    """What needs to be known of a unit that others need."""
+
+    @property
+    def unit(self) -> Unit:
+        """The unit."""
+        ...
+
+    @property
+    def run(self) -> RunT | None:
+        """The run that exists, or existed last."""
+        ...
+
+    def check_needable(self, user: RunT, host: object) -> None:
+        """Refuse to be needed by `user`, and hosted by `host`, if it has another place in the tree."""
+
+    async def begin_in(self, host: Host[RunT]) -> RunT:
+        """Begin a run in `host`; returns it when its task has made its first step, or is given up."""
+        ...
+
+
+class Needs(Protocol[RunT]):
+    """What a run needs; and, if the run is the root of its tree, all that is needed there."""
+
+    @property
+    def ending(self) -> Sequence[RunT]:
+        """The needed runs that this run has asked to stop, and that have not ended."""
+        ...
+
+    @property
+    def acquired(self) -> Sequence[RunT]:
+        """The needed runs that exist and that the run uses, in order."""
+        ...
+
+    @property
+    def hosted(self) -> Sequence[RunT]:
+        """The needed runs that exist in the tree, if this is its root; in the order in which they were begun."""
+        ...
+
+    async def acquire(self, groups: Iterable[Iterable[Needed[RunT]]]) -> None:
+        """Have all of them run, group after group; raise what keeps one from that."""
+
+    async def release(self) -> None:
+        """Let go of them, in reverse order; what nobody else needs is stopped, and waited for."""
+
+    async def clear(self) -> None:
+        """Stop what is still hosted: those who needed it have been given up."""
 
 
 class Host(Protocol[RunT]):
@@ -113,6 +174,16 @@ class Host(Protocol[RunT]):
         ...
 
     @property
+    def is_need(self) -> bool:
+        """Whether what it owns is there for those who need it."""
+        ...
+
+    @property
+    def above(self) -> Sequence[RunT]:
+        """The runs that rely on what it owns, and suffer if that fails: a parent, or all who need it."""
+        ...
+
+    @property
     def accepts(self) -> bool:
         """Whether a run can be begun in what it owns now."""
         ...
@@ -121,6 +192,16 @@ class Host(Protocol[RunT]):
         self, function: Callable[[], Coroutine[Any, Any, None]], name: str
     ) -> anyio.TaskHandle[None] | None:
         """Begin the run's task in what the host owns; returns the task, if it is in a group."""
+        ...
+
+    def took_in(self, place: Any, run: RunT) -> None:
+        """Learn that `run` belongs to it now, in the place of `place`."""
+
+    def let_out(self, place: Any, run: RunT) -> None:
+        """Learn that `run` is over, and no other has taken its place."""
+
+    def deals_with(self, run: RunT, exc: BaseException) -> bool:
+        """Whether it deals with a failure of `run`, which then goes no further."""
         ...
 
     def crashed(self, run: RunT, exc: BaseException) -> None:

@@ -31,8 +31,9 @@ Nothing here recurses along the tree: a tree may be thousands deep.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import anyio
@@ -63,8 +64,8 @@ from ._events import (
     emit,
 )
 from ._failures import Failures, note
-from ._flag import Flag
-from ._protocols import Child, Fate, Host, Unit, tell
+from ._flag import Flag, any_of
+from ._protocols import Child, Fate, Host, Needs, Unit, tell
 from ._state import State, Trigger, advance
 from ._steps import GRACE, PATIENCE, Ending, Steps
 from ._tasks import Task, TaskSet
@@ -99,18 +100,24 @@ class Run:
         self.state = State.NEW
         self.host: Host[Run] | None = None
         self.signal = StopSignal()
+        #: Set when it is known how the start ends; what was done for one that failed may not be undone yet.
+        self.decided = Flag()
         #: Set when the start is over, one way or the other.
         self.settled = Flag()
         #: Set when nothing of the run is left.
         self.finished = Flag()
         #: Set when its steps are over: nothing of it is left, or only what ignores even the hard cancel.
         self.unwound = Flag()
+        #: Set when nobody need wait for its end any more: nothing of it is left, or it has been given up.
+        self.let_be = Flag()
         #: Set by whoever may allow a stop to be completed; `Unit.hold` may wait for it.
         self.permission = Flag()
+        #: What it needs, and what is needed in its tree if it is the root; made by whoever makes the run.
+        self.needs: Needs[Run] | None = None
         #: The children to start, and those that this run adopted on its way.
         self.children: list[Child[Run]] = []
         #: The runs of its children that exist now, in the order they were started. A restarted one keeps its place.
-        self.child_runs: dict[object, Run] = {}
+        self.child_runs: dict[Child[Run], Run] = {}
         self.tasks = TaskSet(partial(enter_run, self), self._task_ended)
         self.keepers = TaskSet(partial(enter_run, self), self._keeper_ended)
         self.contexts = Contexts(self._keep, self._until_left)
@@ -152,7 +159,7 @@ class Run:
         self._set_up_done = False
         # Children whose stop has been waited for; those that are still there ignore their cancellation.
         self._left_behind: set[Run] = set()
-        self._awaited_child: Run | None = None
+        self._awaits_others = False
         self._told_from_outside = False
         # Whether it has told what kept it from stopping in time.
         self._forced = False
@@ -174,19 +181,53 @@ class Run:
         """All that went wrong in it, and in those below that it has stopped; the first comes first."""
         return list(self._failures)
 
-    def lineage(self) -> Iterator[Run]:
-        """Yield this run, then each one above it, up to the root."""
-        run: Run | None = self
-        while run is not None:
-            yield run
+    @property
+    def above(self) -> Sequence[Run]:
+        """The runs that rely on this one: its parent, or all who need it; none at the root."""
+        return self.host.above if self.host is not None else ()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether it is there for those who need it, and is no child of the run that owns it."""
+        return self.host is not None and self.host.is_need
+
+    @property
+    def root(self) -> Run:
+        """The topmost run of its tree."""
+        run = self
+        while run.parent is not None:
             run = run.parent
+        return run
+
+    def lineage(self) -> Iterator[Run]:
+        """Yield this run, then each one above it, up to the root, each once."""
+        found: dict[Run, None] = {self: None}
+        pending: list[Run] = [self]
+        for run in pending:  # grows while it is walked
+            yield run
+            for above in run.above:
+                if above not in found:
+                    found[above] = None
+                    pending.append(above)
 
     def subtree(self) -> list[Run]:
-        """Return this run and all below it, each before those it owns."""
+        """Return this run and all below it, each before those it owns; of what it needs, only what it is stopping."""
         found: list[Run] = [self]
         for run in found:  # grows while it is walked
             found.extend(run.child_runs.values())
+            if run.needs is not None:
+                found.extend(run.needs.ending)
         return found
+
+    def tree(self) -> list[Run]:
+        """Return this run and all below it, and, if it is the root, all that is needed there."""
+        found: list[Run] = [self, *self._hosted()]
+        for run in found:  # grows while it is walked
+            found.extend(run.child_runs.values())
+        return found
+
+    def _hosted(self) -> Sequence[Run]:
+        return self.needs.hosted if self.needs is not None else ()
 
     def called_from_hook(self) -> bool:
         """Whether the caller is in a hook of this run or of one that it owns: it must not wait for this run's end."""
@@ -265,9 +306,13 @@ class Run:
         self._note(exc, origin)
         if self.state is State.RUNNING and not self._turn.is_set():
             self.mark_subtree_crashed(exc)
-        run: Run | None = self
-        while run is not None:
-            run = run._take(exc)
+        reached: dict[Run, None] = {self: None}
+        pending: list[Run] = [self]
+        for run in pending:  # grows while it is walked
+            for above in run._take(exc):
+                if above not in reached:
+                    reached[above] = None
+                    pending.append(above)
 
     def take_up(self, run: Run) -> None:
         """Keep what went wrong in a run that has ended elsewhere, on behalf of this one; its first failure is told apart."""
@@ -347,10 +392,15 @@ class Run:
         if place < self._reached:
             self._reached -= 1
 
+    async def tasks_begun(self) -> None:
+        """Wait until each task that it has now has made its first step, or it is clear that it never will."""
+        for task in self.tasks.alive():
+            await self.tasks.settle(task)
+
     async def work_done(self) -> None:
         """Wait until no finite task is left in it or below; timers and the like do not count."""
         await anyio.lowlevel.checkpoint()
-        while busy := [(run, t) for run in self.subtree() for t in run.tasks.alive() if t.finite]:
+        while busy := [(run, t) for run in self.tree() for t in run.tasks.alive() if t.finite]:
             for run, task in busy:
                 await run.tasks.settle(task)
                 await task.ended.wait()
@@ -390,7 +440,7 @@ class Run:
                     # anyio cancels a whole group for one task in it that asyncio has cancelled.
                     with anyio.CancelScope(shield=True):
                         await self._start_to_stop()
-                        if self.tasks or self.keepers or self.child_runs:
+                        if self.tasks or self.keepers or self.child_runs or self._hosted():
                             self.unwound.set()
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             # asyncio may cancel even the last checkpoint; anything else is a fault of ours.
@@ -415,11 +465,13 @@ class Run:
         if ending is not Ending.COMPLETED:
             first = self._failures.first
             self.start_error = first if first is not None else StartAborted(self.unit.label)
+            self.decided.set()
             return
         self.state = advance(self.state, Trigger.READY)
         self.was_up = True
         self.up_since = anyio.current_time()
         emit(Started, self.unit.subject)
+        self.decided.set()
         self.settled.set()
         if self.stop_expected:
             self.request_stop()
@@ -432,17 +484,36 @@ class Run:
         if self.first:
             await hook("on_first_start", unit.first_set_up)
             self._check_wanted()
+        if (
+            self.needs is not None
+        ):  # pragma: no branch - whoever makes a run to start it sees to that
+            await self.needs.acquire(unit.needs())
+            self._check_wanted()
         await hook("on_start", unit.set_up)
         self._set_up_done = True
         self._check_wanted()
         await self._begin_work()
         while self._reached < len(self.children):  # may grow and shrink meanwhile
             self._check_wanted()
-            self._reached += 1
-            await self.children[self._reached - 1].start_under(self)
+            await self._start_children(self._next_children())
         self._check_wanted()
         await hook("on_started", unit.ready)
         self._check_well()
+
+    def _next_children(self) -> list[Child[Run]]:
+        """Return those whose turn it is: one, or those beside it that start together with it."""
+        first, *rest = self.children[self._reached :]
+        batch = [first]
+        if first.together is not None:
+            batch += takewhile(lambda child: child.together is first.together, rest)
+        self._reached += len(batch)
+        return batch
+
+    async def _start_children(self, batch: Sequence[Child[Run]]) -> None:
+        if len(batch) == 1:
+            await batch[0].start_under(self)
+            return
+        await all_up([await child.begin_under(self) for child in batch])
 
     def _check_wanted(self) -> None:
         """Give up a start that one of its own hooks has called off; others interrupt the step."""
@@ -482,6 +553,9 @@ class Run:
         await self._close_contexts()
         if self._set_up_done:
             await self._teardown_hook("on_shutdown", self.unit.farewell)
+        if self.needs is not None:
+            await self.needs.release()
+            await self.needs.clear()
 
     async def _teardown_hook(
         self, name: str, hook: Callable[[], Coroutine[Any, Any, None]]
@@ -496,47 +570,82 @@ class Run:
             self._force(name)
 
     async def _stop_children(self, which: Callable[[Run], bool]) -> None:
-        while (child := self._youngest(which)) is not None:
-            child.receivers += 1
-            child.request_stop()
-            self._awaited_child = child
-            await self._steps.until(
-                child.unwound.wait,
-                child.unwound.is_set,
-                self._force,
-                limit=child.deadline + PATIENCE,
-                patience=PATIENCE,
-                stuck=child._is_stuck,
-            )
-            self._awaited_child = None
-            self._left_behind.add(child)
-            if not child.finished.is_set():
-                child._be_left_behind()
-            self._take_up(child)
+        while batch := self._youngest(which):
+            await self.stop_together(batch, which)
+
+    async def stop_together(
+        self, runs: Sequence[Run], which: Callable[[Run], bool] = lambda _: True
+    ) -> None:
+        """Stop runs that belong to this one, all at the same time, each asked in its turn; wait until all have ended.
+
+        Args:
+            runs: The runs.
+            which: Tells, in the turn of each, whether it is to be stopped still: meanwhile it may have come up.
+        """
+        asked: list[Run] = []
+        for run in runs:
+            if asked:
+                await self._steps.do("wait", anyio.lowlevel.cancel_shielded_checkpoint)
+            if not which(run):
+                continue
+            asked.append(run)
+            run.receivers += 1
+            run.request_stop()
+            if self._steps.killed and not run._steps.killed:
+                run.kill()
+        for run in asked:
+            await self._until_ended(run)
+            self._left_behind.add(run)
+            if not run.finished.is_set():
+                run._be_left_behind()
+            self._take_up(run)
+
+    async def _until_ended(self, run: Run) -> None:
+        """Wait for the end of a run that has been asked to stop, or give it up."""
+        self._awaits_others = True
+        await self._steps.until(
+            run.unwound.wait,
+            run.unwound.is_set,
+            self._force,
+            limit=run.deadline + PATIENCE,
+            patience=PATIENCE,
+            stuck=run._is_stuck,
+        )
+        self._awaits_others = False
 
     def _be_left_behind(self) -> None:
         """Have its owner go on without it: it is told what keeps it, unless it has told so itself."""
+        self.let_be.set()
         if not self._forced:
             self._force()
 
     def _put_children_in_order(self) -> None:
         """Have children stop in the reverse of the order in which they were added, whenever each has been started."""
-        places = {id(child): place for place, child in enumerate(self.children)}
+        places = {child: place for place, child in enumerate(self.children)}
 
-        def place_of(child: object) -> int:
-            return places.get(id(child), len(places))
+        def place_of(child: Child[Run]) -> int:
+            return places.get(child, len(places))
 
         self.child_runs = {
             child: self.child_runs[child] for child in sorted(self.child_runs, key=place_of)
         }
 
     def _is_stuck(self) -> bool:
-        """Whether it is itself what does not end; one that waits for a child of its own is not."""
-        return self._awaited_child is None and self._steps.stuck
+        """Whether it is itself what does not end; one that waits for what it stops is not."""
+        return not self._awaits_others and self._steps.stuck
 
-    def _youngest(self, which: Callable[[Run], bool]) -> Run | None:
-        left = (run for run in reversed(self.child_runs.values()) if run not in self._left_behind)
-        return next(filter(which, left), None)
+    def _youngest(self, which: Callable[[Run], bool]) -> list[Run]:
+        """Return the child to be stopped next, and those beside it that stop together with it."""
+        batch: list[Run] = []
+        together: object = None
+        for child, run in reversed(self.child_runs.items()):
+            if run in self._left_behind or not which(run):
+                continue
+            if batch and (together is None or child.together is not together):
+                break
+            batch.append(run)
+            together = child.together
+        return batch
 
     async def _stop_tasks(self) -> None:
         # Soft first: every wait that the signal ends has returned before anything is cancelled.
@@ -574,9 +683,11 @@ class Run:
             emit(StartFailed, self.unit.subject, self.start_error)
         else:
             emit(Stopped, self.unit.subject)
+        self.decided.set()
         self.settled.set()
         self.unwound.set()
         self.finished.set()
+        self.let_be.set()
 
     # -- Force: when a stop takes too long
 
@@ -592,7 +703,9 @@ class Run:
 
     def _named_by_children(self) -> list[StuckTask]:
         """Return what was stuck in children whose own time was up in the same instant, and who have said so."""
-        failures = [exc for child in self.child_runs.values() for exc in child.failures]
+        ending = self.needs.ending if self.needs is not None else ()
+        below = [*self.child_runs.values(), *ending]
+        failures = [exc for run in below for exc in run.failures]
         return [one for exc in failures if isinstance(exc, ShutdownTimeout) for one in exc.stuck]
 
     def stuck(self) -> list[StuckTask]:
@@ -620,30 +733,32 @@ class Run:
 
     # -- Failures
 
-    def _take(self, exc: BaseException) -> Run | None:
-        """Suffer one failure; return the run above if it must suffer it too."""
+    def _take(self, exc: BaseException) -> Sequence[Run]:
+        """Suffer one failure; return the runs above that must suffer it too."""
         told_before = self.alarm is not None
         self._record(exc)
         if self.state is State.STARTING:
             self._steps.interrupt()
-            return None
+            return ()
         if self._turn.is_set():
-            return None
+            return ()
         self._mark_crashed(exc)
-        parent = self.parent
-        if parent is not None and not told_before and parent.unit.on_child_failed(self.unit, exc):
+        host = self.host
+        if host is None:  # pragma: no cover - a run that lives has one
+            return ()
+        if not told_before and host.deals_with(self, exc):
             self.failure_dealt_with = True
             self.request_stop()
-            return None
-        if parent is not None:
-            if parent.state is State.STOPPING or (told_before and parent.crash_reason is not None):
-                # It will come to this run in its turn, and take up what went wrong then.
-                return None
-            return parent
-        if self.host is not None:  # pragma: no branch - a run that lives has one
-            self.host.crashed(self, exc)
+            return ()
+        if host.above:
+            return [run for run in host.above if not run._comes_to_it(told_before=told_before)]
+        host.crashed(self, exc)
         self.request_stop()
-        return None
+        return ()
+
+    def _comes_to_it(self, *, told_before: bool) -> bool:
+        """Whether it will come, in its turn, to a run below that has failed, and take up then what went wrong."""
+        return self.state is State.STOPPING or (told_before and self.crash_reason is not None)
 
     def mark_subtree_crashed(self, exc: BaseException) -> None:
         """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash.
@@ -716,7 +831,7 @@ class Run:
         """Whether the unit has dealt with a crash of the child, or does so with a start of it that failed."""
         if child.was_up:
             return child.failure_dealt_with
-        return self.unit.on_child_failed(child.unit, first)
+        return child.host is not None and child.host.deals_with(child, first)
 
     def _sound_alarm(self, first: BaseException) -> None:
         """At the first failure of the run: from now on nobody goes on working in it or below."""
@@ -733,15 +848,18 @@ class Run:
                 run.signal.set()
                 run._tell_affliction()
                 alarmed.extend(run.child_runs.values())
+                alarmed.extend(run._hosted())
 
     def _pass_on_foreign_stop(self) -> None:
         """A cancellation from outside reached a task of the tree: that is a stop of the tree, from its top."""
-        for run in self.lineage():
+        pending: list[Run] = [self]
+        for run in pending:  # grows while it is walked
             if run._told_from_outside:  # then all above it have been told
-                return
+                continue
             run._told_from_outside = True
             run.stopped_from_outside = not run.stop_requested
-            if run.parent is None:
+            pending.extend(run.above)
+            if not run.above:
                 run.request_stop()
 
     # -- Its tasks and contexts
@@ -778,6 +896,29 @@ async def until_settled(run: Run) -> Run:
     return run
 
 
+def way_to_go(run: Run) -> Flag | None:
+    """Return what to wait for until a start is over; None if it is, and went well; raise why it did not, at once."""
+    while True:
+        if not run.decided.is_set():
+            return run.decided
+        if run.start_error is None:
+            return None
+        if not isinstance(run.start_error, StartAborted):
+            raise run.start_error
+        if not run.settled.is_set():
+            return run.settled
+        if run.successor is None:
+            raise run.start_error
+        run = run.successor
+
+
+async def all_up(runs: Sequence[Run]) -> None:
+    """Wait until several have started; what keeps the first of them from that is raised as soon as it is known."""
+    await anyio.lowlevel.checkpoint()
+    while flags := [flag for flag in map(way_to_go, runs) if flag is not None]:
+        await any_of(flags)
+
+
 async def until_finished(run: Run) -> None:
     """Wait for the end of a run that has been asked to stop; raise if even the hard cancel does not bring it.
 
@@ -794,5 +935,6 @@ async def until_finished(run: Run) -> None:
         parts = (1 + len(one.tasks) + len(one.keepers) for one in run.subtree())
         left, before = sum(parts), left
         if left >= before:
+            run.let_be.set()
             raise ShutdownTimeout(run.unit.label, run.stop_timeout, run.stuck())
         until = anyio.current_time() + GRACE

@@ -40,7 +40,7 @@ from ._callers import enter_run
 from ._cancellation import through, without_cancellation
 from ._events import StopOverdue, emit
 from ._flag import Flag
-from ._hosting import Parent
+from ._hosting import Outermost, Parent
 from ._life import Life
 from ._loops import runner_for_thread
 from ._protocols import Fate, Unit
@@ -80,6 +80,10 @@ class _Floor:
 
     async def first_set_up(self) -> None:
         """Nothing to do."""
+
+    def needs(self) -> Sequence[Sequence[Life]]:
+        """Return nothing: the life has its own."""
+        return ()
 
     async def set_up(self) -> None:
         """Start the life that the thread is for."""
@@ -121,10 +125,9 @@ class _Floor:
         """Never: the life stays where it is."""
 
 
-class _Tenancy:
+class _Tenancy(Outermost):
     """The owner of the floor: the thread, and whoever owns that."""
 
-    parent: Run | None = None
     accepts = True
 
     def __init__(self, group: anyio.abc.TaskGroup, home: ThreadHome) -> None:

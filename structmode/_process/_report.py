@@ -33,6 +33,8 @@ def threads_report() -> str:
 
 def _services(root: engine.Run | None) -> Iterator[str]:
     pending = [(root, 0)] if root is not None else []
+    if root is not None and root.needs is not None:
+        pending = [*((run, 1) for run in reversed(root.needs.hosted)), *pending]
     while pending:
         run, depth = pending.pop()
         pending.extend((child, depth + 1) for child in reversed(run.child_runs.values()))

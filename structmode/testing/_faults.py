@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 import anyio
 
 from structmode import _engine as engine
+from structmode._mixing import life_of
 from structmode.exceptions import LifecycleError, StartAborted
 from structmode.services import Service
 
 from ._taps import Answer, cancel_current_task
-from ._witness import KINDS, Kind, kind_of, owners_of
+from ._witness import KINDS, Kind, kind_of, life_in, owners_of
 
 __all__ = ("FAULTS", "Fault", "InjectedError", "Moment", "Ownership", "Scenario")
 
@@ -153,10 +154,10 @@ class Moment:
 
         async def crash() -> None:
             self._trial.put_in(self.error, taken=False)
-            await service.crash(self.error)
+            await _crash(service, self.error)
             # One that had ended by then has nobody to tell, and logs it.
-            if self.error in service.failures:
-                self._put_in(service._life.run)
+            if self.error in life_in(service).current.failures:
+                self._put_in(life_in(service).run)
 
         return self.call(crash, here=here)
 
@@ -165,6 +166,18 @@ class Moment:
         kinds = [kind_of(service, self._trial.scenario.kinds) for service in owners_of(run)]
         dealt_with = any(kind is not None and kind.deals_with_failures for kind in kinds)
         self._trial.put_in(self.error, taken=not dealt_with)
+
+
+async def _crash(service: Any, error: InjectedError) -> None:
+    if isinstance(service, Service):
+        await service.crash(error)
+    else:
+        life_in(service).fail(error, "crash()")
+
+
+def _handle(service: Any) -> Any:
+    """Return what is told to stop or to restart, if a service is to."""
+    return service if isinstance(service, Service) else life_of(service)
 
 
 def _whose() -> Any:
@@ -220,19 +233,19 @@ FAULTS: tuple[Fault, ...] = (
     Fault("the caller is cancelled", lambda moment: moment.cancel_owner(), "bare"),
     Fault("the event loop ends", lambda moment: moment.end_loop(), "bare"),
     Fault("the operation fails", lambda moment: moment.fail_operation()),
-    Fault("a stop", lambda moment: moment.call(moment.root.stop)),
+    Fault("a stop", lambda moment: moment.call(_handle(moment.root).stop)),
     Fault(
         "a stop of this service",
-        _here(lambda moment, service: moment.call(service.stop, here=True)),
+        _here(lambda moment, service: moment.call(_handle(service).stop, here=True)),
     ),
     Fault("a crash", lambda moment: moment.crash(moment.root)),
     Fault(
         "a crash of this service", _here(lambda moment, service: moment.crash(service, here=True))
     ),
-    Fault("a restart", lambda moment: moment.call(moment.root.restart)),
+    Fault("a restart", lambda moment: moment.call(_handle(moment.root).restart)),
     Fault(
         "a restart of this service",
-        _here(lambda moment, service: moment.call(service.restart, here=True)),
+        _here(lambda moment, service: moment.call(_handle(service).restart, here=True)),
     ),
     Fault("the task is cancelled by force", lambda moment: moment.cancel_task()),
     Fault("others come first", lambda moment: Answer(passes=5)),

@@ -26,6 +26,7 @@ def breaches(witness: Witness) -> list[str]:
         _what_was_set_up_is_torn_down,
         _contexts_are_left_once,
         _nothing_outlives_its_owner,
+        _a_need_is_there_while_it_is_used,
         _a_stop_goes_from_the_top_down,
         _a_stop_is_bounded,
     ):
@@ -85,6 +86,20 @@ def _nothing_outlives_its_owner(witness: Witness) -> Iterator[str]:
             yield f"{label} ended after {above}, which owns it"
         elif (run.over or 0) > owner.hooks.get(owner.kind.farewell, len(witness.entries)):
             yield f"{label} ended after {owner.kind.farewell} of {above} had begun, which owns it"
+
+
+def _a_need_is_there_while_it_is_used(witness: Witness) -> Iterator[str]:
+    for run in witness.runs:
+        begin = run.hooks.get("start", run.began)
+        for need in run.needs:
+            label, user = label_of(need), label_of(run.service)
+            runs = [one for one in witness.runs if one.service is need and one.began < begin]
+            if not runs or runs[-1].up is None or runs[-1].up > begin:
+                yield f"{label} was not up when {user} started, which needs it"
+            elif any(call.explains_stop_of(one) for call in witness.calls for one in runs[-1:]):
+                continue
+            elif runs[-1].ends_before(run):
+                yield f"{label} began to stop before {user} was done, which needs it"
 
 
 def _run_around(witness: Witness, run: RunRecord) -> RunRecord | None:

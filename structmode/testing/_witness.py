@@ -18,11 +18,12 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
 from structmode import _engine as engine
+from structmode._mixing import life_of
 from structmode.events import (
     Crashed,
     LifecycleEvent,
@@ -33,12 +34,14 @@ from structmode.events import (
     Stopping,
     subscribe,
 )
+from structmode.facet import ServiceMixin
 from structmode.services import Service
 from structmode.supervisors import SupervisorStrategy
 from structmode.threads import ServiceThread
 from structmode.utils.times import want_seconds
 
 __all__ = (
+    "FACET",
     "KINDS",
     "SERVICE",
     "SUPERVISOR",
@@ -50,8 +53,14 @@ __all__ = (
     "Witness",
     "kind_of",
     "label_of",
+    "life_in",
     "owners_of",
 )
+
+
+def _itself(service: Any) -> Any:
+    """Return the service."""
+    return service
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class Kind:
             cancelled, the start is undone.
         contexts: The names of the methods, plain or async, that enter a context and have the service hold it.
         deals_with_failures: Whether failures of the services that it owns go no further.
+        handle: Returns what has the methods by which a service is told to stop and to start, if that is not the service.
     """
 
     type: type
@@ -85,6 +95,7 @@ class Kind:
     starts: tuple[str, ...] = ("start", "maybe_start", "restart", "add_runtime_dependency")
     contexts: tuple[str, ...] = ()
     deals_with_failures: bool = False
+    handle: Callable[[Any], Any] = _itself
 
 
 SERVICE = Kind(
@@ -115,8 +126,20 @@ THREAD = replace(
     ),
     undone={"on_start": ("on_stop", "on_thread_stop", "on_shutdown")},
 )
+FACET = Kind(
+    type=ServiceMixin,
+    hooks=("start", "stop"),
+    legal=r"(start )?(stop )?",
+    undone={"start": ("stop",)},
+    leave="stop",
+    farewell="stop",
+    timeout=lambda service: want_seconds(service.graceful_shutdown_timeout),
+    told=("stop", "restart"),
+    starts=("start", "restart"),
+    handle=life_of,
+)
 #: The kinds of services that structmode has; the first that fits is taken.
-KINDS = (SUPERVISOR, THREAD, SERVICE)
+KINDS = (SUPERVISOR, THREAD, SERVICE, FACET)
 
 
 def kind_of(service: object, kinds: Sequence[Kind] = KINDS) -> Kind | None:
@@ -182,6 +205,7 @@ class RunRecord:
         twice: The hooks that were called more than once.
         entered: Where each context was entered, in order, by its number.
         left: Where each context was left, in order, by its number.
+        needs: The services that it held when its start was complete, for which it is no owner.
     """
 
     service: Any
@@ -202,10 +226,16 @@ class RunRecord:
     twice: list[str] = field(default_factory=list[str])
     entered: dict[int, int] = field(default_factory=dict[int, int])
     left: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    needs: list[Any] = field(default_factory=list[Any])
 
     def stops_of_itself(self, owner: RunRecord) -> bool:
         """Whether it crashed, and its owner deals with that; or its thread has come to an end by itself."""
         return self.foreign or (self.crashed is not None and owner.kind.deals_with_failures)
+
+    def ends_before(self, user: RunRecord) -> bool:
+        """Whether it began to stop before the last hook of one who needs it was called."""
+        last = max(user.hooks.values(), default=user.began)
+        return self.stopping is not None and self.stopping < last
 
     @property
     def legal(self) -> bool:
@@ -273,6 +303,7 @@ class Witness:
         now = self.entries[place].time
         if isinstance(event, Started):
             record.up = place
+            record.needs = _needs_of(service)
         elif isinstance(event, Crashed):
             record.crashed = place
         elif isinstance(event, Stopping):
@@ -287,7 +318,8 @@ class Witness:
         if kind is None:
             return
         if id(service) not in self._watched:
-            self._watched[id(service)] = service
+            # The handle too: it may be one that exists only as long as it is used.
+            self._watched[id(service)] = (service, kind.handle(service))
             self._watch(service, kind)
         now = self.entries[place].time
         owner = _owner_of(service)
@@ -301,14 +333,15 @@ class Witness:
     def _watch(self, service: Any, kind: Kind) -> None:
         for name in kind.hooks:
             setattr(service, name, self._watched_hook(service, name, getattr(service, name)))
+        handle = kind.handle(service)
         for name in dict.fromkeys((*kind.told, *kind.starts)):
-            method = getattr(service, name)
+            method = getattr(handle, name)
             watched = (
                 self._watched_call
                 if inspect.iscoroutinefunction(method)
                 else self._watched_plain_call
             )
-            setattr(service, name, watched(service, name, method, kind))
+            setattr(handle, name, watched(service, name, method, kind))
         for name in kind.contexts:
             method = getattr(service, name)
             entering = (
@@ -339,9 +372,9 @@ class Witness:
         self, service: Any, name: str, method: Callable[..., Awaitable[Any]], kind: Kind
     ) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(method)
-        async def watched(*told: Any) -> Any:
+        async def watched(*told: Any, **how: Any) -> Any:
             with self._calling(service, name, told, kind):
-                return await method(*told)
+                return await method(*told, **how)
 
         return watched
 
@@ -446,18 +479,31 @@ def label_of(service: object) -> str:
     return str(getattr(service, "shortlabel", service))
 
 
+def life_in(service: Any) -> engine.Life:
+    """Return the life in which a service works: of one in a thread, the one inside."""
+    inside = service._life if isinstance(service, Service) else life_of(service)
+    return cast("engine.Life", inside)
+
+
 def _owner_of(service: Any) -> Any:
-    return next(owners_of(service._life.run), None)
+    run = life_in(service).run
+    # What is needed by several is owned by none of them; it outlives them all.
+    return None if run is not None and run.is_needed else next(owners_of(run), None)
+
+
+def _needs_of(service: Any) -> list[Any]:
+    needs = life_in(service).current.needs
+    return [run.unit.subject for run in needs.acquired] if needs is not None else []
 
 
 def _is_known_to_be_up(service: Any) -> bool:
-    run = service._outer.run
-    return run is not None and run.was_up
+    life = life_of(service)
+    return life is not None and life.run is not None and life.run.was_up
 
 
 def _is_stopped_in_thread(service: Any) -> bool:
     """Whether a cancellation that no scope has asked for has stopped a thread; elsewhere it stops all, from the root."""
-    run = service._life.run
+    run = life_in(service).run
     return isinstance(service, ServiceThread) and run is not None and run.stopped_from_outside
 
 

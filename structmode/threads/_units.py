@@ -98,6 +98,9 @@ class OutsideUnit:
     async def first_set_up(self) -> None:
         pass
 
+    def needs(self) -> Sequence[Sequence[engine.Life]]:
+        return ()
+
     async def set_up(self) -> None:
         service, renewing = self.service, self._renewing
         self._renewing = False

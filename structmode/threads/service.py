@@ -18,9 +18,11 @@ import anyio.lowlevel
 
 from structmode import _engine as engine
 from structmode._hooks import check_hooks
+from structmode._mixing import HasLife
 from structmode._unit import ServiceUnit
 from structmode.exceptions import EventLoopMismatch, LifecycleError
 from structmode.services import Service, ServiceTX, _Uninitialised as Uninitialised
+from structmode.types.services import ServiceT
 
 from ._units import InsideUnit, OutsideLife, OutsideUnit
 
@@ -365,6 +367,11 @@ class ServiceThread(Service):
         """Make `service` start and stop with this one, in its thread; as in any service."""
         self._check_inside("add_dependency()")
         return super().add_dependency(service)
+
+    def add_dependency_group(self, *services: ServiceT | HasLife) -> None:
+        """Make `services` start and stop with this one, in its thread, at the same time; as in any service."""
+        self._check_inside("add_dependency_group()")
+        super().add_dependency_group(*services)
 
     def add_future(self, coro: engine.WaitArg[T], *, name: str | None = None) -> engine.Task[T]:
         """Run something in the background, in the thread; as in any service."""

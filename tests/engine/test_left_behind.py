@@ -8,7 +8,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 
-from structmode.exceptions import ShutdownTimeout
+from structmode.exceptions import LifecycleError, ShutdownTimeout
 from structmode.testing import VirtualClock, virtual_backend
 
 from .unit import Unit, stubborn
@@ -166,3 +166,78 @@ async def test_a_kill_while_a_child_is_waited_for() -> None:
             await anyio.sleep(0.1)
             parent.life.kill()
     assert log[-4:] == ["a.tear_down", "b.tear_down", "b.farewell", "a.farewell"]
+
+
+async def test_a_user_of_a_need_that_is_stuck() -> None:
+    """What was needed by one that ignores even the hard cancel is stopped all the same, as the root's last act."""
+    log: list[str] = []
+    event = anyio.Event()
+    need = Unit("n", log)
+    stuck = Unit("b", log, needs=[[need]], tear_down=lambda _: stubborn(event))
+    root = Unit("a", log, stuck)
+    stuck.stop_timeout = SHORT
+
+    with VirtualClock():
+        await root.life.start()
+        log.clear()
+        with suppress(ShutdownTimeout):
+            await root.life.stop()
+        await root.run.unwound.wait()
+        assert log == ["a.tear_down", "b.tear_down", "a.farewell", "n.tear_down", "n.farewell"]
+        event.set()
+        await root.run.finished.wait()
+    assert log[-1] == "b.farewell"
+    assert root.run.tree() == [root.run]
+
+
+async def test_a_need_that_is_stuck() -> None:
+    """A need that hangs for good is left behind by its last user, and can't be started for another until it has ended."""
+    log: list[str] = []
+    event = anyio.Event()
+    need = Unit("n", log, tear_down=lambda _: stubborn(event))
+    one, two = Unit("b", log, needs=[[need]]), Unit("c", log, needs=[[need]])
+    root = Unit("a", log, one)
+    need.stop_timeout = SHORT
+
+    with VirtualClock():
+        await root.life.start()
+        root.life.add_child(two.life)
+        try:
+            with suppress(ShutdownTimeout):
+                await one.life.stop()
+            await one.run.finished.wait()
+            assert need.run.above == (root.run,)
+            with pytest.raises(LifecycleError, match="its last run was given up, and still hangs"):
+                await two.life.start()
+        finally:
+            event.set()
+        await need.run.finished.wait()
+        await two.life.start()
+        assert need.run.above == (two.run,)
+        await root.life.stop()
+    assert need.state == "stopped"
+
+
+async def test_what_is_left_of_a_need_is_waited_for() -> None:
+    """While something of a need goes on ending, callers of stop() wait, as they do for what is left of a child."""
+    log: list[str] = []
+
+    async def slowly(unit: Unit) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(2.4)
+
+    need = Unit("n", log, work={"work": slowly})
+    root = Unit("a", log, needs=[[need]])
+    root.stop_timeout = SHORT
+
+    with VirtualClock() as clock:
+        await root.life.start()
+        with pytest.raises(ShutdownTimeout):
+            await root.life.stop()
+        assert need.run in root.run.subtree()
+        assert clock.elapsed < 2  # nothing of it had ended within a grace
+        await root.run.finished.wait()
+    assert root.run.subtree() == [root.run]

@@ -19,7 +19,7 @@ from structmode._engine import Task, current_run
 from structmode.exceptions import LifecycleError, ShutdownTimeout
 
 from .laws import check
-from .unit import Unit, settle
+from .unit import Unit, doing, settle
 
 SEEDS = 40
 STEPS = ("renew", "first", "set_up", "ready", "tear_down", "hold", "farewell")
@@ -59,7 +59,7 @@ class Storm:
     def _unit(self, n: int) -> Unit:
         hooks = {step: self._hook(step) for step in STEPS if self.random.random() < 0.6}
         work = {f"work{k}": self._work for k in range(self.random.randint(0, 2))}
-        unit = Unit("abcdefg"[n], self.log, work=work, **hooks)
+        unit = Unit("abcdefg"[n], self.log, work=work, **doing(hooks))
         unit.stop_timeout = self.random.choice([0.05, 0.2, 5.0])
         unit.drain_timeout = self.random.choice([0.0, 0.0, 0.01])
         return unit

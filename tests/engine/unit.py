@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import anyio
@@ -21,6 +21,7 @@ class Unit:
         label: Its name.
         log: Where the steps are recorded, shared by a tree.
         *children: What starts and stops with it.
+        needs: What it needs, in groups.
         work: What its tasks do, by name.
         **steps: What to do in a step, by the step's name.
     """
@@ -33,12 +34,14 @@ class Unit:
         label: str,
         log: list[str],
         *children: Unit,
+        needs: Iterable[Iterable[Unit]] = (),
         work: Mapping[str, Act] | None = None,
         **steps: Act,
     ) -> None:
         self.label = label
         self.log = log
         self.steps = steps
+        self.needed = needs
         self.tasks = dict(work or {})
         self.failed: list[tuple[BaseException, str, Fate]] = []
         self.released: list[object] = []
@@ -67,6 +70,9 @@ class Unit:
 
     async def first_set_up(self) -> None:
         await self._step("first")
+
+    def needs(self) -> list[list[Life]]:
+        return [[unit.life for unit in group] for group in self.needed]
 
     async def set_up(self) -> None:
         await self._step("set_up")

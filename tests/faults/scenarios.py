@@ -13,6 +13,7 @@ import anyio.lowlevel
 from structmode import Service
 from structmode._engine import on_trio
 from structmode.exceptions import LifecycleError, ShutdownTimeout, StartAborted
+from structmode.facet import ServiceMixin
 from structmode.supervisors import (
     Backoff,
     ForfeitOneForOneSupervisor,
@@ -430,7 +431,63 @@ class SupervisedThreads(Scenario):
         await anyio.sleep(10.0)
 
 
+class Part(ServiceMixin):
+    """A service of facet's face, whose routines give way to others, and that has a task.
+
+    Args:
+        name: How it is called.
+        *dependencies: What it depends on.
+    """
+
+    graceful_shutdown_timeout: float = 60.0  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __init__(self, name: str, *dependencies: Any) -> None:
+        self.shortlabel = name
+        self._dependencies = dependencies
+
+    @property
+    def dependencies(self) -> tuple[Any, ...]:
+        return self._dependencies
+
+    async def start(self) -> None:
+        await anyio.sleep(0.001)
+        self.add_task(self._work(), name=f"{self.shortlabel}.work")
+        await anyio.lowlevel.checkpoint()
+
+    async def _work(self) -> None:
+        while True:
+            await anyio.sleep(3.0)
+
+    async def stop(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        await anyio.sleep(0.001)
+
+
+class Shared(Scenario):
+    """Services of facet's face below one of mode's: in sequence and in parallel, and with needs that several share."""
+
+    def make(self) -> Service:
+        self.base = Part("base")
+        self.link = Working("link", Plain("below link"))
+        self.pool = Part("pool", self.base, [self.link, Part("cache", self.base)])
+        self.users = [Part(f"user{n}", [self.pool, Part(f"own{n}")], self.base) for n in range(3)]
+        root = Plain("root", Plain("first"))
+        root.add_dependency(self.users[0])
+        root.add_dependency_group(Plain("beside"), *self.users[1:])
+        self.late = Part("late", self.pool)
+        return root
+
+    async def use(self, service: Service) -> None:
+        await anyio.sleep(1.0)
+        with suppress(LifecycleError, StartAborted):  # a fault may have ended one of them
+            await service.add_runtime_dependency(self.late)
+            await service.remove_dependency(self.users[0])
+            await anyio.sleep(1.0)
+            await service.remove_dependency(self.late)
+        await anyio.sleep(1.0)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     *(Tree(), Changing(), Overdue(), FailingStops(), Supervised()),
-    *(Threaded(), SupervisedThreads()),
+    *(Threaded(), SupervisedThreads(), Shared()),
 )

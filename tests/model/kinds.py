@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import anyio
 
 from structmode import Service
+from structmode.facet import ServiceMixin
 from structmode.supervisors import (
     Backoff,
     CrashingSupervisor,
@@ -35,6 +36,7 @@ from structmode.threads import ServiceThread
 from structmode.types.services import ServiceT
 from structmode.types.supervisors import ReplacementT
 
+from .facet import Facet
 from .model import Thread, Unit
 from .plan import FOREVER, SECOND, Call, Context, HookName, Policy, Script, Then, Work
 from .supervision import (
@@ -281,6 +283,70 @@ def make_service(script: Script, play: Play) -> Service:
     return _with_tasks(len(script.work))(script, play)
 
 
+class ScriptedFacet(ServiceMixin):
+    """A service of facet's face that plays a script.
+
+    Args:
+        handle: What its play knows it by.
+    """
+
+    def __init__(self, handle: FacetHandle) -> None:
+        self.handle = handle
+        self.needs: list[Service] = []
+
+    @property
+    def dependencies(self) -> list[Service]:
+        return self.needs
+
+    @property
+    def graceful_shutdown_timeout(self) -> float:
+        return self.handle.acting.script.shutdown_timeout / SECOND
+
+    async def start(self) -> None:
+        acting = self.handle.acting
+        await acting.hook(self.handle, "on_start")
+        for number in range(len(acting.script.work)):
+            self.add_task(acting.task(self.handle, number))
+
+    async def stop(self) -> None:
+        await self.handle.acting.hook(self.handle, "on_stop")
+
+
+class FacetHandle(Service):
+    """What a play knows a service of facet's face by: it has the methods of a service, and passes them on to that one's life."""
+
+    def __init__(self, script: Script, play: Play) -> None:
+        self.acting = Acting(script, play)
+        super().__init__()
+        self.mixin = _named_facet(script)(self)
+        self._life = self.mixin._structmode_life()
+
+    @property
+    def label(self) -> str:
+        return self.acting.script.label
+
+
+def _named_facet(script: Script) -> type[ScriptedFacet]:
+    """Return a class of that name: errors know a service of facet's face by its class."""
+    return type(script.label, (ScriptedFacet,), {})
+
+
+def _facet_fits(script: Script) -> bool:
+    """It has two hooks, no contexts, no drain, and asks nobody."""
+    hooks: set[HookName] = {"on_start", "on_stop"}
+    return (
+        script.hooks.keys() <= hooks
+        and not script.contexts
+        and not script.drain_timeout
+        and not script.asks
+    )
+
+
+def _need(above: Service, child: Service, script: Script) -> None:
+    assert isinstance(above, FacetHandle)
+    above.mixin.needs.append(child)
+
+
 def _thread(*, same: bool) -> Kind:
     """Return the kind of services in threads of their own, on the same backend as the play or on the other one."""
 
@@ -356,6 +422,7 @@ def _replacement(script: Script, play: Play) -> ReplacementT:
 
 KINDS: dict[str, Kind] = {
     "service": Kind(make_service, Unit),
+    "facet": Kind(FacetHandle, Facet, fits=_facet_fits, adopt=_need),
     "thread": _thread(same=True),
     "other thread": _thread(same=False),
     "one for one": _supervisor(OneForOneSupervisor, OneForOne),

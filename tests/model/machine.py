@@ -83,6 +83,8 @@ RESTARTS: tuple[RestartType, ...] = (
     "temporary",
 )
 
+#: The hooks that a service of facet's face has.
+FACETS: tuple[HookName, ...] = ("on_start", "on_stop")
 STARTING: tuple[HookName, ...] = ("on_first_start", "on_start", "on_started")
 
 VERBS: tuple[Verb, ...] = ("start", "stop", "stop", "restart", "restart", "crash", "add", "remove")
@@ -143,6 +145,10 @@ class Machine(RuleBasedStateMachine):
     backend: ClassVar[reality.Backend] = "asyncio"
     #: How many of the plans have services in threads.
     threaded: ClassVar[float] = THREADED
+    #: How many of the plans are about supervisors most of all.
+    supervised: ClassVar[float] = SUPERVISED
+    #: How many of the services are of facet's face.
+    facets: ClassVar[float] = 0.0
     totals: ClassVar[Totals] = Totals()
 
     def __init__(self) -> None:
@@ -165,7 +171,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(choose=choices)
     def begin(self, choose: Random) -> None:
         """Choose who owns the root, and plant a tree."""
-        self._supervised = choose.random() < SUPERVISED
+        self._supervised = choose.random() < self.supervised
         self._calm = self._supervised and choose.random() < CALM
         self._threaded = choose.random() < self.threaded
         self._plant_root(choose)
@@ -435,7 +441,7 @@ class Machine(RuleBasedStateMachine):
         )
 
     def _story(self, plan: Plan) -> Story | None:
-        return tell(plan)
+        return tell(plan) if not self.facets or _can_be_played(plan) else None
 
     def _span(self, tenths: int) -> int:
         return span(tenths, self._next())
@@ -447,6 +453,8 @@ class Machine(RuleBasedStateMachine):
         hooks: dict[HookName, Hook] = {
             name: Hook(self._span(choose.randint(1, 4))) for name in HOOKS if choose.random() < 0.6
         }
+        if kind == "facet":
+            hooks = {name: hook for name, hook in hooks.items() if name in FACETS}
         work = tuple(self._draw_work(choose) for _ in range(choose.randint(0, 2)))
         script = Script(label, kind, hooks=hooks, work=work, restart=choose.choice(RESTARTS))
         return (
@@ -474,6 +482,8 @@ class Machine(RuleBasedStateMachine):
         return self._draw_plain_kind(choose)
 
     def _draw_plain_kind(self, choose: Random) -> str:
+        if self.facets and not self._threaded and choose.random() < self.facets:
+            return "facet"
         threaded = self._threaded and choose.random() < IN_THREADS
         return choose.choice(THREADS) if threaded else "service"
 
@@ -584,6 +594,19 @@ class Machine(RuleBasedStateMachine):
     def _put_op(self, verb: Verb, at: int, target: str) -> None:
         call = Call(self._next(), verb, target)
         self._accept(replace(self.plan, ops=(*self.plan.ops, Op(at, call))))
+
+
+def _can_be_played(plan: Plan) -> bool:
+    """Whether a plan with services of facet's face asks nothing of them that they don't have."""
+    scripts = plan.scripts()
+    facets = {script.label for script in scripts if script.kind == "facet"}
+    needs = {child.label for one in scripts if one.label in facets for child in one.children}
+    wards = {child.label for one in scripts if one.kind in STRATEGIES for child in one.children}
+    substitutes = {one.substitute.label for one in scripts if one.substitute is not None}
+    if facets & (wards | substitutes) or not all(KINDS[one.kind].fits(one) for one in scripts):
+        return False
+    calls = [call for call in plan.calls() if call.other]
+    return not any(call.target in facets or call.other in facets | needs for call in calls)
 
 
 def _then(choose: Random) -> Then:

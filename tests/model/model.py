@@ -75,6 +75,8 @@ class Owner:
     """Nobody: the owner of a service that was started bare. Whoever owns a run hears of its crash."""
 
     above: Run | None = None
+    #: Whether the run above has what it owns among its children.
+    is_parent: bool = True
 
     def takes_runs(self) -> bool:
         """Whether a run may begin in it."""
@@ -137,6 +139,8 @@ class Run:
         #: Given from the top down: it is your turn to stop.
         self.turn = Gate()
         self.started = Gate()
+        #: It is known how the start ends; one that failed may have to be undone yet.
+        self.decided = Gate()
         self.stopped = Gate()
         #: Its steps are over; all that may be left is what ignores even a kill.
         self.unwound = Gate()
@@ -209,7 +213,12 @@ class Run:
         found: list[Run] = [self]
         for run in found:  # grows while it is walked
             found.extend(run.below)
+            found.extend(run.ending())
         return found
+
+    def ending(self) -> list[Run]:
+        """Return the runs of what it needs that it has told to stop, and that have not ended."""
+        return []
 
     def holds(self) -> int:
         """Return how much there is of it: itself, its tasks, and the async contexts that have not been left."""
@@ -353,7 +362,7 @@ class Run:
         """Tell all below that nobody is to go on working."""
         if self.turn.is_open:
             self.stop_fault = fault
-        for run in self.tree():
+        for run in [*self.tree(), *self.unit.world.hosted(self)]:
             if run.alarm is None:
                 run.alarm = fault
                 run.told.open()
@@ -371,17 +380,19 @@ class Run:
             self.state = "running"
             self.was_up = True
             self.up_since = self._simulation.now
+            self.decided.open()
             self.started.open()
             yield Wait(self.turn)
         else:
             self.start_fault = self.first() if self.record else Aborted(self.label)
+            self.decided.open()
         self.state = "stopping"
         yield from self._stop()
         if self.unit.has_thread and isinstance(self.start_fault, Aborted) and self.record:
             self.unit.world.meets.add("a start in a thread is called off, and fails to be undone")
         self.last_lines = self._log.last(self.label)
         self.unwound.open()
-        while self.tasks or self.below:
+        while self.tasks or self.below or self.unit.world.hosted(self):
             self.changed = Gate()
             yield Wait(self.changed)
         self.state = "stopped"
@@ -842,6 +853,8 @@ class Unit:
 
     #: Whether it runs in a thread of its own.
     has_thread: ClassVar[bool] = False
+    #: By what its runs live.
+    run_type: ClassVar[type[Run]] = Run
 
     def __init__(self, script: Script, world: World, parent: Unit | None = None) -> None:
         self.script = script
@@ -925,11 +938,11 @@ class Unit:
     def _settle(self, owner: Owner, *, restarting: bool) -> Run:
         """Begin a new run; in a restart it takes the old one's place among its siblings."""
         self._drop_adopted()
-        old, run = self.run, Run(self, owner, restarting=restarting)
+        old, run = self.run, self.run_type(self, owner, restarting=restarting)
         if old is None:
             run.permission = self._first_permission
         above = owner.above
-        if above is not None:
+        if above is not None and owner.is_parent:
             if old is not None and old in above.below:
                 above.below[above.below.index(old)] = run
             else:
@@ -990,6 +1003,7 @@ class Unit:
                 above._take_up(run)
             above.unit.child_ended(self)
             above.changed.open()
+        run.lineage()[-1].changed.open()
         if self._removed and self.parent is not None:
             self.parent.drop(self)
 
@@ -1209,6 +1223,17 @@ class World:
         unit = self._kinds[script.kind](script, self, parent)
         self.units[script.label] = unit
         return unit
+
+    def hosted(self, root: Run) -> list[Run]:
+        """Return the runs of what is needed in the tree of a root, with all below them."""
+        runs = [unit.run for unit in self.units.values() if unit.run is not None]
+        needs = [run for run in runs if run.alive and not run.owner.is_parent]
+        return [
+            one
+            for run in needs
+            if root.owner.above is None and root in run.lineage()
+            for one in run.tree()
+        ]
 
     def play(self, until: int | None = None) -> Story:
         """Play the plan to its end, or up to a time."""

@@ -54,6 +54,7 @@ from structmode.events import (
     TicksSkipped,
     subscribe,
 )
+from structmode.facet import BlockingServiceMixin, HasLife, ServiceMixin
 from structmode.proxy import ServiceProxy
 from structmode.utils.cron import CronSchedule, CronTicks, secs_for_next
 from structmode.utils.trees import Node
@@ -537,3 +538,68 @@ async def use_proxies(app: App) -> None:
         proxy.shutdown_timeout = 1.0
         use(proxy.size)  # type: ignore[attr-defined]
     use(VagueProxy().state, Worker(CacheProxy()))
+
+
+# --- Services as mixins ---------------------------------------------------------------------------
+
+
+class Pool(ServiceMixin):
+    """A dependency."""
+
+    @property
+    def graceful_shutdown_timeout(self) -> float:
+        return 3.0
+
+
+class Shop(ServiceMixin):
+    """Depends on services of both faces."""
+
+    def __init__(self) -> None:
+        self.pool = Pool()
+        self.cache = Cache()
+
+    @property
+    def dependencies(self) -> Iterable[HasLife | Iterable[HasLife]]:
+        return [self.pool, [self.cache, self.pool]]
+
+    async def start(self) -> None:
+        handle = self.add_task(self.count())
+        assert_type(await handle, int)
+        assert_type(handle.result(), int)
+        self.add_task(3)  # type: ignore[arg-type]
+
+    async def count(self) -> int:
+        """Return a number."""
+        await anyio.lowlevel.checkpoint()
+        return 1
+
+
+class Narrow(ServiceMixin):
+    """Says more precisely what it depends on."""
+
+    @property
+    def dependencies(self) -> tuple[Pool, list[Cache]]:
+        return (Pool(), [Cache()])
+
+
+class Archive(BlockingServiceMixin):
+    """A blocking one."""
+
+    @property
+    def dependencies(self) -> list[BlockingServiceMixin]:
+        return []
+
+
+async def facets() -> None:
+    """Use them."""
+    async with Shop() as shop:
+        assert_type(shop, Shop)
+        assert_type(shop.running, bool)
+        assert_type(await shop.wait(), None)
+    with Archive() as archive:
+        assert_type(archive, Archive)
+    parent = Service()
+    assert_type(parent.add_dependency(shop), Shop)
+    assert_type(await parent.add_runtime_dependency(shop), Shop)
+    parent.add_dependency_group(shop, Cache(), Narrow())
+    parent.add_dependency(archive)  # type: ignore[type-var]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from structmode._claims import claim, name_of
 from structmode._declare import Body, CrontabTask, TimerTask
 from structmode._engine import WaitArg
-from structmode.services import _AwaitableService as _PublicAwaitable, _claim, _name_of
+from structmode.services import _AwaitableService as _PublicAwaitable
 
 from ._members import ModeMembers
 from ._tasks import ModeTask as ServiceTask
@@ -26,8 +27,8 @@ class Service(ModeMembers):
     @classmethod
     def from_awaitable(cls, coro: Any, *, name: str | None = None, **kwargs: Any) -> Any:
         """Make a service whose work is `coro`."""
-        _claim(coro)
-        return _AwaitableService(coro, name or _name_of(coro), **kwargs)
+        claim(coro)
+        return _AwaitableService(coro, name or name_of(coro), **kwargs)
 
 
 class _AwaitableService(ModeMembers, _PublicAwaitable):
