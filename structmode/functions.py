@@ -24,6 +24,7 @@ import anyio
 
 from structmode import _engine as engine
 from structmode.exceptions import LifecycleError
+from structmode.facet import ServiceMixin
 from structmode.services import Service
 from structmode.utils.logging import get_logger
 from structmode.utils.times import Seconds, want_seconds
@@ -305,12 +306,18 @@ def run(
 ) -> T: ...
 @overload
 def run(
-    service: Service, *, backend: str = ..., backend_options: dict[str, Any] | None = ...
+    service: Service | ServiceMixin,
+    *,
+    backend: str = ...,
+    backend_options: dict[str, Any] | None = ...,
 ) -> object: ...
 
 
 def run(
-    service: Service, *, backend: str = "asyncio", backend_options: dict[str, Any] | None = None
+    service: Service | ServiceMixin,
+    *,
+    backend: str = "asyncio",
+    backend_options: dict[str, Any] | None = None,
 ) -> Any:
     """Run a service until it stops, in an event loop of its own: for scripts.
 
@@ -318,7 +325,7 @@ def run(
     and other signals are left alone; for these, exit codes and the command line, see `Worker`.
 
     Args:
-        service: The service.
+        service: The service, of whichever face.
         backend: "asyncio", "asyncio+uvloop" or "trio".
         backend_options: Options for that, as `anyio.run` takes them.
 
@@ -332,7 +339,7 @@ def run(
         LifecycleError: If a job was stopped before its function had returned.
         BaseException: What the service crashed with, or could not start for, as it was raised.
     """
-    if not isinstance(cast(object, service), Service):
+    if not isinstance(cast(object, service), Service | ServiceMixin):
         raise TypeError(f"run() takes a service, not {service!r}")
     arguments = engine.run_arguments(backend)
     options = {**arguments.pop("backend_options", {}), **(backend_options or {})}
@@ -340,7 +347,10 @@ def run(
     return service._returned() if isinstance(service, _Made) else None
 
 
-async def _until_stopped(service: Service) -> None:
+async def _until_stopped(service: Service | ServiceMixin) -> None:
+    if isinstance(service, ServiceMixin):
+        await service.run()
+        return
     async with service:
         await service.wait_until_stopped()
 

@@ -26,6 +26,7 @@ from structmode import (
     run,
     service,
 )
+from structmode.facet import ServiceMixin
 
 log: list[str] = []
 # For what a type checker would not let pass.
@@ -339,6 +340,32 @@ def test_run(backend: str) -> None:
     short = Short()
     assert run(short, backend=backend) is None
     assert short.state == "shutdown"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_run_of_facets_face(backend: str) -> None:
+    """The other face's services may be run as well, and may depend on what is held."""
+
+    class Mixed(ServiceMixin):
+        """Raises what ends it."""
+
+        def __init__(self) -> None:
+            self.pool = pool(2)
+
+        @property
+        def dependencies(self) -> list[Held[list[int]]]:
+            return [self.pool]
+
+        async def start(self) -> None:
+            _ = self.add_task(self.end())
+
+        async def end(self) -> None:
+            log.append(f"uses {self.pool.value}")
+            raise OSError("enough")
+
+    with pytest.raises(OSError, match="enough"):
+        run(Mixed(), backend=backend)
+    assert log == ["open", "uses [0, 1]", "close"]
 
 
 def test_run_passes_options() -> None:
