@@ -238,6 +238,8 @@ class ServiceThread(Service):
         state, inside = super().state, self._outside.inside
         if self._is_undone_inside(inside):
             state = "stopping"  # the owner is told of it when it is over
+        if state == "init" and inside is not None and inside.was_up:
+            state = "shutdown"  # it was called off, but had come up by then
         if state != "restarting" and self.crashed:
             return "crashed"
         if state == "running" and (inside is None or inside.state is engine.State.STARTING):
