@@ -184,6 +184,7 @@ class Run:
         # The children whose stop has been waited for; those that are still there ignore their kill.
         self._waited_for: list[Run] = []
         self._in_step = False
+        self._was_cut = False
         self._limit: int | None = None
         self._log = unit.world.log
         self._simulation = unit.world.simulation
@@ -283,6 +284,7 @@ class Run:
         if self.state == "starting" and self._simulation.now == self._born:
             raise Tie  # how far a start comes in the instant in which it is called off, no law says
         if self._in_step and self.process is not None:
+            self._was_cut = True
             self.process.cancel()
 
     # -- Failures
@@ -380,6 +382,8 @@ class Run:
             self.state = "running"
             self.was_up = True
             self.up_since = self._simulation.now
+            if self._was_cut and self.unit.has_thread:
+                self.unit.world.meets.add("a start in a thread is called off, and completed all the same")
             self.decided.open()
             self.started.open()
             yield Wait(self.turn)

@@ -292,30 +292,6 @@ FAILS_BEFORE_ITS_TURN = """
 """
 
 
-# The start was called off, but has been completed: it is not as if never started.
-UP_ALL_THE_SAME = """
-    0 b.on_started begins
-    100 b.on_started returns
-    100 block entered
-    150 call 150, restart(b) which is running
-    150 b.on_stop begins
-    160 b.on_stop returns
-    160 c.on_stop begins
-    180 c.on_stop returns
-    180 b.on_started begins
-    200 call 200, stop(b) which is restarting
-    280 b.on_started returns
-    280 call 150 returned
-    280 b.on_stop begins
-    290 b.on_stop returns
-    290 c.on_stop begins
-    310 c.on_stop returns
-    310 call 200 returned
-    1000 body ends
-    1000 block returned
-"""
-
-
 def by_hand(kind: str) -> dict[str, tuple[Plan, str]]:
     """Return plans with a service in a thread of this kind, and their logs."""
     root = holding(kind)
@@ -365,7 +341,6 @@ def of_starts(kind: str) -> dict[str, tuple[Plan, str]]:
     late = replace(
         undone, children=(Script("d", hooks={"on_start": Hook(65 * MILLI)}), *undone.children)
     )
-    deaf = holding(kind, on_started=Hook(100 * MILLI, deaf=True))
     crash = (op(200, "restart", "b"), op(250, "crash", "b"))
     return {
         "fails after asking": (plan(holding(kind, on_started=fails)), FAILS_AFTER_ASKING),
@@ -374,10 +349,6 @@ def of_starts(kind: str) -> dict[str, tuple[Plan, str]]:
             ENDS_BADLY_AFTER_ASKING,
         ),
         "crashed while undone": (plan(crashing, *crash), CRASHED_WHILE_UNDONE),
-        "up all the same": (
-            plan(deaf, op(150, "restart", "b"), op(200, "stop", "b")),
-            UP_ALL_THE_SAME,
-        ),
         "left out": (plan(late, op(10, "start", "b"), op(60, "stop", "b")), LEFT_OUT),
     }
 
