@@ -396,6 +396,8 @@ class Run:
         """Wait until each task that it has now has made its first step, or it is clear that it never will."""
         for task in self.tasks.alive():
             await self.tasks.settle(task)
+        # Those waits were shielded; who was told to stop meanwhile must not take the start for complete.
+        await anyio.lowlevel.checkpoint_if_cancelled()
 
     async def work_done(self) -> None:
         """Wait until no finite task is left in it or below; timers and the like do not count."""
