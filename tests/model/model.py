@@ -383,7 +383,9 @@ class Run:
             self.was_up = True
             self.up_since = self._simulation.now
             if self._was_cut and self.unit.has_thread:
-                self.unit.world.meets.add("a start in a thread is called off, and completed all the same")
+                self.unit.world.meets.add(
+                    "a start in a thread is called off, and completed all the same"
+                )
             self.decided.open()
             self.started.open()
             yield Wait(self.turn)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 
-from structmode import Service
+from structmode import Service, StartAborted
 from structmode.supervisors import ForfeitOneForOneSupervisor
 
 from .things import Noting, until
@@ -89,6 +89,32 @@ async def test_a_stop_while_a_start_is_undone(inside: str) -> None:
             await service.start()
         assert "has asked" in service.calls
         assert owner.state == "running"
+
+
+class Deaf(Noting):
+    """Does not listen when its start is called off."""
+
+    async def on_started(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await super().on_started()
+            await until(lambda: self.should_stop)
+
+
+async def test_a_start_that_is_called_off_and_completed(inside: str) -> None:
+    """It is not as if never started: all that has come up has been stopped."""
+    service = Deaf(backend=inside)
+    async with Service() as owner, anyio.create_task_group() as group:
+        owner.add_dependency(service)
+
+        async def start() -> None:
+            with pytest.raises(StartAborted):
+                await service.start()
+
+        _ = group.start_soon(start)
+        await until(lambda: "on_started" in service.calls)
+        await service.stop()
+        assert service.state == "shutdown"
+        assert service.calls.count("on_shutdown") == 1
 
 
 async def test_failures_in_a_stop(inside: str) -> None:
