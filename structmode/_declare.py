@@ -12,14 +12,16 @@ import datetime
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
-from typing import Any, Literal, Protocol, TypeAlias, overload
+from typing import Any, Protocol, TypeAlias, overload
 
+from structmode._engine import Backoff
+from structmode._policies import OnError, Policy
+from structmode.exceptions import TaskReturned
 from structmode.utils.cron import CronSchedule, CronTicks
 from structmode.utils.times import Seconds, want_interval
 
 __all__ = ("CrontabTask", "ServiceTask", "TimerTask", "declared_tasks")
 
-OnError: TypeAlias = Literal["crash", "log"]
 Body: TypeAlias = Callable[[Any], Coroutine[Any, Any, Any]]
 
 
@@ -47,7 +49,8 @@ class Doer(Protocol):
 
     def _keep_in_sight(self, schedule: Any) -> None: ...
     def _ticks_skipped(self, name: str, count: int) -> None: ...
-    def _tick_failed(self, name: str, error: Exception) -> None: ...
+    def _tick_failed(self, name: str, error: Exception, again_in: float | None) -> None: ...
+    def _task_failed(self, name: str, error: Exception, again_in: float | None) -> None: ...
 
 
 class ServiceTask:
@@ -57,21 +60,41 @@ class ServiceTask:
 
     Args:
         fun: An ``async def`` that takes nothing but ``self``.
+        on_error: What an exception that leaves the method does: "crash" the service, or be told in the log and as an
+            event, after which the task is over ("log") or begun again ("restart").
+        backoff: How long to wait before it is begun again.
+        forever: Whether the method must not return before the service is told to stop.
 
     Raises:
-        TypeError: If it is anything else.
+        TypeError: If `fun` or `backoff` is anything else.
+        ValueError: If `on_error` is anything else, or does not go with `backoff`.
     """
 
     #: Whether the work comes to an end by itself.
     finite: bool = True
     decorator: str = "@Service.task"
 
-    def __init__(self, fun: Body) -> None:
+    def __init__(
+        self,
+        fun: Body,
+        *,
+        on_error: OnError = "crash",
+        backoff: Backoff | None = None,
+        forever: bool = False,
+    ) -> None:
         check_body(fun, self.decorator)
         self.fun = fun
+        self.policy = _policy_of(fun, on_error, backoff)
+        self.forever = forever
+        self.finite = self.finite and not forever
         self.name: str = fun.__name__
         self.__doc__ = fun.__doc__
         self.__wrapped__ = fun
+
+    @property
+    def on_error(self) -> OnError:
+        """What an exception that leaves the method does."""
+        return self.policy.on_error
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -96,37 +119,30 @@ class ServiceTask:
 
     async def work(self, service: Doer) -> None:
         """Do the work for `service`, until it is done or the service stops."""
+        name = f"{service.shortlabel}.{self.name}"
+        await self.policy.do(
+            service, partial(self._run_to_end, service, name), partial(service._task_failed, name)
+        )
+
+    async def _run_to_end(self, service: Doer, name: str) -> None:
         await self.fun(service)
+        if self.forever and not service.should_stop:
+            raise TaskReturned(name)
 
 
 class PeriodicTask(ServiceTask):
     """A method that a service runs again and again.
 
-    Args:
-        fun: An ``async def`` that takes nothing but ``self``.
-        on_error: What an exception that leaves the method does: "crash" the service, or be
-            told in the log and as an event, after which the schedule goes on.
-
-    Raises:
-        ValueError: If `on_error` is anything else.
+    What an exception that leaves the method does is as in `ServiceTask`; but the schedule goes on.
     """
 
     finite = False
 
-    def __init__(self, fun: Body, *, on_error: OnError) -> None:
-        super().__init__(fun)
-        if on_error not in {"crash", "log"}:
-            raise ValueError(f'{where(fun)}: on_error is "crash" or "log", not {on_error!r}')
-        self.on_error = on_error
-
     async def run_once(self, service: Doer, name: str) -> None:
-        """Run the method once; what it raises goes where `on_error` says."""
-        try:
-            await self.fun(service)
-        except Exception as exc:
-            if self.on_error == "crash":
-                raise
-            service._tick_failed(name, exc)
+        """Run the method once, or as often as its policy says."""
+        await self.policy.do(
+            service, partial(self.fun, service), partial(service._tick_failed, name)
+        )
 
 
 class TimerTask(PeriodicTask):
@@ -143,8 +159,9 @@ class TimerTask(PeriodicTask):
         name: str | None,
         max_drift_correction: float,
         on_error: OnError,
+        backoff: Backoff | None,
     ) -> None:
-        super().__init__(fun, on_error=on_error)
+        super().__init__(fun, on_error=on_error, backoff=backoff)
         self.interval = interval
         self.exec_first = exec_first
         self.timer_name = name
@@ -169,8 +186,10 @@ class CrontabTask(PeriodicTask):
 
     decorator = "@Service.crontab(cron_format)"
 
-    def __init__(self, fun: Body, *, schedule: CronSchedule, on_error: OnError) -> None:
-        super().__init__(fun, on_error=on_error)
+    def __init__(
+        self, fun: Body, *, schedule: CronSchedule, on_error: OnError, backoff: Backoff | None
+    ) -> None:
+        super().__init__(fun, on_error=on_error, backoff=backoff)
         self.schedule = schedule
 
     async def work(self, service: Doer) -> None:
@@ -204,7 +223,7 @@ def timer_declaration(interval: Seconds, **settings: Any) -> Callable[[Body], Ti
 
 
 def crontab_declaration(
-    cron_format: str, timezone: datetime.tzinfo | None, on_error: OnError
+    cron_format: str, timezone: datetime.tzinfo | None, **settings: Any
 ) -> Callable[[Body], CrontabTask]:
     """Return the decorator that `Service.crontab` is; the line is read now, while the class is made."""
     if callable(cron_format):
@@ -213,7 +232,14 @@ def crontab_declaration(
             "write @Service.crontab('0 * * * *')"
         )
     schedule = CronSchedule(cron_format, timezone=timezone)
-    return partial(CrontabTask, schedule=schedule, on_error=on_error)
+    return partial(CrontabTask, schedule=schedule, **settings)
+
+
+def _policy_of(fun: Body, on_error: OnError, backoff: Backoff | None) -> Policy:
+    try:
+        return Policy.of(on_error, backoff)
+    except (TypeError, ValueError) as exc:
+        raise type(exc)(f"{where(fun)}: {exc}") from None
 
 
 def check_body(fun: object, decorator: str) -> None:

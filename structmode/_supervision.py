@@ -23,7 +23,6 @@ the supervisor, as with any other parent. What the supervisor was doing ends as 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -171,8 +170,7 @@ class Ward:
         if since is not None:
             self.attempts = backoff.attempts_left(self.attempts, now - since)
         self.attempts += 1
-        chance = random.random() if backoff.random is None else backoff.random()  # noqa: S311 - nobody gains by guessing it
-        return backoff.delay(self.attempts - 1, chance)
+        return backoff.delay(self.attempts - 1, backoff.chance())
 
 
 class Mending:

@@ -41,6 +41,20 @@ class LifecycleError(StructmodeError, RuntimeError):
         self.remedy = remedy
 
 
+class TaskReturned(StructmodeError, RuntimeError):
+    """A task has returned that was declared to go on as long as its service.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"{task} has returned, and was declared with forever=True: it may return when self.should_stop is true"
+        )
+        self.task = task
+
+
 class EventLoopMismatch(LifecycleError):
     """A running service was called from another event loop than the one it runs on."""
 

@@ -27,7 +27,7 @@ from contextlib import (
     AsyncExitStack,
     ExitStack,
 )
-from functools import wraps
+from functools import partial, wraps
 from types import TracebackType
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
 
@@ -39,7 +39,6 @@ from structmode._claims import claim, is_claimed, name_of, refuse_claimed
 from structmode._declare import (
     Body,
     CrontabTask,
-    OnError,
     ServiceTask,
     TimerTask,
     crontab_declaration,
@@ -51,6 +50,7 @@ from structmode._diag import Diag
 from structmode._engine import Task, WaitArg
 from structmode._hooks import ServiceCallbacks, check_hooks
 from structmode._mixing import HasLife, life_of
+from structmode._policies import OnError
 from structmode._unit import ServiceUnit, service_of
 from structmode._waits import WaitResult, WaitResults, wait_result, wait_results
 from structmode.exceptions import LifecycleError
@@ -616,22 +616,56 @@ class Service(ServiceBase, ServiceCallbacks):
 
     # -- Work
 
+    @overload
     @classmethod
-    def task(cls, fun: Body | None = None) -> ServiceTask:
+    def task(cls, fun: Body) -> ServiceTask: ...
+    @overload
+    @classmethod
+    def task(
+        cls, *, on_error: OnError = ..., backoff: engine.Backoff | None = ..., forever: bool = ...
+    ) -> Callable[[Body], ServiceTask]: ...
+    @classmethod
+    def task(
+        cls,
+        fun: Body | None = None,
+        *,
+        on_error: OnError = "crash",
+        backoff: engine.Backoff | None = None,
+        forever: bool = False,
+    ) -> ServiceTask | Callable[[Body], ServiceTask]:
         """Declare a method to be run in the background while the service runs.
 
-        An exception that leaves it crashes the service; it may return. It is cancelled when the service stops, after
-        `drain_timeout`. Overriding it in a subclass keeps its place; setting it to None there switches it off.
+        An exception that leaves it crashes the service, if `on_error` says nothing else; it may return. It is cancelled
+        when the service stops, after `drain_timeout`. Overriding it in a subclass keeps its place; setting it to None there
+        switches it off.
 
             @Service.task
             async def watch(self) -> None:
                 while not self.should_stop:
                     await self.sleep(1.0)
 
+            @Service.task(on_error="restart", forever=True)
+            async def listen(self) -> None:
+                async for message in self.subscription():
+                    ...
+
+        Args:
+            fun: The method, if it is decorated without settings.
+            on_error: What an exception that leaves the method does. "crash" the service; or it is logged with its traceback and
+                told as an event, and the task is over ("log"), or begun again after a back-off ("restart").
+            backoff: How long to wait before it is begun again; by default as in `Backoff`.
+            forever: Whether the method is to go on as long as the service: if it returns before, that is an error, and
+                `TaskReturned` is dealt with as `on_error` says.
+
         Raises:
             TypeError: If it is no ``async def`` that takes nothing but ``self``.
+            ValueError: If there is no such `on_error`, or it has no use for a back-off.
         """
-        return ServiceTask(cast("Body", fun))  # None, from parentheses, is refused there
+        settings = {"on_error": on_error, "backoff": backoff, "forever": forever}
+        if fun is None and settings != {"on_error": "crash", "backoff": None, "forever": False}:
+            return partial(ServiceTask, **settings)  # type: ignore[arg-type]
+        # None, from parentheses with nothing in them, is refused there.
+        return ServiceTask(cast("Body", fun), on_error=on_error, backoff=backoff, forever=forever)
 
     @classmethod
     def timer(
@@ -642,6 +676,7 @@ class Service(ServiceBase, ServiceCallbacks):
         name: str | None = None,
         max_drift_correction: float = 0.1,
         on_error: OnError = "crash",
+        backoff: engine.Backoff | None = None,
     ) -> Callable[[Body], TimerTask]:
         """Declare a method to be run every so many seconds while the service runs.
 
@@ -653,8 +688,10 @@ class Service(ServiceBase, ServiceCallbacks):
             exec_first: Whether it runs once at the start already.
             name: How the timer is called in the log; by default "Service.method".
             max_drift_correction: The seconds by which a tick may come early to make up for a late one.
-            on_error: What an exception that leaves the method does: "crash" the service, or "log": it is logged with
-                its traceback, told as an event, and the schedule goes on.
+            on_error: What an exception that leaves the method does. "crash" the service; or it is logged with its traceback
+                and told as an event, and the schedule goes on ("log"), or the method is run again after a back-off, and the
+                schedule goes on when it has succeeded ("restart").
+            backoff: How long to wait before it is run again; by default as in `Backoff`.
 
         Raises:
             ValueError: If the interval is not above zero, or can't be read.
@@ -665,6 +702,7 @@ class Service(ServiceBase, ServiceCallbacks):
             name=name,
             max_drift_correction=max_drift_correction,
             on_error=on_error,
+            backoff=backoff,
         )
         Timer(
             interval, max_drift_correction=max_drift_correction
@@ -678,6 +716,7 @@ class Service(ServiceBase, ServiceCallbacks):
         *,
         timezone: datetime.tzinfo | None = None,
         on_error: OnError = "crash",
+        backoff: engine.Backoff | None = None,
     ) -> Callable[[Body], CrontabTask]:
         """Declare a method to be run at the times that a cron line names, while the service runs.
 
@@ -689,11 +728,12 @@ class Service(ServiceBase, ServiceCallbacks):
             cron_format: The line: minute, hour, day of month, month, day of week.
             timezone: The zone in which it is read; UTC by default.
             on_error: What an exception that leaves the method does; see `timer`.
+            backoff: How long to wait before it is run again; see `timer`.
 
         Raises:
             ValueError: If the line can't be read.
         """
-        return crontab_declaration(cron_format, timezone, on_error)
+        return crontab_declaration(cron_format, timezone, on_error=on_error, backoff=backoff)
 
     def add_future(self, coro: WaitArg[T], *, name: str | None = None) -> Task[T]:
         """Run something in the background, as a task of this service.
@@ -797,9 +837,18 @@ class Service(ServiceBase, ServiceCallbacks):
     def _ticks_skipped(self, name: str, count: int) -> None:
         engine.emit(engine.TicksSkipped, self, name, count)
 
-    def _tick_failed(self, name: str, error: Exception) -> None:
+    def _tick_failed(self, name: str, error: Exception, again_in: float | None) -> None:
         engine.emit(engine.TickFailed, self, name, error)
-        self.log.error("%s failed, and goes on: %r", name, error, exc_info=error)
+        self._log_failed(name, error, again_in, "goes on")
+
+    def _task_failed(self, name: str, error: Exception, again_in: float | None) -> None:
+        engine.emit(engine.TaskFailed, self, name, error, again_in)
+        self._log_failed(name, error, again_in, "is over")
+
+    def _log_failed(self, name: str, error: Exception, again_in: float | None, then: str) -> None:
+        if again_in is not None:
+            then = f"is run again in {again_in:.3g} s"
+        self.log.error("%s failed, and %s: %r", name, then, error, exc_info=error)
 
     # -- Waiting
 
@@ -1026,9 +1075,15 @@ class Service(ServiceBase, ServiceCallbacks):
 ServiceTX = TypeVar("ServiceTX", bound="ServiceT | HasLife")
 
 
-def task(fun: Body) -> ServiceTask:
+@overload
+def task(fun: Body) -> ServiceTask: ...
+@overload
+def task(
+    *, on_error: OnError = ..., backoff: engine.Backoff | None = ..., forever: bool = ...
+) -> Callable[[Body], ServiceTask]: ...
+def task(fun: Body | None = None, **settings: Any) -> Any:
     """Declare a method to be run in the background; see `Service.task`."""
-    return Service.task(fun)
+    return Service.task(cast("Body", fun), **settings)
 
 
 def timer(
@@ -1038,6 +1093,7 @@ def timer(
     name: str | None = None,
     max_drift_correction: float = 0.1,
     on_error: OnError = "crash",
+    backoff: engine.Backoff | None = None,
 ) -> Callable[[Body], TimerTask]:
     """Declare a method to be run every so many seconds; see `Service.timer`."""
     return Service.timer(
@@ -1046,14 +1102,19 @@ def timer(
         name=name,
         max_drift_correction=max_drift_correction,
         on_error=on_error,
+        backoff=backoff,
     )
 
 
 def crontab(
-    cron_format: str, *, timezone: datetime.tzinfo | None = None, on_error: OnError = "crash"
+    cron_format: str,
+    *,
+    timezone: datetime.tzinfo | None = None,
+    on_error: OnError = "crash",
+    backoff: engine.Backoff | None = None,
 ) -> Callable[[Body], CrontabTask]:
     """Declare a method to be run at the times of a cron line; see `Service.crontab`."""
-    return Service.crontab(cron_format, timezone=timezone, on_error=on_error)
+    return Service.crontab(cron_format, timezone=timezone, on_error=on_error, backoff=backoff)
 
 
 class _ServiceTicks(AsyncIterator[float]):

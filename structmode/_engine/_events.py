@@ -100,6 +100,15 @@ class TickFailed(LifecycleEvent):
     error: Exception
 
 
+@dataclass(frozen=True)
+class TaskFailed(LifecycleEvent):
+    """A task failed, and its service goes on: the task is over, or is begun again in so many seconds."""
+
+    task: str
+    error: Exception
+    again_in: float | None
+
+
 Listener: TypeAlias = Callable[[LifecycleEvent], None]
 
 # A dict, in order of subscription: each change is one step, which no other thread can fall into, with the GIL or without.

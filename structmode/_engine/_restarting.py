@@ -20,6 +20,7 @@ nothing but its arguments and, for a budget, on what has been spent.
 from __future__ import annotations
 
 import math
+import random
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -154,6 +155,12 @@ class Backoff:
         raise ValueError(
             f"Backoff({name}=...) must be at least {lowest:g}{most}{finite}, not {value!r}"
         )
+
+    def chance(self) -> float:
+        """Ask chance for a number from 0 up to 1."""
+        if self.random is not None:
+            return self.random()
+        return random.random()  # noqa: S311 - nobody gains by guessing it
 
     def delay(self, attempts: int, chance: float) -> float:
         """Return the seconds to wait before the next restart.

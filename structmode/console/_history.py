@@ -65,6 +65,8 @@ class History:
                     self._note(event, "did not start", reason)
             case events.TickFailed(_, timer, error):
                 self._note(event, f"{timer} failed", error)
+            case events.TaskFailed(_, task, error):
+                self._note(event, f"{task} failed", error)
             case _:
                 pass
 

@@ -204,7 +204,7 @@ def test_task_with_an_argument(argument: object) -> None:
     with pytest.raises(
         TypeError, match=r"(?s)@Service\.task takes an `async def`.*@Service\.task\n"
     ):
-        Service.task(argument)  # type: ignore[arg-type]
+        Service.task(argument)  # type: ignore[call-overload]
 
 
 def test_task_without_self() -> None:
@@ -366,7 +366,7 @@ def test_an_unknown_on_error(decorate: Callable[[Any], Any]) -> None:
     async def tick(self: object) -> None: ...
 
     with pytest.raises(
-        ValueError, match=rf"""{PLACE}: on_error is "crash" or "log", not 'skip'"""
+        ValueError, match=rf"""{PLACE}: on_error is "crash", "log" or "restart", not 'skip'"""
     ):
         decorate(tick)
 

@@ -81,6 +81,8 @@ def test_on_error_misspelt() -> None:
     async def body(self: Service) -> None: ...
 
     declare: Any = Service.timer
-    with pytest.raises(ValueError, match='on_error is "crash" or "log", not \'raise\'') as caught:
+    with pytest.raises(
+        ValueError, match='on_error is "crash", "log" or "restart", not \'raise\''
+    ) as caught:
         declare(1.0, on_error="raise")(body)
     assert str(caught.value).startswith(f"{line_of(body)}: ")

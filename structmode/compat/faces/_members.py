@@ -465,9 +465,12 @@ class ModeMembers(PublicService):
     # -- Work
 
     @classmethod
-    def task(cls, fun: Any = None) -> ServiceTask:
+    def task(cls, fun: Any = None, **settings: Any) -> Any:
         """Declare a method to be run in the background; as in structmode."""
-        return of_mode(super().task(fun))
+        declared: Any = super().task(fun, **settings)
+        return (
+            of_mode(declared) if isinstance(declared, ServiceTask) else decorator_of_mode(declared)
+        )
 
     @classmethod
     def timer(cls, *args: Any, **kwargs: Any) -> Callable[[Body], TimerTask]:
