@@ -42,7 +42,7 @@ VERBS = {
     # In two processes, as there are many; `-n 0` for one, to look into a test with a debugger.
     "test": Verb("test", ("pytest", "--numprocesses", "2", "--dist", "loadfile")),
     # The commands stand in noxfile.py alone; here they run in the environment at hand.
-    "check": Verb("dev", ("nox", "--no-venv", "--no-install", "--session", "lint", "typing")),
+    "check": Verb("dev", ("nox", "--no-venv", "--no-install", "--session", "check")),
 }
 
 

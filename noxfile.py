@@ -7,9 +7,14 @@ absent is skipped.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import nox
 
@@ -39,6 +44,10 @@ ASYNC_OFF_IN_TESTS = [
     *("ASYNC115", "ASYNC116", "ASYNC124", "ASYNC401"),
 ]
 
+# Each of these costs it a walk of its own through a file, as does `noqa`, and it takes minutes as it is: so a rule is
+# off for the files without the word that it looks for.
+ASYNC_WORDS = {"ASYNC101": "yield", "ASYNC124": "async", "ASYNC300": "create_task"}
+
 
 def _find_pyenv_interpreters() -> None:
     """Put pyenv's interpreters on PATH: its shims fail for versions that are not switched on."""
@@ -57,32 +66,94 @@ def _needs(*groups: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(PYPROJECT, *groups)
 
 
-def _flake8_async(session: nox.Session, off: list[str], *rooms: str) -> None:
-    """Run all of flake8-async's rules but those that are off; ruff has only some of them."""
-    files = [str(path) for room in rooms for path in sorted(Path(room).rglob("*.py"))]
-    session.run("flake8-async", "--anyio", "--disable", ",".join(off), *files)
+class _Check(NamedTuple):
+    """A linter or a type checker, and what it is to look at.
+
+    Attributes:
+        title: What it is called in what is printed.
+        command: The program with its arguments.
+    """
+
+    title: str
+    command: tuple[str, ...]
+
+
+def _ruff_and_contracts() -> list[_Check]:
+    return [
+        _Check("ruff check", ("ruff", "check")),
+        _Check("ruff format", ("ruff", "format", "--check")),
+        _Check("lint-imports", ("lint-imports",)),
+    ]
+
+
+def _flake8_async() -> list[_Check]:
+    """Return the runs of flake8-async, the longest first: all of its rules but those that are off; ruff has only some."""
+    batches: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    for off, rooms in ((ASYNC_OFF, ASYNC_ROOMS), (ASYNC_OFF_IN_TESTS, ("tests",))):
+        for path in (path for room in rooms for path in sorted(Path(room).rglob("*.py"))):
+            batches[_async_options(off, path)].append(path)
+    sizes = {options: sum(path.stat().st_size for path in batches[options]) for options in batches}
+    return [
+        _Check(
+            f"flake8-async on {len(batches[options])} files",
+            ("flake8-async", "--anyio", *options, *map(str, batches[options])),
+        )
+        for options in sorted(batches, key=lambda options: -sizes[options])
+    ]
+
+
+def _async_options(off: list[str], path: Path) -> tuple[str, ...]:
+    """Return the options of flake8-async for a file, without what could not find anything there."""
+    words = set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+    idle = [rule for rule, word in ASYNC_WORDS.items() if word not in words]
+    silenced = () if "noqa" in words else ("--disable-noqa",)
+    return ("--disable", ",".join(dict.fromkeys([*off, *idle])), *silenced)
+
+
+def _type_checkers() -> list[_Check]:
+    """Return the type checkers, the slowest first."""
+    verify = ("pyright", "--verifytypes", "structmode", "--ignoreexternal")
+    return [
+        _Check("pyright", ("pyright",)),
+        _Check("mypy", ("mypy",)),
+        _Check("pyright, of the public names", verify),
+    ]
+
+
+def _side_by_side(session: nox.Session, checks: Iterable[_Check]) -> None:
+    """Run checks, as many at a time as there are processors; then fail if one of them did, and what they said is shown."""
+    # Without this, pyright asks the network whether a newer pyright exists.
+    env = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+
+    def run(check: _Check) -> None:
+        session.run(*check.command, env=env, silent=True, log=False)
+        session.log(f"{check.title}: passed")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = [pool.submit(run, check) for check in checks]
+    for one in running:
+        one.result()
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, likely bugs, async mistakes, import contracts."""
     session.install(*_needs("lint"))
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
-    _flake8_async(session, ASYNC_OFF, *ASYNC_ROOMS)
-    _flake8_async(session, ASYNC_OFF_IN_TESTS, "tests")
-    session.run("lint-imports")
+    _side_by_side(session, [*_ruff_and_contracts(), *_flake8_async()])
 
 
 @nox.session
 def typing(session: nox.Session) -> None:
     """Two type checkers; and every public name fully typed, or the session fails."""
     session.install("--editable", ".", *_needs("typing", "docs"))
-    session.run("mypy")
-    # Without this, pyright asks the network whether a newer pyright exists.
-    quiet = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
-    session.run("pyright", env=quiet)
-    session.run("pyright", "--verifytypes", "structmode", "--ignoreexternal", env=quiet)
+    _side_by_side(session, _type_checkers())
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Both of them at once, for the gate."""
+    session.install("--editable", ".", *_needs("lint", "typing", "docs"))
+    _side_by_side(session, [*_ruff_and_contracts(), *_type_checkers(), *_flake8_async()])
 
 
 @nox.session

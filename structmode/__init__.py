@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         StartAborted as StartAborted,
         StructmodeError as StructmodeError,
         StuckTask as StuckTask,
+        TaskReturned as TaskReturned,
     )
     from structmode.functions import (
         Held as Held,
@@ -126,6 +127,7 @@ _HOME = {
     "StartAborted": "structmode.exceptions",
     "StructmodeError": "structmode.exceptions",
     "StuckTask": "structmode.exceptions",
+    "TaskReturned": "structmode.exceptions",
     "Held": "structmode.functions",
     "Job": "structmode.functions",
     "hold": "structmode.functions",
@@ -209,6 +211,7 @@ __all__ = (
     "SupervisorStrategyT",
     "SyncSignal",
     "SyncSignalT",
+    "TaskReturned",
     "Timer",
     "WaitResult",
     "WaitResults",

@@ -84,9 +84,9 @@ class ServiceTask:
     ) -> None:
         check_body(fun, self.decorator)
         self.fun = fun
-        self.policy = _policy_of(fun, on_error, backoff)
-        self.forever = forever
-        self.finite = self.finite and not forever
+        self.policy: Policy = _policy_of(fun, on_error, backoff)
+        self.forever: bool = forever
+        self.finite: bool = self.finite and not forever
         self.name: str = fun.__name__
         self.__doc__ = fun.__doc__
         self.__wrapped__ = fun

@@ -15,6 +15,7 @@ has returned; a held thing is a service with one context.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial, wraps
@@ -57,12 +58,12 @@ class _Made(Service):
     ) -> None:
         self._maker = maker
         self._name = name or _name_of(maker)
-        self.logger = get_logger(_module_of(maker))
+        self.logger: logging.Logger = get_logger(_module_of(maker))
         super().__init__()
         if shutdown_timeout is not None:
-            self.shutdown_timeout = want_seconds(shutdown_timeout)
+            self.shutdown_timeout: float = want_seconds(shutdown_timeout)
         if drain_timeout is not None:
-            self.drain_timeout = want_seconds(drain_timeout)
+            self.drain_timeout: float = want_seconds(drain_timeout)
 
     @property
     def label(self) -> str:
