@@ -12,7 +12,6 @@ A plain `async def test_...` runs once per backend below. These guards stand aro
 from __future__ import annotations
 
 import asyncio
-import cProfile
 import functools
 import gc
 import importlib.util
@@ -20,8 +19,7 @@ import inspect
 import logging
 import sys
 import threading
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any, TypeAlias
@@ -100,26 +98,9 @@ def _backend_of(item: pytest.Item) -> str | None:
 
 @pytest.fixture(scope="session", autouse=True)
 def shallow_debug_stacks() -> Iterator[None]:
-    """Have asyncio's debug mode keep one line of where each task was made: whole stacks take half of all the time."""
-    extract = traceback.StackSummary.extract
-
-    def extract_some(
-        frames: Iterable[tuple[FrameType, int]],
-        *,
-        limit: int | None = None,
-        lookup_lines: bool = True,
-        capture_locals: bool = False,
-    ) -> traceback.StackSummary:
-        limit = limit if lookup_lines else 1
-        return extract(
-            frames, limit=limit, lookup_lines=lookup_lines, capture_locals=capture_locals
-        )
-
+    """Have asyncio's debug mode keep one line of where each task was made: ten take half of all the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asyncio.constants.DEBUG_STACK_DEPTH", 1)
-        # Tasks and futures in C have their own way there, and so has uvloop: it alone wants no lines of source.
-        patch.setattr("traceback.extract_stack.__defaults__", (None, 1))
-        patch.setattr(traceback.StackSummary, "extract", staticmethod(extract_some))
         yield
 
 
@@ -132,10 +113,18 @@ def count_calls() -> Callable[[], AbstractContextManager[list[int]]]:
 @contextmanager
 def _counting() -> Generator[list[int]]:
     calls = [0]
-    profile = cProfile.Profile()
-    with profile:
+
+    def called(  # pragma: no cover - a profiler is not traced itself
+        frame: FrameType, event: str, argument: object
+    ) -> None:
+        if event in ("call", "c_call"):
+            calls[0] += 1
+
+    sys.setprofile(called)
+    try:
         yield calls
-    calls[0] = sum(entry.callcount for entry in profile.getstats())
+    finally:
+        sys.setprofile(None)
 
 
 # --- Guards ---------------------------------------------------------------------------------------
