@@ -104,12 +104,12 @@ class OutsideUnit:
     async def set_up(self) -> None:
         service, renewing = self.service, self._renewing
         self._renewing = False
+        self._former = service._life.run
         if self.home is not None and self.home.alive:
             raise LifecycleError(
                 f"{self.label} can't be started: its last thread was given up, and still hangs",
                 "Find out what it does, for example from the ShutdownTimeout; or start another instance",
             )
-        self._former = service._life.run
         home = engine.ThreadHome(
             service._outer, service._life, service._run_arguments(), restarting=renewing
         )
