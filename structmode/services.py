@@ -655,7 +655,7 @@ class Service(ServiceBase, ServiceCallbacks):
                 told as an event, and the task is over ("log"), or begun again after a back-off ("restart").
             backoff: How long to wait before it is begun again; by default as in `Backoff`.
             forever: Whether the method is to go on as long as the service: if it returns before, that is an error, and
-                `TaskReturned` is dealt with as `on_error` says.
+                ``TaskReturned`` is dealt with as `on_error` says.
 
         Raises:
             TypeError: If it is no ``async def`` that takes nothing but ``self``.
