@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import Final
+from xml.etree.ElementTree import Element, parse
 
 import pytest
 
-pytest_plugins = ("pytester",)
 pytestmark = pytest.mark.process
 
 #: What a user's conftest.py has, by the plugin that runs async tests; and which plugins are off then.
@@ -76,35 +81,9 @@ async def crash():
 """
 
 
-@pytest.fixture(params=PROJECTS)
-def project(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> Project:
-    """A user's project with one of the plugins."""
-    conftest, options = PROJECTS[request.param]
-    pytester.makeconftest(textwrap.dedent(conftest))
-    # pytest-trio takes the clock that a test has among its own arguments; elsewhere it comes with the event loop.
-    return Project(
-        pytester, options, clock="mock_clock" if "trio_mode=true" in options else "request"
-    )
-
-
-class Project:
-    """A project whose tests can be run."""
-
-    def __init__(self, pytester: pytest.Pytester, options: tuple[str, ...], clock: str) -> None:
-        self._pytester = pytester
-        self._clock = clock
-        self._options = options
-
-    def run(self, tests: str) -> pytest.RunResult:
-        """Run tests, with the services above."""
-        self._pytester.makepyfile(SERVICES + tests.replace("CLOCK", self._clock))
-        return self._pytester.runpytest_subprocess(*self._options, "-W", "error")
-
-
-def test_a_service_around_a_test(project: Project) -> None:
-    """The service runs when the test begins, whatever runs it, and is stopped when it is over."""
-    result = project.run(
-        """
+#: The test files of a project, each by what one of the tests below looks at. `CLOCK` is what a test takes to have one.
+TESTS = {
+    "a_service_around_a_test": """
 seen = []
 
 async def test_runs(app):
@@ -114,45 +93,23 @@ async def test_runs(app):
 def test_is_stopped():
     (app,) = seen
     assert app.state == app.cache.state == "shutdown"
-"""
-    )
-    result.assert_outcomes(passed=2)
-
-
-def test_a_crash_is_the_failure_of_the_test(project: Project) -> None:
-    """A service that crashes cancels the test, which fails with the reason, and not with a timeout."""
-    result = project.run(
-        """
+""",
+    "a_crash_is_the_failure_of_the_test": """
 import anyio
 
 async def test_crash(app):
     app.add_future(crash())
     await anyio.sleep_forever()
-"""
-    )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*ValueError: the reason"])
-
-
-def test_virtual_time(project: Project) -> None:
-    """With the clock's fixture a day passes at once, for the services too that are asked for after it."""
-    result = project.run(
-        """
+""",
+    "virtual_time": """
 import anyio
 
 async def test_day(CLOCK, virtual_clock, app):
     await anyio.sleep(3600.5)
     assert app.ticks == 3600
     assert 3600 < virtual_clock.elapsed < 3601
-"""
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_leaks(project: Project) -> None:
-    """The check for leaks fails the test at fault, and no other."""
-    result = project.run(
-        """
+""",
+    "leaks": """
 import anyio, threading
 event = threading.Event()
 
@@ -164,16 +121,8 @@ async def test_leaves_a_thread(app, nothing_left):
 
 async def test_leaves_nothing_either(nothing_left):
     event.set()
-"""
-    )
-    result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["*LeftBehind: left behind: thread the waiter"])
-
-
-def test_record(project: Project) -> None:
-    """The recorder has what happened around the test as well."""
-    result = project.run(
-        """
+""",
+    "record": """
 @pytest.fixture
 def look(record):
     yield
@@ -181,15 +130,8 @@ def look(record):
 
 async def test_order(look, record, app):
     record.assert_order("Started Cache", "Started App")
-"""
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_services_in_order(project: Project) -> None:
-    """Several services are started in the order of their fixtures, and stopped in reverse."""
-    result = project.run(
-        """
+""",
+    "services_in_order": """
 @pytest.fixture
 def cache(run_service):
     return run_service(Cache())
@@ -197,15 +139,8 @@ def cache(run_service):
 async def test_several(record, cache, app):
     subjects = [event.subject for event in record.events if type(event).__name__ == "Started"]
     assert subjects == [cache, app.cache, app]
-"""
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_arguments_and_marks_stay(project: Project) -> None:
-    """Parameters and other fixtures reach a test that something is put around."""
-    result = project.run(
-        """
+""",
+    "arguments_and_marks_stay": """
 @pytest.mark.parametrize("number", [1, 2])
 async def test_number(app, number, tmp_path):
     assert number in (1, 2)
@@ -215,18 +150,98 @@ class TestMethods:
     async def test_method(self, app):
         assert isinstance(self, TestMethods)
         assert app.started
-"""
+""",
+    "wrong_use": """
+def test_plain(app):
+    pass
+""",
+}
+
+
+class Project:
+    """A project of which all tests were run, once, in a process of its own."""
+
+    def __init__(self, report: Path) -> None:
+        self._cases: Final = list(parse(report).iter("testcase"))  # noqa: S314 - written by pytest
+
+    def outcomes(self, name: str) -> dict[str, int]:
+        """Count how the tests of a file came out."""
+        return Counter(self._outcome(case) for case in self._cases_of(name))
+
+    def told(self, name: str) -> str:
+        """Return what was told of the tests of a file that did not pass."""
+        return "\n".join(part.text or "" for case in self._cases_of(name) for part in case)
+
+    def _cases_of(self, name: str) -> list[Element]:
+        file = f"test_{name}"
+        return [case for case in self._cases if case.attrib["classname"].split(".")[0] == file]
+
+    @staticmethod
+    def _outcome(case: Element) -> str:
+        return " and ".join(part.tag for part in case) or "passed"
+
+
+@pytest.fixture(scope="module", params=PROJECTS)
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A user's project with one of the plugins."""
+    conftest, options = PROJECTS[request.param]
+    home = tmp_path_factory.mktemp("project")
+    (home / "conftest.py").write_text(textwrap.dedent(conftest), encoding="utf-8")
+    # pytest-trio takes the clock that a test has among its own arguments; elsewhere it comes with the event loop.
+    clock = "mock_clock" if "trio_mode=true" in options else "request"
+    for name, tests in TESTS.items():
+        code = SERVICES + tests.replace("CLOCK", clock)
+        (home / f"test_{name}.py").write_text(code, encoding="utf-8")
+    report = home / "report.xml"
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", f"--junitxml={report}", "-W", "error", *options],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    result.assert_outcomes(passed=3)
+    assert report.exists(), run.stdout + run.stderr
+    return Project(report)
+
+
+def test_a_service_around_a_test(project: Project) -> None:
+    """The service runs when the test begins, whatever runs it, and is stopped when it is over."""
+    assert project.outcomes("a_service_around_a_test") == {"passed": 2}
+
+
+def test_a_crash_is_the_failure_of_the_test(project: Project) -> None:
+    """A service that crashes cancels the test, which fails with the reason, and not with a timeout."""
+    assert project.outcomes("a_crash_is_the_failure_of_the_test") == {"failure": 1}
+    assert "ValueError: the reason" in project.told("a_crash_is_the_failure_of_the_test")
+
+
+def test_virtual_time(project: Project) -> None:
+    """With the clock's fixture a day passes at once, for the services too that are asked for after it."""
+    assert project.outcomes("virtual_time") == {"passed": 1}
+
+
+def test_leaks(project: Project) -> None:
+    """The check for leaks fails the test at fault, and no other."""
+    assert project.outcomes("leaks") == {"passed": 2, "failure": 1}
+    assert "LeftBehind: left behind: thread the waiter" in project.told("leaks")
+
+
+def test_record(project: Project) -> None:
+    """The recorder has what happened around the test as well."""
+    assert project.outcomes("record") == {"passed": 1}
+
+
+def test_services_in_order(project: Project) -> None:
+    """Several services are started in the order of their fixtures, and stopped in reverse."""
+    assert project.outcomes("services_in_order") == {"passed": 1}
+
+
+def test_arguments_and_marks_stay(project: Project) -> None:
+    """Parameters and other fixtures reach a test that something is put around."""
+    assert project.outcomes("arguments_and_marks_stay") == {"passed": 3}
 
 
 def test_wrong_use(project: Project) -> None:
     """A plain function is told what is wrong."""
-    result = project.run(
-        """
-def test_plain(app):
-    pass
-"""
-    )
-    assert result.ret != 0
-    result.stdout.fnmatch_lines(["*test_plain must be `async def`*"])
+    assert project.outcomes("wrong_use") == {"failure": 1}
+    assert "test_plain must be `async def`" in project.told("wrong_use")
