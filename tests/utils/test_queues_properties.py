@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from structmode.utils.queues import FlowControlEvent, QueueEmpty, QueueFull, ThrowableQueue
+from tests.engine.unit import settle
 
 # What can be done to a queue, and how often each is tried.
 STEPS = st.sampled_from(
@@ -98,7 +99,7 @@ class Comparison:
         """Take a step, let everything come to rest, and compare."""
         getattr(self, step)(choice)
         self.model.settle()
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         model, queue = self.model, self.queue
         assert self.outcomes == model.outcomes
         assert queue.qsize() == len(model.items)
@@ -248,9 +249,9 @@ async def test_nothing_is_lost_by_cancellation_at_any_moment(
         for pause in pauses:
             getattr(flow, pause or "is_active")()
             await anyio.lowlevel.checkpoint()
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         flow.resume()
-        await anyio.wait_all_tasks_blocked()
+        await settle()
         # Nobody waits for what is there.
         assert not (len(queue._getters) and queue.qsize())
         assert not (len(queue._putters) and not queue.full())
