@@ -15,6 +15,7 @@ RUNS = 150
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: type(scenario).__name__)
 def test_scenario(scenario: Scenario, backend: Literal["asyncio", "trio"]) -> None:
