@@ -27,6 +27,7 @@ class Face(Doer, Protocol):
     log: CompositeLogger
     restart_count: int
     wait_for_shutdown: bool
+    start_timeout: float
     shutdown_timeout: float
     drain_timeout: float
     _life: engine.Life
@@ -67,6 +68,10 @@ class ServiceUnit:
     @property
     def stop_timeout(self) -> float:
         return self._seconds("shutdown_timeout")
+
+    @property
+    def start_timeout(self) -> float:
+        return self._seconds("start_timeout")
 
     @property
     def drain_timeout(self) -> float:

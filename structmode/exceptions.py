@@ -6,6 +6,7 @@ The others report what happened to a service.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,11 @@ __all__ = (
     "ModeAlreadyImported",
     "ShutdownTimeout",
     "StartAborted",
+    "StartTimeout",
+    "StillStarting",
     "StructmodeError",
     "StuckTask",
+    "TaskReturned",
 )
 
 
@@ -131,7 +135,7 @@ class ModeAlreadyImported(StructmodeError, ImportError):
 
 @dataclass(frozen=True)
 class StuckTask:
-    """One task that kept a stop waiting.
+    """One task that kept a stop or a start waiting.
 
     Attributes:
         owner: The name of the service the task belongs to.
@@ -145,6 +149,43 @@ class StuckTask:
 
     def __str__(self) -> str:
         return f"{self.owner}: {self.task}\n{self.stack.rstrip()}"
+
+
+@dataclass(frozen=True)
+class StillStarting:
+    """One service that was being started when the time for a start was over.
+
+    Attributes:
+        label: The name of the service.
+        depth: How many services it is below the one whose start it was.
+        where: Its hook and the contexts that it enters, with their stacks; nothing while it starts what is below it.
+    """
+
+    label: str
+    depth: int
+    where: tuple[StuckTask, ...]
+
+    def __str__(self) -> str:
+        if not self.where:
+            return f"{self.label}: starts what it is made of"
+        return "\n".join(map(str, self.where))
+
+
+class StartTimeout(StructmodeError, TimeoutError):
+    """A start took longer than ``start_timeout``; it has been undone.
+
+    Args:
+        label: The name of the service whose start it was.
+        timeout: The limit that passed, in seconds.
+        starting: What was still being started, each before what it was starting in turn.
+    """
+
+    def __init__(self, label: str, timeout: float, starting: Sequence[StillStarting]) -> None:
+        self.label = label
+        self.timeout = timeout
+        self.starting: tuple[StillStarting, ...] = tuple(starting)
+        tree = "\n".join(textwrap.indent(str(one), "  " * one.depth) for one in self.starting)
+        super().__init__(f"{label} did not start within {timeout:g} s; still starting:\n{tree}")
 
 
 class ShutdownTimeout(StructmodeError, TimeoutError):

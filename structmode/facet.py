@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,6 +104,7 @@ def _refuse(service: object, candidate: object, kind: str) -> TypeError:
 class _FacetUnit:
     """A service of this face as the engine sees it."""
 
+    start_timeout = math.inf
     drain_timeout = 0.0
 
     def __init__(self, service: ServiceMixin) -> None:

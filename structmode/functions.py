@@ -42,8 +42,7 @@ class _Made(Service):
     Args:
         maker: What is called for each run.
         name: The name; by default that of `maker`.
-        shutdown_timeout: How long the stop may take, in seconds.
-        drain_timeout: How long the work may take to end by itself, in seconds.
+        **limits: Settings of services that are seconds; None for what they are by default.
     """
 
     abstract = True
@@ -53,17 +52,15 @@ class _Made(Service):
         maker: Callable[..., Any],
         *,
         name: str | None,
-        shutdown_timeout: Seconds | None,
-        drain_timeout: Seconds | None,
+        **limits: Seconds | None,
     ) -> None:
         self._maker = maker
         self._name = name or _name_of(maker)
         self.logger: logging.Logger = get_logger(_module_of(maker))
         super().__init__()
-        if shutdown_timeout is not None:
-            self.shutdown_timeout: float = want_seconds(shutdown_timeout)
-        if drain_timeout is not None:
-            self.drain_timeout: float = want_seconds(drain_timeout)
+        for setting, limit in limits.items():
+            if limit is not None:
+                setattr(self, setting, want_seconds(limit))
 
     @property
     def label(self) -> str:
@@ -168,6 +165,7 @@ def service(
 def service(
     *,
     name: str | None = None,
+    start_timeout: Seconds | None = None,
     shutdown_timeout: Seconds | None = None,
     drain_timeout: Seconds | None = None,
 ) -> _Decorator: ...
@@ -178,6 +176,7 @@ def service(
     /,
     *,
     name: str | None = None,
+    start_timeout: Seconds | None = None,
     shutdown_timeout: Seconds | None = None,
     drain_timeout: Seconds | None = None,
 ) -> Any:
@@ -201,6 +200,7 @@ def service(
         function: An async function, an async generator function that yields once, or what returns an async context
             manager: a function or a class.
         name: The name of the services in the log; by default that of the function.
+        start_timeout: How long the start of such a service may take, in seconds; by default as long as it likes.
         shutdown_timeout: How long the stop of such a service may take, in seconds; by default as in any service.
         drain_timeout: How long a job may take to end by itself when it is told to stop, in seconds; by default 0.
 
@@ -212,6 +212,7 @@ def service(
     """
     settings = {
         "name": name,
+        "start_timeout": start_timeout,
         "shutdown_timeout": shutdown_timeout,
         "drain_timeout": drain_timeout,
     }
@@ -239,6 +240,7 @@ def hold(
     context: AbstractAsyncContextManager[T, bool | None],
     *,
     name: str | None = None,
+    start_timeout: Seconds | None = None,
     shutdown_timeout: Seconds | None = None,
 ) -> Held[T]: ...
 @overload
@@ -246,11 +248,18 @@ def hold(
     context: Callable[[], AbstractAsyncContextManager[T, bool | None]],
     *,
     name: str | None = None,
+    start_timeout: Seconds | None = None,
     shutdown_timeout: Seconds | None = None,
 ) -> Held[T]: ...
 
 
-def hold(context: Any, *, name: str | None = None, shutdown_timeout: Seconds | None = None) -> Any:
+def hold(
+    context: Any,
+    *,
+    name: str | None = None,
+    start_timeout: Seconds | None = None,
+    shutdown_timeout: Seconds | None = None,
+) -> Any:
     """Make a service of an async context manager: its start enters it, its stop leaves it, whoever asks for these.
 
         held = hold(open_pool())
@@ -265,6 +274,7 @@ def hold(context: Any, *, name: str | None = None, shutdown_timeout: Seconds | N
         context: The context manager, which can be entered once as a rule; or a function or class that makes one, called
             without arguments at each start, for services that are to be restarted.
         name: The name of the service in the log; by default that of what makes the context.
+        start_timeout: How long entering it may take, in seconds; by default as long as it likes.
         shutdown_timeout: How long leaving it may take, in seconds; by default as in any service.
 
     Returns:
@@ -279,7 +289,9 @@ def hold(context: Any, *, name: str | None = None, shutdown_timeout: Seconds | N
         maker = context
     else:
         _refuse_context(context, "hold()")
-    held: Held[Any] = Held(maker, name=name, shutdown_timeout=shutdown_timeout, drain_timeout=None)
+    held: Held[Any] = Held(
+        maker, name=name, start_timeout=start_timeout, shutdown_timeout=shutdown_timeout
+    )
     return held
 
 

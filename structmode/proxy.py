@@ -34,6 +34,7 @@ _SETTINGS = (
     "drain_timeout",
     "mundane_level",
     "shutdown_timeout",
+    "start_timeout",
     "wait_for_shutdown",
 )
 

@@ -101,7 +101,7 @@ class _Uninitialised:
 def _check_settings(cls: type[Service]) -> None:
     """Refuse settings in a class body that can't be used, while the class is made."""
     _check_setting(cls, "mundane_level", level_number)
-    for name in ("shutdown_timeout", "drain_timeout"):
+    for name in ("start_timeout", "shutdown_timeout", "drain_timeout"):
         _check_setting(cls, name, want_seconds)
 
 
@@ -235,6 +235,10 @@ class Service(ServiceBase, ServiceCallbacks):
 
     #: Whether a stop waits, after everything was told to end, until `set_shutdown` is called.
     wait_for_shutdown: bool = False
+
+    #: How long a start may take in all, children included, in seconds; by default as long as it likes. A start that takes
+    #: longer fails with a `StartTimeout`, which names what is still being started and shows where that stands.
+    start_timeout: float = math.inf
 
     #: How long a stop may take in all, children included, in seconds. What is left then is cancelled.
     shutdown_timeout: float = 60.0

@@ -43,6 +43,11 @@ class Unit(Protocol):
         ...
 
     @property
+    def start_timeout(self) -> float:
+        """The seconds that its whole start may take; infinity for no limit."""
+        ...
+
+    @property
     def drain_timeout(self) -> float:
         """The seconds that its tasks get to end by themselves before they are cancelled."""
         ...

@@ -21,7 +21,8 @@ then stops, with all below it. While stopping, it is kept until the stop is over
 for the stop. The first failure is the one that leaves; every later one is told to the unit as it happens, kept in
 `failures`, and noted on the first.
 
-*Bounded.* From the moment a stop is asked for, the run has `stop_timeout` seconds. When they have passed, the run notes
+*Bounded.* A start may have `start_timeout` seconds; when they have passed, the run notes what is still being started and
+where, and then that is the failure of the start. From the moment a stop is asked for, the run has `stop_timeout` seconds. When they have passed, the run notes
 who is stuck and where, and then kills what is left, from the leaves up. Killed runs go through the same steps in the
 same order, but cut short: hooks are still called, as they may have something to put away that needs no waiting.
 
@@ -31,7 +32,8 @@ Nothing here recurses along the tree: a tree may be thousands deep.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import takewhile
 from typing import Any, TypeVar
@@ -45,6 +47,8 @@ from structmode.exceptions import (
     LifecycleError,
     ShutdownTimeout,
     StartAborted,
+    StartTimeout,
+    StillStarting,
     StuckTask,
 )
 
@@ -155,6 +159,7 @@ class Run:
         self._token: anyio.lowlevel.EventLoopToken | None = None
         #: How long its stop may take in all, in seconds.
         self.stop_timeout = math.inf
+        self._start_timeout = math.inf
         self._drain_timeout = 0.0
         self._set_up_done = False
         # Children whose stop has been waited for; those that are still there ignore their cancellation.
@@ -424,6 +429,7 @@ class Run:
         """
         _ = self.unit.label
         self.stop_timeout = max(0.0, self.unit.stop_timeout)
+        self._start_timeout = self.unit.start_timeout
         self._drain_timeout = self.unit.drain_timeout
 
     def bury(self) -> None:
@@ -461,7 +467,8 @@ class Run:
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
         if not self._turn.is_set() and self._failures.first is None:
-            ending = await self._steps.do("start", self._start_steps)
+            with self._start_watched():
+                ending = await self._steps.do("start", self._start_steps)
         if ending is Ending.OVERDUE:
             self._force(self._steps.last_hook)
         if ending is not Ending.COMPLETED:
@@ -477,6 +484,35 @@ class Run:
         self.settled.set()
         if self.stop_expected:
             self.request_stop()
+
+    @contextmanager
+    def _start_watched(self) -> Generator[None]:
+        """Have the start fail if it takes too long: told by a task, which looks on while all that hangs still does."""
+        watch = TaskSet(partial(enter_run, self), self._keeper_ended)
+        if self._start_timeout < math.inf:
+            group = self._group_if(self._group is not None, "watch its start")
+            _ = watch.spawn(group, Task(self._watch_start, "start_timeout"))
+        yield
+        watch.cancel_now()
+
+    async def _watch_start(self) -> None:
+        await anyio.sleep(self._start_timeout)
+        if not self._is_to_end and self.alarm is None:
+            timeout = StartTimeout(self.unit.label, self._start_timeout, self._still_starting())
+            self.fail(timeout, "start_timeout")
+
+    def _still_starting(self) -> list[StillStarting]:
+        """Return what is being started: this run, and below each what it is starting in turn, and where that stands."""
+        found: list[StillStarting] = []
+        pending: list[tuple[Run, int]] = [(self, 0)]
+        while pending:
+            run, depth = pending.pop()
+            where = [StuckTask(run.unit.label, *one) for one in run._stacks_of(run.keepers.alive())]
+            found.append(StillStarting(run.unit.label, depth, tuple(where)))
+            acquired = run.needs.acquired if run.needs is not None else ()
+            below = [*acquired, *run.child_runs.values()]
+            pending += [(one, depth + 1) for one in below[::-1] if one.state is State.STARTING]
+        return found
 
     async def _start_steps(self) -> None:
         unit, hook = self.unit, self._steps.hook

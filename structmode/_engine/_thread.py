@@ -69,6 +69,7 @@ class _Floor:
     stop_timeout = float(
         "inf"
     )  # what stands on it has a timeout of its own, and so has the unit outside
+    start_timeout = float("inf")
     drain_timeout = 0.0
 
     def __init__(self, home: ThreadHome) -> None:

@@ -82,6 +82,11 @@ class OutsideUnit:
         return self._timeout + engine.MARGIN
 
     @property
+    def start_timeout(self) -> float:
+        """Longer than that of what is inside, which knows better what it waits for."""
+        return want_seconds(self.service.start_timeout) + engine.MARGIN
+
+    @property
     def _timeout(self) -> float:
         return want_seconds(self.service.shutdown_timeout)
 

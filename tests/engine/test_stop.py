@@ -662,12 +662,16 @@ async def test_request() -> None:
     assert "a.renew" not in log
 
 
-@pytest.mark.parametrize("bad", ["stop_timeout", "drain_timeout"])
+@pytest.mark.parametrize("bad", ["start_timeout", "stop_timeout", "drain_timeout"])
 async def test_unreadable_limits(bad: str) -> None:
     """A limit that can't be read makes the start fail before anything runs; it never keeps a run from stopping."""
     log: list[str] = []
 
     class Vague(Unit):
+        @property
+        def start_timeout(self) -> float:  # type: ignore[override]
+            return self._read("start_timeout", 5.0)
+
         @property
         def stop_timeout(self) -> float:  # type: ignore[override]
             return self._read("stop_timeout", 5.0)

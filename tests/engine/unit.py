@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -26,6 +27,7 @@ class Unit:
         **steps: What to do in a step, by the step's name.
     """
 
+    start_timeout = math.inf
     stop_timeout = 5.0
     drain_timeout = 0.0
 

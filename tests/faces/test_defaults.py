@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ DEFAULTS: dict[str, Any] = {
     "abstract": False,
     "Diag": Diag,
     "wait_for_shutdown": False,
+    "start_timeout": math.inf,
     "shutdown_timeout": 60.0,
     "drain_timeout": 0.0,
     "restart_count": 0,
