@@ -10,6 +10,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `loop`: what workers run on, chosen by name.
 - `signals`, `locals`: who wants to know is told, in order; what stands for an object until it is asked for, of which
   `_delegate` has what all such stand-ins have in common.
+- `health`: how well services are, for probes and for people.
 - `services`: the face, `Service`.
 - `supervisors`: services that restart others; `_supervision`: what they know, and the task in which they act.
 - `console`: a look into a running tree, over a line of text.

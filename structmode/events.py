@@ -12,6 +12,8 @@ even made.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from structmode._engine import (
     Crashed as Crashed,
     LifecycleEvent as LifecycleEvent,
@@ -32,7 +34,9 @@ from structmode._engine import (
 
 __all__ = (
     "Crashed",
+    "Degraded",
     "LifecycleEvent",
+    "Recovered",
     "Restarting",
     "StartFailed",
     "Started",
@@ -46,3 +50,17 @@ __all__ = (
     "TicksSkipped",
     "subscribe",
 )
+
+
+@dataclass(frozen=True)
+class Degraded(LifecycleEvent):
+    """It runs, and has said that something is amiss."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recovered(LifecycleEvent):
+    """It has taken back what it said was amiss."""
+
+    reason: str

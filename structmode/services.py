@@ -54,6 +54,7 @@ from structmode._policies import OnError
 from structmode._unit import ServiceUnit, service_of
 from structmode._waits import WaitResult, WaitResults, wait_result, wait_results
 from structmode.exceptions import LifecycleError
+from structmode.health import Health
 from structmode.timers import Timer
 from structmode.types.services import DiagT, ServiceT
 from structmode.types.supervisors import SupervisorStrategyT
@@ -315,6 +316,11 @@ class Service(ServiceBase, ServiceCallbacks):
         return ()
 
     # -- What it is
+
+    @property
+    def health(self) -> Health:
+        """How well it is: what it says of itself with `Health.degrade`, and what probes and people read."""
+        return Health(self)
 
     @property
     def started(self) -> bool:

@@ -507,7 +507,9 @@ class Run:
         pending: list[tuple[Run, int]] = [(self, 0)]
         while pending:
             run, depth = pending.pop()
-            where = [StuckTask(run.unit.label, *one) for one in run._stacks_of(run.keepers.alive())]
+            where = [
+                StuckTask(run.unit.label, *one) for one in run._stacks_of(run.keepers.alive())
+            ]
             found.append(StillStarting(run.unit.label, depth, tuple(where)))
             acquired = run.needs.acquired if run.needs is not None else ()
             below = [*acquired, *run.child_runs.values()]

@@ -33,11 +33,12 @@ from anyio.abc import SocketAttribute, SocketStream
 from structmode import _engine as engine
 from structmode.console._answers import Answer, TooSlow
 from structmode.console._commands import Commands
-from structmode.console._history import History, told
+from structmode.console._history import History
 from structmode.console._levels import Levels
 from structmode.console._lines import Lines, NotALine
 from structmode.console._places import Places
 from structmode.services import Service, ServiceTask
+from structmode.utils._told import told
 from structmode.utils.logging import get_logger
 
 __all__ = ("Console",)

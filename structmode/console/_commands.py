@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from structmode.console._answers import Answer
-from structmode.console._history import History, told
+from structmode.console._history import History
 from structmode.console._levels import Levels
 from structmode.console._places import Place, Places, Unknown
 from structmode.services import Service
 from structmode.timers import Timer
+from structmode.utils._told import told
 from structmode.utils.cron import CronTicks
 from structmode.utils.graphs import as_text
 from structmode.utils.times import humanize_seconds
@@ -48,6 +49,7 @@ class Commands:
         self._known: dict[str, tuple[Callable[[str, Answer], Awaitable[None]], str, str]] = {
             "help": (self._help, "", "this list"),
             "tree": (self._tree, "[SERVICE]", "the services, their states, and since when they are up"),
+            "health": (self._health, "[SERVICE]", "whether a tree can be given work, and what in it is not well"),
             "tasks": (self._tasks, "[SERVICE]", "the tasks of a service and of those below, and where each stands"),
             "stacks": (self._stacks, "SERVICE", "the whole stack of each task of one service"),
             "timers": (self._timers, "[SERVICE]", "timers and crontabs, and how late they are"),
@@ -104,7 +106,19 @@ class Commands:
             said.append(f"restarts: {service.restart_count}")
         if service.crash_reason is not None:
             said.append(told(service.crash_reason))
+        elif service.health.reasons:
+            said.append(f"degraded: {'; '.join(service.health.reasons)}")
         return f"{place.name} ({', '.join(said)})"
+
+    async def _health(self, argument: str, answer: Answer) -> None:
+        top = self._place(argument)
+        if not isinstance(top.thing, Service):
+            await answer.lines([f"{top.path} is no service"])
+            return
+        report = top.thing.health.report()
+        ready = "ready" if report.ready else "not ready"
+        await answer.lines([f"{top.path} is {report.status.value}, {ready}"])
+        await answer.lines(map(str, report.unwell))
 
     async def _tasks(self, argument: str, answer: Answer) -> None:
         await answer.lines(_lines_per_service(self._place(argument), _tasks_of))

@@ -12,11 +12,11 @@ from typing import Self
 
 from structmode import events
 from structmode.exceptions import StartAborted
+from structmode.utils._told import told
 from structmode.utils.graphs._things import label_of
 
-__all__ = ("History", "told")
+__all__ = ("History",)
 
-_LONGEST = 500
 _FAILURES = 100
 
 
@@ -73,12 +73,3 @@ class History:
     def _note(self, event: events.LifecycleEvent, what: str, reason: BaseException) -> None:
         now = time.strftime("%H:%M:%S")
         self.failures.append(f"{now} {label_of(event.subject)}: {what}: {told(reason)}")
-
-
-def told(reason: BaseException) -> str:
-    """Return what went wrong in one line that is not too long, even if the exception can't say it."""
-    try:
-        text = repr(reason)
-    except Exception:  # noqa: BLE001 - a class of somebody else
-        text = f"{type(reason).__name__}, which can't be shown"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -127,7 +127,7 @@ async def test_help_and_quit() -> None:
         async with client(app.console) as one:
             words = [line.partition(" ")[0] for line in (await one.ask("help")).splitlines()]
             assert words[:-1] == [
-                *("help", "tree", "tasks", "stacks", "timers", "failures"),
+                *("help", "tree", "health", "tasks", "stacks", "timers", "failures"),
                 *("level", "stop", "restart", "quit"),
             ]
             await one.say("quit")
@@ -153,6 +153,22 @@ async def test_tree() -> None:
         ]
         assert (await one.ask("  TREE   App/Web\r")).startswith("Web (running")
         assert await one.ask("tree Postman#2") == "Postman#2 (shutdown)\n"
+
+
+async def test_health() -> None:
+    """`health` tells whether a tree can be given work, and who is not well and why; so does `tree`, of each service."""
+    async with App() as app, client(app.console) as one:
+        assert await one.ask("health") == "App is ready, ready\n"
+        app.web.health.degrade("slow disk")
+        app.web.health.degrade("no peers", able=False)
+        assert (await one.ask("health")).splitlines() == [
+            "App is degraded, not ready",
+            "Web: degraded (slow disk; no peers)",
+        ]
+        assert (await one.ask("health Postman#1")) == "Postman#1 is ready, ready\n".replace(
+            "Postman#1", "App/Postman#1"
+        )
+        assert "degraded: slow disk; no peers)" in await one.ask("tree Web")
 
 
 async def test_tree_of_what_was_there_before() -> None:
