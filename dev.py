@@ -39,8 +39,9 @@ class Verb(NamedTuple):
 
 VERBS = {
     "example": Verb("examples", ("python", "-m", "examples.pageviews")),
-    # In two processes, as there are many; `-n 0` for one, to look into a test with a debugger.
-    "test": Verb("test", ("pytest", "--numprocesses", "2", "--dist", "loadfile")),
+    # In three processes, as some wait for time to pass, and who is done first takes over from the others; `-n 0` for one,
+    # to look into a test with a debugger.
+    "test": Verb("test", ("pytest", "--numprocesses", "3", "--dist", "worksteal")),
     # The commands stand in noxfile.py alone; here they run in the environment at hand.
     "check": Verb("dev", ("nox", "--no-venv", "--no-install", "--session", "check")),
 }
