@@ -1,0 +1,164 @@
+"""Rounds: every contender gets a process, and the processes take turns.
+
+A process of its own for each: mode and structmode may be imported under one name in the same code, a crash of one says
+nothing of the others, and none is slowed by the objects that another has left on the heap. All processes of a round are
+there, warm, and asleep; then one at a time is asked for a sample, A B C, then C B A, so that samples that are compared are
+as close in time as can be, and a machine that becomes slower meanwhile favours nobody. A new round has new processes: how
+things lie in memory is chance, and is drawn anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .contenders import VARIABLE, Contender
+from .model import Row
+
+ROOT = Path(__file__).resolve().parents[1]
+#: How long a sample may take, in seconds.
+PATIENCE = 1800.0
+
+
+class Failed(Exception):
+    """A contender did not do the work; the text says why."""
+
+
+class Process:
+    """The process of a contender.
+
+    Args:
+        name: The benchmark.
+        who: The contender.
+        size: How many units of work make a sample.
+    """
+
+    def __init__(self, name: str, who: Contender, size: int) -> None:
+        self._what = f"{name} of {who.name}"
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        # -P: what is installed, and not what lies in the current directory, unless PYTHONPATH says so.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "benchmarks.child", name, who.name, str(size)],
+            env={**os.environ, VARIABLE: who.name, "PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._complaints: list[str] = []
+        self._reader = threading.Thread(target=self._read_complaints, daemon=True)
+        self._reader.start()
+
+    def _read_complaints(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._complaints = [*self._complaints[-20:], line]
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join(1.0)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+
+    def wait_until_warm(self) -> None:
+        """Wait until it can be asked.
+
+        Raises:
+            Failed: If it never can.
+        """
+        self._read()
+
+    def ask(self) -> Any:
+        """Take a sample.
+
+        Raises:
+            Failed: If it failed, or took too long.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        except OSError:  # it has ended; what it said tells why
+            pass
+        return self._read()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        alarm = threading.Timer(PATIENCE, self._process.kill)
+        alarm.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            alarm.cancel()
+        if line:
+            return json.loads(line)
+        self._process.wait()
+        self._reader.join(1.0)
+        why = self._complaints[-1].strip() if self._complaints else "it said nothing"
+        raise Failed(f"{self._what} ended with {self._process.returncode}: {why}")
+
+
+def measure(
+    row: Row,
+    contenders: Sequence[Contender],
+    size: int,
+    rounds: int,
+    tell: Callable[[str], object],
+) -> dict[str, list[Any]]:
+    """Return the samples of each contender, by its name, one of each turn; None where it failed.
+
+    Args:
+        row: The benchmark.
+        contenders: Who is measured.
+        size: How many units of work make a sample.
+        rounds: How many rounds there are, with new processes each, if the row does not need fewer.
+        tell: Called with the reason if a contender fails; it is not asked again.
+    """
+    samples: dict[str, list[Any]] = {one.name: [] for one in contenders}
+    failed: set[str] = set()
+    for _ in range(min(rounds, row.most_rounds)):
+        taking_part = [one for one in contenders if one.name not in failed]
+        processes = {one.name: Process(row.name, one, size) for one in taking_part}
+        try:
+            _take_turns(processes, row.turns, samples, failed, tell)
+        finally:
+            for process in processes.values():
+                process.end()
+    return samples
+
+
+def _take_turns(
+    processes: dict[str, Process],
+    turns: int,
+    samples: dict[str, list[Any]],
+    failed: set[str],
+    tell: Callable[[str], object],
+) -> None:
+    def attempt(name: str, action: Callable[[], Any]) -> Any:
+        if name in failed:
+            return None
+        try:
+            return action()
+        except Failed as exc:
+            failed.add(name)
+            tell(str(exc))
+            return None
+
+    for name, process in processes.items():
+        attempt(name, process.wait_until_warm)
+    for turn in range(turns):
+        order = list(processes)[:: -1 if turn % 2 else 1]
+        for name in order:
+            samples[name].append(attempt(name, processes[name].ask))
+        for name in samples.keys() - processes.keys():
+            samples[name].append(None)
