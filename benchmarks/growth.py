@@ -129,6 +129,7 @@ CURVES: Sequence[Row] = (
         work="services",
         codes={"services": services, "hand": services_by_hand},
         size=0,
+        turns=1,
         warm=False,
     ),
     Row(
@@ -136,6 +137,7 @@ CURVES: Sequence[Row] = (
         work="waiters",
         codes={"services": waiters, "hand": waiters_by_hand},
         size=0,
+        turns=1,
         warm=False,
     ),
 )

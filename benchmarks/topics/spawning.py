@@ -40,16 +40,16 @@ class Batch:
             self._done()
 
 
-def batches(units: int) -> list[int]:
-    """Cut so many into hundreds."""
-    return [min(TOGETHER, units - begun) for begun in range(0, units, TOGETHER)]
+def batches(units: int, together: int = TOGETHER) -> list[int]:
+    """Cut so many into hundreds, or whatever else."""
+    return [min(together, units - begun) for begun in range(0, units, together)]
 
 
-async def add_future(units: int) -> float:
+async def add_future(units: int, together: int = TOGETHER) -> float:
     """Run coroutines as futures of a service."""
     async with Spawner() as service:
         began = now()
-        for count in batches(units):
+        for count in batches(units, together):
             done = Event()
             batch = Batch(count, done.set)
             for _ in range(count):

@@ -1,0 +1,162 @@
+"""Measure everything, and hold it against the goals.
+
+    python -m benchmarks [--rounds N] [--only ROW]... [--quick] [--no-growth] [--write | --show]
+
+Contenders that are not installed are left out. The last line tells the totals. With ``--write`` what was measured goes into
+the docs, as data, as a table, and as pictures; with ``--show`` nothing is measured, and they are made anew from the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .contenders import CONTENDERS, FACET, INTERPRETER, Contender
+from .figures import of_costs
+from .growth import CURVES, PANELS
+from .model import Row
+from .rounds import ROOT, measure
+from .rows import rows_named
+from .table import as_markdown, as_text
+
+STATIC = ROOT / "docs" / "_static"
+DATA = STATIC / "benchmarks.json"
+TABLE = ROOT / "docs" / "explanation" / "speed-table.inc"
+PACKAGES = ("structmode", "mode-streaming", "facet", "anyio", "trio", "uvloop")
+
+#: How much smaller a quick sample is; and the size beyond which a quick curve does not go.
+QUICKER = 10
+QUICK_LIMIT = 1000
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do what the command line says."""
+    options = _options(arguments)
+    if options.show:
+        results: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8"))
+    else:
+        results = measure_all(options)
+    print(as_text(results))
+    if options.write or options.show:
+        write(results)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="with new processes each")
+    parser.add_argument("--only", action="append", default=[], metavar="ROW")
+    parser.add_argument("--quick", action="store_true", help="small samples, one round")
+    parser.add_argument("--no-growth", action="store_true", help="leave out the curves")
+    what_then = parser.add_mutually_exclusive_group()
+    what_then.add_argument("--write", action="store_true", help="write data, table and pictures")
+    what_then.add_argument("--show", action="store_true", help="the same, from the data")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    if options.write and options.only:
+        parser.error("--write needs all rows: a table is of one run. Leave --only out")
+    try:
+        options.rows = rows_named(options.only)
+    except ValueError as exc:
+        parser.error(str(exc))
+    return options
+
+
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure what was asked for; return all samples, and what they were taken on."""
+    rounds = 1 if options.quick else options.rounds
+    present = [one for one in CONTENDERS if one.missing is None]
+    for one in CONTENDERS:
+        if one.missing is not None:
+            tell(f"left out: {one.name}, as {one.missing} is not installed")
+    results: dict[str, Any] = {"machine": machine(), "rounds": rounds, "quick": options.quick}
+    results["rows"] = {}
+    for row in options.rows:
+        tell(f"{row.name} ...")
+        size = max(1, row.size // QUICKER) if options.quick else row.size
+        who = [one for one in row.contenders if one in present]
+        results["rows"][row.name] = measure(row, who, size, rounds, tell)
+    if not options.only and not options.no_growth:
+        results["growth"] = measure_growth(present, rounds, options.quick)
+    return results
+
+
+def measure_growth(
+    present: Sequence[Contender], rounds: int, quick: bool
+) -> dict[str, dict[str, list[float | None]]]:
+    """Measure the curves; return the median cost at each size, for each panel and contender."""
+    curves: dict[str, dict[str, list[float | None]]] = {panel.name: {} for panel in PANELS}
+    for curve in CURVES:
+        panels = [panel for panel in PANELS if panel.curve is curve]
+        who = [one for one in curve.contenders if one in present and _has_curve(one)]
+        for size in panels[0].sizes:
+            if quick and size > QUICK_LIMIT:
+                break
+            tell(f"{size:,} {curve.work} ...")
+            for name, samples in measure(curve, who, size, rounds, tell).items():
+                for panel in panels:
+                    costs = curves[panel.name].setdefault(name, [])
+                    costs.append(_median(samples, panel.part))
+    return curves
+
+
+def _has_curve(one: Contender) -> bool:
+    return one.library != "trio" and one not in (FACET, INTERPRETER)
+
+
+def _median(samples: Sequence[Any], part: int) -> float | None:
+    parts = [one[part] if isinstance(one, list) else one for one in samples]
+    spread = of_costs(parts)
+    return None if spread is None else spread.median
+
+
+def write(results: dict[str, Any]) -> None:
+    """Put the data, the table and the pictures where the docs have them."""
+    from .pictures import draw
+
+    DATA.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    TABLE.write_text(as_markdown(results), encoding="utf-8")
+    for path in (DATA, TABLE, *draw(results, STATIC)):
+        tell(f"wrote {path.relative_to(ROOT)}")
+
+
+def machine() -> str:
+    """Return what all this ran on."""
+    versions = ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
+    return (
+        f"{_processor()} ({os.cpu_count()} processors), {platform.system()} {platform.release()},"
+        f" {platform.python_implementation()} {platform.python_version()}; {versions}"
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """Return what kind of processor it is, as far as the system tells."""
+    told = Path("/proc/cpuinfo")
+    if told.exists():
+        for line in told.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def tell(what: str) -> None:
+    """Say what goes on, apart from what is printed in the end."""
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
