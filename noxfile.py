@@ -23,6 +23,7 @@ PYTHONS = sorted({"3.11", "3.12", "3.13", "3.14", RUNNING}, key=lambda version: 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 DIST = Path(".nox", "dist")
 FAUST = "0.15.3"
+MODE = "0.7.1"
 
 nox.needs_version = ">=2025.10"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -31,7 +32,7 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["lint", "typing", "tests", "coverage", "docs", "examples"]
 
 # flake8-async takes no directories, and reads no configuration.
-ASYNC_ROOMS = ("structmode", "examples")
+ASYNC_ROOMS = ("structmode", "examples", "benchmarks")
 ASYNC_OFF = [
     "ASYNC109",  # mode's API has timeout=
     "ASYNC114",  # task_status is handed on by design
@@ -239,6 +240,22 @@ def mutation(session: nox.Session) -> None:
     """Break the engine, Service and timers in some three thousand ways; the tests must notice. Takes more than an hour."""
     session.install("--editable", ".", *_needs("mutation"))
     session.run("python", "tests/mutation/run.py", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """Measure structmode beside mode, facet and what is written by hand, and print each goal beside its figure; takes an hour."""
+    session.install("--editable", ".", *_needs("bench"))
+    # Without its requirements: it wants an older croniter than structmode, which no benchmark uses.
+    session.install("--no-deps", f"mode-streaming=={MODE}")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def instructions(session: nox.Session) -> None:
+    """Hold what the hot paths take in instructions against what is on record; `-- --update` writes it down."""
+    session.install("--editable", ".", *_needs("bench"))
+    session.run("python", "-m", "benchmarks.instructions", *session.posargs)
 
 
 @nox.session

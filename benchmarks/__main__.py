@@ -16,12 +16,11 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .contenders import CONTENDERS, FACET, INTERPRETER, Contender
 from .figures import of_costs
 from .growth import CURVES, PANELS
-from .model import Row
 from .rounds import ROOT, measure
 from .rows import rows_named
 from .table import as_markdown, as_text
@@ -112,7 +111,7 @@ def _has_curve(one: Contender) -> bool:
 
 
 def _median(samples: Sequence[Any], part: int) -> float | None:
-    parts = [one[part] if isinstance(one, list) else one for one in samples]
+    parts = [cast("list[float]", one)[part] if isinstance(one, list) else one for one in samples]
     spread = of_costs(parts)
     return None if spread is None else spread.median
 

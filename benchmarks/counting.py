@@ -191,7 +191,8 @@ def _callgrind(path: str, backend: str, units: int) -> int:
         log = pathlib.Path(room, "log")
         valgrind = ("valgrind", "--tool=callgrind", f"--log-file={log}")
         _output(
-            [*valgrind, f"--callgrind-out-file={pathlib.Path(room, 'out')}"], [backend, path, str(units)]
+            [*valgrind, f"--callgrind-out-file={pathlib.Path(room, 'out')}"],
+            [backend, path, str(units)],
         )
         found = re.search(r"Collected : (\d+)", log.read_text(encoding="utf-8"))
     if found is None:

@@ -8,7 +8,6 @@ turn, and the median over all turns is the figure. Half of the turns lie between
 
 from __future__ import annotations
 
-import operator
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -49,12 +48,12 @@ def of_costs(costs: Costs) -> Spread | None:
 
 def ratio(above: Costs, below: Costs) -> Spread | None:
     """Return the median of the ratios within each turn; turns that only one of both finished are left out."""
-    return _paired(above, [cost or None for cost in below], operator.truediv)
+    return _paired(above, [cost or None for cost in below], lambda one, other: one / other)
 
 
 def difference(more: Costs, less: Costs) -> Spread | None:
     """Return the median of the differences within each turn; turns that only one of both finished are left out."""
-    return _paired(more, less, operator.sub)
+    return _paired(more, less, lambda one, other: one - other)
 
 
 def _paired(

@@ -75,7 +75,9 @@ class Comparison(NamedTuple):
     def __str__(self) -> str:
         if self.was is None:
             return f"{self.path}: {self.takes:,.1f}, and nothing on record"
-        return f"{self.path}: {self.takes:,.1f}, {self.takes / self.was - 1:+.1%} of {self.was:,.1f}"
+        return (
+            f"{self.path}: {self.takes:,.1f}, {self.takes / self.was - 1:+.1%} of {self.was:,.1f}"
+        )
 
 
 def below(backend: str) -> dict[str, str]:

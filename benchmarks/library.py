@@ -15,8 +15,11 @@ from .contenders import contender_here
 HERE = contender_here()
 
 if TYPE_CHECKING:
-    import anyio as hand
-    from anyio import create_task_group as open_group, sleep as sleep
+    import anyio
+
+    hand = anyio
+    open_group = anyio.create_task_group
+    sleep = anyio.sleep
 
     from structmode import (
         OneForOneSupervisor as OneForOneSupervisor,

@@ -94,7 +94,9 @@ def figures_picture(results: Mapping[str, Any], theme: Theme) -> Any:
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.axvline(1, color=theme.ink, linewidth=1)
     axis.grid(axis="x", color=theme.faint, linewidth=0.6)
-    axis.set_xlabel("times as fast as mode, or times as frugal (more is better); a bar is the goal on asyncio")
+    axis.set_xlabel(
+        "times as fast as mode, or times as frugal (more is better); a bar is the goal on asyncio"
+    )
     _legend(figure, axis, theme)
     return figure
 
@@ -135,7 +137,9 @@ def growth_picture(results: Mapping[str, Any], theme: Theme) -> Any:
 
 def _draw_curve(axis: Any, name: str, sizes: Sequence[int], costs: Costs) -> None:
     points = [
-        (size, cost) for size, cost in zip(sizes, costs, strict=False) if cost is not None and cost > 0
+        (size, cost)
+        for size, cost in zip(sizes, costs, strict=False)
+        if cost is not None and cost > 0
     ]
     look = LOOKS[contender(name)]
     axis.plot(
@@ -185,5 +189,7 @@ def _legend(figure: Any, axis: Any, theme: Theme) -> None:
 def _save(figure: Any, path: Path) -> Path:
     settings = {"svg.hashsalt": "structmode", "svg.fonttype": "none"}
     with import_module("matplotlib").rc_context(settings):
-        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            path, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+        )
     return path

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from .contenders import VARIABLE, Contender
 from .model import Row
@@ -52,13 +52,16 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
         )
+        # What Popen has, it calls optional.
+        self._stdin = cast("IO[str]", self._process.stdin)
+        self._stdout = cast("IO[str]", self._process.stdout)
+        self._stderr = cast("IO[str]", self._process.stderr)
         self._complaints: list[str] = []
         self._reader = threading.Thread(target=self._read_complaints, daemon=True)
         self._reader.start()
 
     def _read_complaints(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
+        for line in self._stderr:
             self._complaints = [*self._complaints[-20:], line]
 
     def end(self) -> None:
@@ -66,9 +69,9 @@ class Process:
         self._process.kill()
         self._process.wait()
         self._reader.join(1.0)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+        for pipe in (self._stdin, self._stdout, self._stderr):
             with contextlib.suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
+                pipe.close()
 
     def wait_until_warm(self) -> None:
         """Wait until it can be asked.
@@ -84,20 +87,18 @@ class Process:
         Raises:
             Failed: If it failed, or took too long.
         """
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write("\n")
-            self._process.stdin.flush()
+            self._stdin.write("\n")
+            self._stdin.flush()
         except OSError:  # it has ended; what it said tells why
             pass
         return self._read()
 
     def _read(self) -> Any:
-        assert self._process.stdout is not None
         alarm = threading.Timer(PATIENCE, self._process.kill)
         alarm.start()
         try:
-            line = self._process.stdout.readline()
+            line = self._stdout.readline()
         finally:
             alarm.cancel()
         if line:

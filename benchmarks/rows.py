@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .model import Row
-from .topics import depth, ends, idling, signals, spawning, supervision, threads, timers, trees, waiting
+from .topics import (
+    depth,
+    ends,
+    idling,
+    signals,
+    spawning,
+    supervision,
+    threads,
+    timers,
+    trees,
+    waiting,
+)
 
 ROWS: Sequence[Row] = (
     *waiting.ROWS,

@@ -139,8 +139,8 @@ def goal_text(row: Row, goal: Goal) -> str:
     if row.kind == "excess":
         return f"{who}: {sign} {goal.bound * 1000:.0f} ms over {goal.against.name}"
     if goal.at_least is not None:
-        return f"{who}: {sign} {goal.bound:g} × as fast as {goal.against.name}"
-    return f"{who}: {sign} {goal.bound:g} × the cost of {goal.against.name}"
+        return f"{who}: {sign} {goal.bound:g} times as fast as {goal.against.name}"
+    return f"{who}: {sign} {goal.bound:g} times the cost of {goal.against.name}"
 
 
 def cells(row: Row, costs: Measured) -> list[str]:
@@ -199,7 +199,9 @@ def goal_line(verdict: Verdict) -> str:
         told = figure_text(row.kind, figure, with_spread=True)
     else:
         told = figure_text("times", figure, with_spread=True)
-    return f"{'met    ' if verdict.is_met else 'NOT MET'}  {row.name}: {goal_text(row, goal)}: {told}"
+    return (
+        f"{'met    ' if verdict.is_met else 'NOT MET'}  {row.name}: {goal_text(row, goal)}: {told}"
+    )
 
 
 def totals(found: Sequence[Verdict]) -> str:
@@ -239,7 +241,10 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         "|---|---|---|---|",
         *map(_markdown_goal, found),
         "",
-        *(bends(results) or ["No curve bends by more than a factor of 2."] * ("growth" in results)),
+        *(
+            bends(results)
+            or ["No curve bends by more than a factor of 2."] * ("growth" in results)
+        ),
     ]
     return "\n".join(parts).rstrip() + "\n"
 

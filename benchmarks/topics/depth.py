@@ -10,9 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from ..contenders import ON_ASYNCIO, ON_TRIO, ON_UVLOOP
-from ..library import HERE
-from ..model import Goal, Row
+from benchmarks.contenders import ON_ASYNCIO, ON_TRIO, ON_UVLOOP
+from benchmarks.library import HERE
+from benchmarks.model import Goal, Row
 
 SHORTEST = 25
 #: How long a chain is given that is as long as the goal, in seconds; one that takes longer hangs.

@@ -5,7 +5,6 @@ Each is the time of a whole process, with the interpreter's own share in it: tha
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,10 +12,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ..contenders import ANYIO, INTERPRETER, ON_ASYNCIO
-from ..library import HERE
-from ..model import NOISE, Goal, Row, share_of_mode
-from ..contenders import ON_UVLOOP
+from benchmarks.contenders import INTERPRETER, ON_ASYNCIO
+from benchmarks.library import HERE
+from benchmarks.model import Goal, Row, share_of_mode
 
 #: How long a process idles before it is told to end, in seconds.
 IDLE = 0.2
@@ -129,8 +127,7 @@ def _time_to_end(program: str) -> float:
     with subprocess.Popen(
         _command(program), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
-        assert process.stdout is not None
-        if os.read(process.stdout.fileno(), 7) != b"running":
+        if process.stdout is None or process.stdout.read(7) != b"running":
             raise RuntimeError("it ended before it had begun")
         time.sleep(IDLE)
         began = time.perf_counter()
@@ -163,9 +160,7 @@ ROWS: Sequence[Row] = (
         codes={"services": end_of_worker, "interpreter": end_of_interpreter},
         size=1,
         kind="excess",
-        goals=(
-            Goal(ON_ASYNCIO, at_most=0.05, against=INTERPRETER),
-        ),
+        goals=(Goal(ON_ASYNCIO, at_most=0.05, against=INTERPRETER),),
         turns=3,
         warm=False,
     ),

@@ -16,10 +16,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TypeAlias
 
-from ..clock import settle
-from ..library import Service, ServiceMixin, hand, open_group, sleep
-from ..model import ELSEWHERE, Row, share_of_mode
-from .trees import Empty, FacetEmpty
+from benchmarks.clock import settle
+from benchmarks.library import Service, ServiceMixin, hand, open_group, sleep
+from benchmarks.model import ELSEWHERE, Row, share_of_mode
+from benchmarks.topics.trees import Empty, FacetEmpty
 
 #: Of the timers, in seconds.
 INTERVAL = 1.0

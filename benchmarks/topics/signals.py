@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ..clock import per_unit
-from ..library import Signal
-from ..model import ELSEWHERE, Row, times_mode
+from benchmarks.clock import per_unit
+from benchmarks.library import Signal
+from benchmarks.model import ELSEWHERE, Row, times_mode
 
 RECEIVERS = 10
 

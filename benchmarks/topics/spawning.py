@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from ..clock import now
-from ..library import Event, Service, ServiceMixin, hand, open_group
-from ..model import ELSEWHERE, Row, times_by_hand
+from benchmarks.clock import now
+from benchmarks.library import Event, Service, ServiceMixin, hand, open_group
+from benchmarks.model import ELSEWHERE, Row, times_by_hand
 
 #: How many are running at a time.
 TOGETHER = 100
@@ -81,7 +81,8 @@ async def start_soon(units: int) -> float:
             for _ in range(count):
                 group.start_soon(batch.trivial)
             await done.wait()
-        return (now() - began) / units
+        spent = now() - began
+    return spent / units
 
 
 async def create_task(units: int) -> float:
@@ -94,7 +95,8 @@ async def create_task(units: int) -> float:
             for _ in range(count):
                 group.create_task(batch.trivial())
             await done.wait()
-        return (now() - began) / units
+        spent = now() - began
+    return spent / units
 
 
 ROWS: Sequence[Row] = (

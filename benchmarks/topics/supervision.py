@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..clock import now, settle
-from ..library import Event, OneForOneSupervisor, Service, hand, open_group
-from ..model import ELSEWHERE, Row, times_mode
+from benchmarks.clock import now, settle
+from benchmarks.library import Event, OneForOneSupervisor, Service, hand, open_group
+from benchmarks.model import ELSEWHERE, Row, times_mode
 
 #: So many restarts within a second that nobody gives up.
 ANY_NUMBER = 1e9
@@ -40,7 +40,9 @@ async def crash_to_restarted(units: int) -> float:
     """Crash a service, over and over; a supervisor restarts it."""
     fragile, spent = Fragile(), 0.0
     supervisor = OneForOneSupervisor(max_restarts=ANY_NUMBER, over=1.0)
-    supervisor.add(fragile)  # what is given to its constructor, mode's supervisor looks at every five seconds only
+    supervisor.add(
+        fragile
+    )  # what is given to its constructor, mode's supervisor looks at every five seconds only
     async with supervisor:
         for _ in range(units):
             # mode's supervisor overlooks what happens while it restarts something: it gets the time to come to rest.

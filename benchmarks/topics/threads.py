@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import partial
+from typing import Self
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
 import trio
 
-from ..clock import per_unit
-from ..contenders import run_arguments
-from ..library import HERE, QueueServiceThread
-from ..model import ELSEWHERE, Row, times_mode
+from benchmarks.clock import per_unit
+from benchmarks.contenders import run_arguments
+from benchmarks.library import HERE, QueueServiceThread
+from benchmarks.model import ELSEWHERE, Row, times_mode
 
 
 class Remote(QueueServiceThread):
@@ -60,7 +61,7 @@ class TrioThread:
             self._is_ready.set()
             await trio.sleep_forever()
 
-    def __enter__(self) -> TrioThread:
+    def __enter__(self) -> Self:
         self._thread.start()
         self._is_ready.wait()
         return self

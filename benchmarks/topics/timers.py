@@ -9,9 +9,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from ..clock import now
-from ..library import Event, Service, hand
-from ..model import ELSEWHERE, Row, times_mode
+from benchmarks.clock import now
+from benchmarks.library import Event, Service, hand
+from benchmarks.model import ELSEWHERE, Row, times_mode
 
 #: In seconds.
 INTERVAL = 0.01

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from ..clock import now, settle
-from ..library import Event, Service, ServiceMixin, hand, open_group, sleep
-from ..model import ELSEWHERE, Row, times_mode
+from benchmarks.clock import now, settle
+from benchmarks.library import Event, Service, ServiceMixin, hand, open_group, sleep
+from benchmarks.model import ELSEWHERE, Row, times_mode
 
 #: Longer than any benchmark takes, in seconds.
 LONG = 3600.0
@@ -55,10 +55,13 @@ class FacetEmpty(ServiceMixin):
         *needs: The others.
     """
 
-    graceful_shutdown_timeout = 60
-
     def __init__(self, *needs: ServiceMixin) -> None:
         self._needs = list(needs)
+
+    @property
+    def graceful_shutdown_timeout(self) -> float:
+        """As long as mode and structmode have by default, in seconds."""
+        return 60
 
     @property
     def dependencies(self) -> list[ServiceMixin]:

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from ..clock import per_unit
-from ..library import Event, Service, hand, open_group, sleep
-from ..model import ELSEWHERE, Row, times_by_hand, times_mode
+from benchmarks.clock import per_unit
+from benchmarks.library import Event, Service, hand, open_group, sleep
+from benchmarks.model import ELSEWHERE, Row, times_by_hand, times_mode
 
 
 class Waiter(Service):
@@ -99,7 +99,9 @@ async def wait_first_of_two(units: int) -> float:
 
 async def wait_first_of_two_by_hand(units: int) -> float:
     """Wait for the first of two functions, unless a stop comes."""
-    return await per_unit(units, partial(Stoppable().wait_first, partial(sleep, 0), partial(sleep, 3600)))
+    return await per_unit(
+        units, partial(Stoppable().wait_first, partial(sleep, 0), partial(sleep, 3600))
+    )
 
 
 async def wait_first_of_two_on_asyncio(units: int) -> float:
