@@ -52,7 +52,7 @@ class FacetEmpty(ServiceMixin):
     """A service of facet's that runs nothing, and may need others.
 
     Args:
-        *needs: The others.
+        *needs: The others; they start at the same time, which is what facet does best.
     """
 
     def __init__(self, *needs: ServiceMixin) -> None:
@@ -64,9 +64,9 @@ class FacetEmpty(ServiceMixin):
         return 60
 
     @property
-    def dependencies(self) -> list[ServiceMixin]:
+    def dependencies(self) -> list[list[ServiceMixin]]:
         """What it needs."""
-        return self._needs
+        return [self._needs] if self._needs else []
 
 
 class FacetSleeper(FacetEmpty):
@@ -162,8 +162,8 @@ async def start_and_stop_by_hand(count: int) -> tuple[float, float]:
     async with open_group() as group:
         for _ in range(count):
             group.start_soon(sleep, LONG)
-        await settle()
         started = now() - began
+        await settle()
         stopping = now()
         group.cancel_scope.cancel()
     return started, now() - stopping
@@ -183,8 +183,8 @@ async def start_and_stop_on_asyncio(count: int) -> tuple[float, float]:
     """Return the same of asyncio's own tasks."""
     began = now()
     tasks = [asyncio.create_task(asyncio.sleep(LONG)) for _ in range(count)]
-    await settle()
     started = now() - began
+    await settle()
     stopping = now()
     for task in reversed(tasks):
         task.cancel()
