@@ -17,6 +17,7 @@ import sys
 from typing import cast
 
 from .contenders import VARIABLE, contender, run_arguments
+from .model import Row
 
 #: The share of a sample that is run to get warm.
 WARM_UP = 0.2
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> None:
     if "--once" in options:
         _say(sample(name, who, int(size)))
         return
-    if _row_is_warm(name):
+    if _row_named(name).warm:
         sample(name, who, max(1, int(int(size) * WARM_UP)))
     _say("ready")
     for _ in sys.stdin:
@@ -40,12 +41,8 @@ def main(arguments: list[str]) -> None:
 
 def sample(name: str, who: str, size: int) -> float | tuple[float, ...]:
     """Take one sample: in an event loop of its own, if the benchmark is async."""
-    from .growth import CURVES
-    from .rows import ROWS
-
-    row = next(row for row in (*ROWS, *CURVES) if row.name == name)
     one = contender(who)
-    measure = row.code_of(one)
+    measure = _row_named(name).code_of(one)
     gc.collect()  # of what the last sample has left; while it measures, collections come as they do
     if not inspect.iscoroutinefunction(measure):
         return cast("float | tuple[float, ...]", measure(size))
@@ -60,10 +57,15 @@ def sample(name: str, who: str, size: int) -> float | tuple[float, ...]:
     )
 
 
-def _row_is_warm(name: str) -> bool:
+def _row_named(name: str) -> Row:
+    """Return a row, or a curve; what it is made of is imported now, when it is known whose process this is."""
+    from .growth import CURVES
     from .rows import ROWS
 
-    return any(row.warm for row in ROWS if row.name == name)
+    for row in (*ROWS, *CURVES):
+        if row.name == name:
+            return row
+    raise ValueError(f"there is no benchmark {name!r}")
 
 
 def _say(thing: object) -> None:
