@@ -72,6 +72,10 @@ class Comparison(NamedTuple):
         """Whether it takes more than it may."""
         return self.was is not None and self.takes > self.was * (1 + tolerance)
 
+    def is_better(self, tolerance: float) -> bool:
+        """Whether it takes so much less that the record says little."""
+        return self.was is not None and self.takes < self.was * (1 - tolerance)
+
     def __str__(self) -> str:
         if self.was is None:
             return f"{self.path}: {self.takes:,.1f}, and nothing on record"
@@ -164,10 +168,9 @@ def main(arguments: Sequence[str], path: Path = RECORDS) -> int:
             continue
         new = take(options.means, backend)
         for one in compare(records.get(key, new), new):
-            is_worse = one.is_worse(options.tolerance) and not options.update
-            worse += is_worse
+            worse += one.is_worse(options.tolerance)
             compared += 1
-            print(f"{backend}: {one}{' - TOO MUCH' if is_worse else ''}", flush=True)
+            print(f"{backend}: {one}{_remark(one, options)}", flush=True)
         records[key] = new
     if options.update:
         save(records, path)
@@ -175,6 +178,14 @@ def main(arguments: Sequence[str], path: Path = RECORDS) -> int:
         return 0
     print(f"instructions: {worse} of {compared} paths take too much, by {options.means}")
     return 1 if worse else 0
+
+
+def _remark(one: Comparison, options: argparse.Namespace) -> str:
+    if options.update:
+        return ""
+    if one.is_worse(options.tolerance):
+        return " - TOO MUCH"
+    return " - less; --update keeps it so" if one.is_better(options.tolerance) else ""
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -27,6 +27,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 1800.0
 
 
+def path_with(directory: Path) -> str:
+    """Return the path on which a process finds what is in a directory, besides what it finds anyway."""
+    return os.pathsep.join([str(directory), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 class Failed(Exception):
     """A contender did not do the work; the text says why."""
 
@@ -42,11 +47,10 @@ class Process:
 
     def __init__(self, name: str, who: Contender, size: int) -> None:
         self._what = f"{name} of {who.name}"
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         # -P: what is installed, and not what lies in the current directory, unless PYTHONPATH says so.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "benchmarks.child", name, who.name, str(size)],
-            env={**os.environ, VARIABLE: who.name, "PYTHONPATH": path},
+            env={**os.environ, VARIABLE: who.name, "PYTHONPATH": path_with(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -232,8 +232,14 @@ def bends(results: Mapping[str, Any]) -> list[str]:
 def as_markdown(results: Mapping[str, Any]) -> str:
     """Return the table, the goals, and what bends, for a page of the docs; with what they were measured on."""
     found = verdicts(results)
+    how = (
+        "small samples, which show that it runs and no more"
+        if results["quick"]
+        else "full samples"
+    )
+    rounds = f"{results['rounds']} round{'s' * (results['rounds'] != 1)}"
     parts = [
-        f"Measured on {results['machine']}, {results['rounds']} rounds: **{totals(found)}**.",
+        f"Measured on {results['machine']}; {rounds}, {how}. **{totals(found)}.**",
         "",
         *_markdown_table(HEAD, lines_of(results)),
         "",

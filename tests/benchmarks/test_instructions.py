@@ -11,6 +11,7 @@ import pytest
 import structmode
 from benchmarks import counting, instructions
 from benchmarks.instructions import Comparison, Record, load, save, take, why_not_comparable
+from benchmarks.rounds import ROOT
 
 HERE = instructions.python_of("bytecode")
 
@@ -34,7 +35,7 @@ def test_hot_paths_take_no_more_than_on_record(
     reason = why_not_comparable(old, backend)
     if old is None or reason is not None:  # pragma: no cover - depends on where it runs
         pytest.skip(str(reason))
-    home = [Path(structmode.__file__).parents[1], Path(counting.ROOT)]
+    home = [Path(structmode.__file__).parents[1], ROOT]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, home)))
     found = instructions.compare(old, take("bytecode", backend))
     assert [one.path for one in found] == counting.paths_of(backend)
@@ -117,6 +118,9 @@ def test_the_program_fails_when_a_path_takes_too_much(
     assert "asyncio: sleep(0): 106.0, +6.0% of 100.0 - TOO MUCH" in out
     assert out.splitlines()[-1] == "instructions: 1 of 1 paths take too much, by bytecode"
     assert instructions.main([*only, "--tolerance", "0.1"], path) == 0
+    counts["sleep(0)"] = 90.0
+    assert instructions.main(only, path) == 0
+    assert "-10.0% of 100.0 - less; --update keeps it so" in capsys.readouterr().out
     assert instructions.main([*only, "--update"], path) == 0
     assert instructions.main(only, path) == 0
 
@@ -144,7 +148,7 @@ def test_instructions_are_counted_and_what_is_done_once_cancels_out() -> None:
 @pytest.mark.usefixtures("blocking_allowed")
 def test_counting_twice_gives_the_same(backend: str) -> None:
     """That is what it is for."""
-    counting.run_path("sleep(0)", backend, 3)
+    counting.bytecode("sleep(0)", backend, 3)
     first, second = (counting.bytecode("sleep(0)", backend, 3) for _ in range(2))
     assert first == second > 0
 

@@ -11,7 +11,15 @@ import pytest
 
 import structmode
 from benchmarks import rounds
-from benchmarks.contenders import ANYIO, BARE_TRIO, CONTENDERS, ON_ASYNCIO, ON_TRIO, Contender
+from benchmarks.contenders import (
+    ANYIO,
+    BARE_TRIO,
+    CONTENDERS,
+    ON_ASYNCIO,
+    ON_TRIO,
+    VARIABLE,
+    Contender,
+)
 from benchmarks.growth import CURVES
 from benchmarks.rounds import Failed, Process, measure
 from benchmarks.rows import ROWS, rows_named
@@ -59,7 +67,7 @@ def test_every_benchmark_gives_a_positive_figure(one: Contender) -> None:
     wanted = [row.name for row in (*ROWS, *CURVES) if one in row.contenders]
     done = subprocess.run(
         [sys.executable, "-P", "-c", ONE_BY_ONE, one.name, str(TINY)],
-        env={**os.environ, "PYTHONPATH": home(), rounds.VARIABLE: one.name},
+        env={**os.environ, "PYTHONPATH": home(), VARIABLE: one.name},
         capture_output=True,
         text=True,
         check=False,
@@ -113,7 +121,7 @@ def test_a_process_that_has_ended_says_why() -> None:
     """Whenever it is asked."""
     process = Process("nonsense", BARE_TRIO, TINY)
     try:
-        with pytest.raises(Failed, match="nonsense of bare trio ended with 1: .*no benchmark"):
+        with pytest.raises(Failed, match=r"nonsense of bare trio ended with 1: .*no benchmark"):
             process.wait_until_warm()
         with pytest.raises(Failed, match="no benchmark 'nonsense'"):
             process.ask()
@@ -208,7 +216,12 @@ def test_the_deepest_chain_is_found_to_two_per_cent(most: int) -> None:
 def test_a_chain_as_long_as_the_goal_is_enough() -> None:
     """Nothing longer is tried."""
     tried: list[int] = []
-    assert depth.longest(1000, lambda length: not tried.append(length)) == 1000
+
+    def works(length: int) -> bool:
+        tried.append(length)
+        return True
+
+    assert depth.longest(1000, works) == 1000
     assert max(tried) == 1000
 
 

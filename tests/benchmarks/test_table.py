@@ -184,7 +184,7 @@ def test_the_page_has_the_table_the_goals_and_the_machine() -> None:
     """As Markdown, with as many cells in each line."""
     results = made_up(sleep_zero=SLEEP)
     page = table.as_markdown(results)
-    assert page.startswith("Measured on a machine, 2 rounds: **2 of 3 goals met")
+    assert page.startswith("Measured on a machine; 2 rounds, full samples. **2 of 3 goals met")
     assert "| structmode, uvloop: ≤ 1.05 times the cost of structmode, asyncio |" in page
     assert "**not met**" in page
     assert "bends" not in page
@@ -194,6 +194,12 @@ def test_the_page_has_the_table_the_goals_and_the_machine() -> None:
     assert "rises 5.0-fold" in table.as_markdown(results)
     results["growth"] = {"stop": {MODE.name: [1.0, 1.0]}}
     assert "No curve bends" in table.as_markdown(results)
+
+
+def test_the_page_says_when_it_was_done_in_a_hurry() -> None:
+    """Such figures are there to see that it runs."""
+    results = {**made_up(sleep_zero=SLEEP), "quick": True, "rounds": 1}
+    assert "; 1 round, small samples" in table.as_markdown(results)
 
 
 # --- What there is to measure ---------------------------------------------------------------------
