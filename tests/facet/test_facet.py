@@ -93,6 +93,7 @@ async def test_any_iterable(form: Any) -> None:
     assert not b.running
 
 
+@pytest.mark.fault("G1")
 async def test_shared() -> None:
     """What two depend on starts once and stops with the last of them, also after a start that failed."""
     log: list[str] = []
@@ -193,6 +194,7 @@ async def test_result_of_a_task() -> None:
             assert await service.add_task(work, name="the answer") == 42
 
 
+@pytest.mark.fault("G2")
 async def test_a_task_that_fails_cancels_the_body() -> None:
     """A failed task ends the body of the block, and its exception leaves as it was raised, when all has been stopped."""
     log: list[str] = []
@@ -210,6 +212,7 @@ async def test_a_task_that_fails_cancels_the_body() -> None:
     assert log == ["b started", "a started", "a stopped", "b stopped"]
 
 
+@pytest.mark.fault("G2")
 async def test_a_task_of_a_dependency_that_fails() -> None:
     """So does one of a dependency, however far down."""
     log: list[str] = []

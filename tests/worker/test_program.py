@@ -416,6 +416,7 @@ def test_shortlabel_of_a_subclass(backend: str) -> None:
     assert log.lines()[0] == "[^Boss]: Starting..."
 
 
+@pytest.mark.fault("E2")
 @pytest.mark.parametrize("name", ["asyncio", "trio"])
 def test_e2_a_stop_adds_no_delay(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """E2: a worker stops and ends on a clock that stands still, so nothing in it waits for time to pass."""
