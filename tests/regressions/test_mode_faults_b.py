@@ -220,7 +220,7 @@ async def test_b11_all_for_one_is_one_restart() -> None:
     """However many services it takes along."""
     those = [Brittle() for _ in range(10)]
     with VirtualClock():
-        async with OneForAllSupervisor(*those, max_restarts=2, over=60.0):
+        async with OneForAllSupervisor(*those, max_restarts=2, over=5.0):
             await crash(those[3])
             await crash(those[7])
             assert [one.state for one in those] == ["running"] * 10
