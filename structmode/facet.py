@@ -25,7 +25,7 @@ import math
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import anyio.lowlevel
@@ -104,6 +104,7 @@ def _refuse(service: object, candidate: object, kind: str) -> TypeError:
 class _FacetUnit:
     """A service of this face as the engine sees it."""
 
+    step_names: Mapping[str, str] = MappingProxyType({"set_up": "start", "tear_down": "stop"})
     start_timeout = math.inf
     drain_timeout = 0.0
 

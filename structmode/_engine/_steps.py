@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import anyio
@@ -48,6 +48,7 @@ class Steps:
 
     Args:
         run: The run, for marking its hooks.
+        names: How hooks are called in reports, where that is not as by the engine.
         on_failure: Told what a step raised, and the name of the step.
         on_foreign_cancellation: Told that somebody outside has cancelled the task.
     """
@@ -55,10 +56,12 @@ class Steps:
     def __init__(
         self,
         run: object,
+        names: Mapping[str, str],
         on_failure: Callable[[BaseException, str], object],
         on_foreign_cancellation: Callable[[], object],
     ) -> None:
         self._run = run
+        self._names = names
         self._on_failure = on_failure
         self._on_foreign_cancellation = on_foreign_cancellation
         # Of the present step, and of those that it is part of.
@@ -128,13 +131,17 @@ class Steps:
     async def hook(self, name: str, hook: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Call a hook, marked as such; raises what it raises. To be called within a step."""
         coroutine = hook()
-        self._hook = (name, coroutine)
-        self.last_hook = name
+        self.last_hook = self.name_of(name)
+        self._hook = (self.last_hook, coroutine)
         try:
             with in_hook(self._run, name):
-                await result_of(coroutine, name)
+                await result_of(coroutine, self.last_hook)
         finally:
             self._hook = None
+
+    def name_of(self, hook: str) -> str:
+        """Return how a hook is called in reports."""
+        return self._names.get(hook, hook)
 
     async def marked(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do in another task what counts as a hook: it must not wait for the run's end."""

@@ -394,7 +394,7 @@ async def test_the_end_of_the_loop(caplog: pytest.LogCaptureFixture) -> None:
             bad.add_task(fail())
             await anyio.sleep_forever()
     assert [record.getMessage() for record in caplog.records] == [
-        "One more failure, in on_stop of Bad: ValueError('later')"
+        "One more failure, in stop of Bad: ValueError('later')"
     ]
 
 
