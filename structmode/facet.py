@@ -36,7 +36,7 @@ from structmode._engine import Task, WaitArg
 from structmode._hooks import check_hooks
 from structmode._mixing import HasLife, life_of
 from structmode.exceptions import LifecycleError
-from structmode.utils.times import Seconds, want_seconds
+from structmode.utils.times import want_seconds
 
 __all__ = ("AsyncioServiceMixin", "BlockingServiceMixin", "HasLife", "ServiceMixin")
 
@@ -262,13 +262,10 @@ class ServiceMixin:
         """
         return []
 
-    @property
-    def graceful_shutdown_timeout(self) -> Seconds:
-        """How long its stop may take in all, in seconds, with dependencies that stop with it. Past it the rest is cancelled.
-
-        An attribute in the class body does as well.
-        """
-        return 10.0
+    #: How long its stop may take in all, in seconds, a timedelta or a string, with dependencies that stop with it. Past it
+    #: the rest is cancelled. It may be overridden by an attribute or by a property; type checkers allow both only for a
+    #: type that says nothing.
+    graceful_shutdown_timeout: Any = 10.0
 
     # -- To be used
 

@@ -410,7 +410,7 @@ async def test_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 
 class Hanging(ServiceMixin):
-    graceful_shutdown_timeout: float = 0.05  # pyright: ignore[reportIncompatibleMethodOverride]
+    graceful_shutdown_timeout: float = 0.05
 
     async def stop(self) -> None:
         await anyio.sleep_forever()

@@ -468,17 +468,16 @@ class ModeMembers(PublicService):
     def task(cls, fun: Any = None, **settings: Any) -> Any:
         """Declare a method to be run in the background; as in structmode."""
         declared: Any = super().task(fun, **settings)
-        return (
-            of_mode(declared) if isinstance(declared, ServiceTask) else decorator_of_mode(declared)
-        )
+        change: Any = of_mode if isinstance(declared, ServiceTask) else decorator_of_mode
+        return change(declared)
 
     @classmethod
-    def timer(cls, *args: Any, **kwargs: Any) -> Callable[[Body], TimerTask]:
+    def timer(cls, *args: Any, **kwargs: Any) -> Callable[[Body[Any]], TimerTask]:
         """Declare a method to be run every so many seconds; as in structmode."""
         return decorator_of_mode(super().timer(*args, **kwargs))
 
     @classmethod
-    def crontab(cls, *args: Any, **kwargs: Any) -> Callable[[Body], CrontabTask]:
+    def crontab(cls, *args: Any, **kwargs: Any) -> Callable[[Body[Any]], CrontabTask]:
         """Declare a method to be run at the times of a cron line; as in structmode."""
         return decorator_of_mode(super().crontab(*args, **kwargs))
 
