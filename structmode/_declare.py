@@ -271,8 +271,8 @@ def check_body(fun: object, decorator: str) -> None:
         TypeError: With the file and line of the function.
     """
     right = f"write\n    {decorator}\n    async def {getattr(fun, '__name__', 'work')}(self) -> None: ..."
+    declared: Any = fun
     if isinstance(fun, ServiceTask):
-        declared: Any = fun
         raise TypeError(
             f"{where(declared.fun)}: {declared.name} is a background task already; decorate it once"
         )
