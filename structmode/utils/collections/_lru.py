@@ -195,7 +195,7 @@ class LRUCache(FastUserDict[_KT, _VT]):
 
     def __getstate__(self) -> dict[str, Any]:
         with self._mutex:
-            return {**vars(self), "data": self.data.copy(), "_mutex": None}
+            return {**super().__getstate__(), "_mutex": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
