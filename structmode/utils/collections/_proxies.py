@@ -207,7 +207,14 @@ class FastUserSet(MutableSet[_T]):
             return NotImplemented
         return self.symmetric_difference(other)
 
-    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+    def __rand__(self, other: AbstractSet[Any]) -> set[_T]:
+        return self.__and__(other)
+
+    def __ror__(self, other: AbstractSet[_T]) -> set[_T]:
+        return self.__or__(other)
+
+    def __rxor__(self, other: AbstractSet[_T]) -> set[_T]:
+        return self.__xor__(other)
 
     def __rsub__(self, other: AbstractSet[_T]) -> set[_T]:
         if not isinstance(other, AbstractSet):
