@@ -443,13 +443,14 @@ class Run:
         enter_run(self)
         self.begun = True
         try:
-            with anyio.CancelScope(shield=True):
-                async with anyio.create_task_group() as self._group:
-                    # anyio cancels a whole group for one task in it that asyncio has cancelled.
-                    with anyio.CancelScope(shield=True):
-                        await self._start_to_stop()
-                        if self.tasks or self.keepers or self.child_runs or self._hosted():
-                            self.unwound.set()
+            async with anyio.create_task_group() as group:
+                self._group = group
+                group.cancel_scope.shield = True
+                # anyio cancels a whole group for one task in it that asyncio has cancelled.
+                with anyio.CancelScope(shield=True):
+                    await self._start_to_stop()
+                    if self.tasks or self.keepers or self.child_runs or self._hosted():
+                        self.unwound.set()
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             # asyncio may cancel even the last checkpoint; anything else is a fault of ours.
             failure = without_cancellation(exc)
@@ -460,9 +461,11 @@ class Run:
 
     async def _start_to_stop(self) -> None:
         await self._start()
+        self._steps.close()
         if self.state is State.RUNNING:
             await insist(self._turn.wait, self._turn.is_set, self._pass_on_foreign_stop)
         await self._stop()
+        self._steps.close()
 
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
@@ -694,8 +697,9 @@ class Run:
         if self._drain_timeout > 0 and self.tasks:
             drained_by = anyio.current_time() + self._drain_timeout
             await self._steps.do("drain", self.tasks.join, until=min(self.deadline, drained_by))
-        await self._steps.do("cancel tasks", self.tasks.cancel_all)
-        self.tasks.cancel_now()  # if that was cut short
+        if self.tasks:
+            await self._steps.do("cancel tasks", self.tasks.cancel_all)
+            self.tasks.cancel_now()  # if that was cut short
         if self._set_up_done:
             await self._teardown_hook("hold", self.unit.hold)
         await self._steps.until(self.tasks.join, self.tasks.empty, self._force)

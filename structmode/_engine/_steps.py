@@ -6,6 +6,9 @@ deadline of the stop passes, or the run is killed; a killed run does all further
 the beginning. What a step raises is kept, not passed on, and a cancellation that none of these asked for - asyncio lets
 anybody cancel a task - is taken back and told, so that it can become a stop.
 
+Opening a scope costs more than most steps do. So the scope of a step that was completed stays open for the next one, with
+the deadline of that; between two steps nobody can cut anything short, and nothing may be awaited there: see `close`.
+
 A step that was cut short says where: the cancellation has passed through every frame it was stuck in, so its traceback
 is the stack.
 """
@@ -66,6 +69,8 @@ class Steps:
         self._on_foreign_cancellation = on_foreign_cancellation
         # Of the present step, and of those that it is part of.
         self._scopes: list[anyio.CancelScope] = []
+        # That of the last step, if it was completed.
+        self._open: anyio.CancelScope | None = None
         self._hook: tuple[str, Coroutine[Any, Any, None]] | None = None
         #: When the stop must be over, on the event loop's clock.
         self.deadline = math.inf
@@ -101,24 +106,24 @@ class Steps:
         """
         ending = Ending.CUT_SHORT
         self._began_at = anyio.current_time()
-        with anyio.CancelScope(deadline=self.deadline if until is None else until) as scope:
-            self._scopes.append(scope)
-            if self.killed:
-                scope.cancel()
-            try:
-                await step()
-                ending = Ending.COMPLETED
-                self.where = "  (it has ended since)\n"
-            except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
-                failure = (
-                    without_cancellation(exc) if scope.cancel_called else as_failure(exc, name)
-                )
-                if failure is not None:
-                    ending = Ending.FAILED
-                    self._on_failure(failure, name)
-                else:
-                    self.where = stack_of_exception(exc)
+        scope = self._open_scope(self.deadline if until is None else until)
+        self._scopes.append(scope)
+        if self.killed:
+            scope.cancel()
+        try:
+            await step()
+            ending = Ending.COMPLETED
+            self.where = "  (it has ended since)\n"
+        except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            failure = without_cancellation(exc) if scope.cancel_called else as_failure(exc, name)
+            if failure is not None:
+                ending = Ending.FAILED
+                self._on_failure(failure, name)
+            else:
+                self.where = stack_of_exception(exc)
         self._scopes.remove(scope)
+        if scope is not self._open or ending is not Ending.COMPLETED or scope.cancel_called:
+            self._close_scope(scope)
         if ending is not Ending.CUT_SHORT:
             return ending
         if not scope.cancel_called:
@@ -127,6 +132,31 @@ class Steps:
         elif not self.killed and anyio.current_time() >= scope.deadline:
             return Ending.OVERDUE
         return Ending.CUT_SHORT
+
+    def _open_scope(self, deadline: float) -> anyio.CancelScope:
+        """Return a scope that is open: that of the last step, if it will do, and if this step is not part of another."""
+        scope = self._open
+        if scope is not None and not self._scopes:
+            if not scope.cancel_called and not self.killed:
+                if scope.deadline != deadline:
+                    scope.deadline = deadline
+                return scope
+            self.close()
+        scope = anyio.CancelScope(deadline=deadline)
+        scope.__enter__()
+        if not self._scopes:
+            self._open = scope
+        return scope
+
+    def _close_scope(self, scope: anyio.CancelScope) -> None:
+        if scope is self._open:
+            self._open = None
+        scope.__exit__(None, None, None)
+
+    def close(self) -> None:
+        """Close the scope of the last step, unless this is part of that: what comes now is no step, or comes much later."""
+        if self._open is not None and not self._scopes:
+            self._close_scope(self._open)
 
     async def hook(self, name: str, hook: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Call a hook, marked as such; raises what it raises. To be called within a step."""
@@ -174,6 +204,7 @@ class Steps:
         patience = GRACE if patience is None else patience
         while not done():
             if self.killed:
+                self.close()
                 self._began_at = anyio.current_time()
                 await insist(wait, done, self._on_foreign_cancellation, seconds=patience)
             else:
