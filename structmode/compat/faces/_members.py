@@ -296,9 +296,8 @@ class ModeMembers(PublicService):
     async def stop(self) -> None:
         """Stop the service; as in structmode. The hooks of one that was never started are called all the same."""
         self._told_to_stop = True
-        if self._life.current.called_from_own_hook(
-            "on_stop"
-        ):  # it says nothing new, nor that a restart is called off
+        # In on_stop it says nothing new, nor that a restart is called off.
+        if self._life.current.called_from_own_hook("tear_down"):
             await anyio.lowlevel.checkpoint()
             return
         if self._outer.current.state is engine.State.NEW and not self._stopped.is_set():
