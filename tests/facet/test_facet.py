@@ -426,17 +426,26 @@ class HangingToo(ServiceMixin):
         return [hanging_long]
 
 
+class HangingAsSaid(ServiceMixin):
+    def __init__(self) -> None:
+        self.graceful_shutdown_timeout = 0.05
+
+    async def stop(self) -> None:
+        await anyio.sleep_forever()
+
+
 hanging_long = Hanging()
 hanging_long.graceful_shutdown_timeout = 10.0
 
 
-@pytest.mark.parametrize("make", [Hanging, HangingToo])
+@pytest.mark.parametrize("make", [Hanging, HangingToo, HangingAsSaid])
 async def test_graceful_shutdown_timeout(make: type[ServiceMixin]) -> None:
-    """Attribute or property, it bounds the stop with its dependencies; what hung is named, with where it hung."""
+    """Attribute of the class or of the service, or property, it bounds the stop with its dependencies; what hung is named, with where it hung."""
     with pytest.raises(ShutdownTimeout) as caught:
         async with make():
             pass
-    assert [stuck.owner for stuck in caught.value.stuck] == ["Hanging"]
+    (owner,) = (stuck.owner for stuck in caught.value.stuck)
+    assert owner == ("Hanging" if make is HangingToo else make.__name__)
     assert "sleep_forever" in caught.value.stuck[0].stack
 
 
