@@ -140,7 +140,7 @@ class AsgiServer(Service):
             OSError: If an address can't be had.
             BaseException: What the start-up of the application failed with.
         """
-        self._serving = anyio.Event()
+        self._serving, self._served = anyio.Event(), anyio.Event()
         self._requests: set[anyio.CancelScope] = set()
         self._state: dict[str, Any] = {}
         self._listeners = [await self._bind(index) for index in range(len(self._addresses))]
@@ -168,13 +168,17 @@ class AsgiServer(Service):
         hypercorn = _hypercorn()
         patience = self.graceful_timeout + MARGIN / 2
         config = hypercorn.ServerConfig(self._config, self._listeners, patience, self._serving.set)
-        await hypercorn.serve(self._answer, config, self.wait_until_stopped)
+        try:
+            await hypercorn.serve(self._answer, config, self.wait_until_stopped)
+        finally:
+            self._served.set()
 
     @Service.task
     async def _limit(self) -> None:
         """Cancel the requests that have not ended in time."""
         await self.wait_until_stopped()
-        await anyio.sleep(self.graceful_timeout)
+        with anyio.move_on_after(self.graceful_timeout):
+            await self._served.wait()
         for request in self._requests:
             request.cancel()
 

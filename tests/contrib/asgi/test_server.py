@@ -328,7 +328,7 @@ async def test_a_cancelled_start_is_undone() -> None:
 async def test_requests_in_flight_are_finished() -> None:
     """A stop lets requests end that are being answered, and takes no new ones."""
     app = Held()
-    server = AsgiServer(app, graceful_timeout=30)
+    server = AsgiServer(app, graceful_timeout=3600)
     async with anyio.create_task_group() as group:
         async with server, client(server) as one:
             found: list[int] = []
@@ -366,7 +366,7 @@ async def test_requests_that_take_too_long_are_cut() -> None:
 
 async def test_idle_connections_do_not_hold_it_up() -> None:
     """A client that stays connected and asks nothing does not hold the stop up."""
-    async with AsgiServer(greet, graceful_timeout=30) as server:
+    async with AsgiServer(greet, graceful_timeout=3600) as server:
         async with await anyio.connect_tcp("127.0.0.1", server.port):
             assert await status(server) == 200
             await server.stop()
@@ -404,7 +404,7 @@ async def test_requests_in_flight_are_finished_in_a_crash() -> None:
     a = Noting("a", [])
     found: list[int] = []
     async with anyio.create_task_group() as group:
-        server = AsgiServer(WithServices(app, a), graceful_timeout=30)
+        server = AsgiServer(WithServices(app, a), graceful_timeout=3600)
         await server.start()
         async with client(server) as one:
 
