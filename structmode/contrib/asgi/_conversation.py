@@ -110,7 +110,7 @@ class AppLifespan(Service):
             else:
                 self._failure = failure or self._problem
             self._answered.set()
-        elif failure is not None and failure is not self._told:
+        elif failure is not None and not _is_made_of(failure, self._told):
             raise failure
         elif failure is None and self._problem is not None:
             raise self._problem
@@ -145,6 +145,13 @@ class AppLifespan(Service):
                 self._problem = LifespanFailed("shutdown", message.get("message", ""))
             case other:
                 raise ValueError(f"{other!r} is no message that a lifespan may send")
+
+
+def _is_made_of(failure: BaseException, known: BaseException | None) -> bool:
+    """Tell whether a failure is a known one, or a group of nothing else: some frameworks wrap what passes through them."""
+    if isinstance(failure, BaseExceptionGroup):
+        return failure.split(lambda exc: exc is known)[1] is None
+    return failure is known
 
 
 LifespanFailed.__module__ = "structmode.contrib.asgi"
