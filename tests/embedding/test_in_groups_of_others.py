@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeAlias
 
 import anyio
-import anyio.lowlevel
+import anyio.abc
 import pytest
 import trio
 
@@ -380,9 +380,10 @@ Limit: TypeAlias = Callable[[float], AbstractAsyncContextManager[None]]
 
 
 @pytest.fixture(params=[anyio_limit, own_limit])
-def limit(request: pytest.FixtureRequest) -> Iterator[Limit]:
+def limit(request: pytest.FixtureRequest) -> Limit:
     """What limits the time of a block: anyio, and then trio or asyncio."""
-    yield request.param
+    one: Limit = request.param
+    return one
 
 
 def too_slow(limit: Limit) -> type[Exception]:
@@ -425,16 +426,16 @@ async def test_a_timeout_around_a_stop(limit: Limit) -> None:
 
     class Slow(Noting):
         async def on_stop(self) -> None:
-            await self.released.wait()
+            await released.wait()
 
+    released = anyio.Event()
     service = Slow()
-    service.released = anyio.Event()  # type: ignore[attr-defined]
     await service.start()
     with pytest.raises(too_slow(limit)):
         async with limit(0.02):
             await service.stop()
     assert service.state == "stopping"
-    service.released.set()  # type: ignore[attr-defined]
+    released.set()
     await service.stop()
     assert service.state == "shutdown"
 

@@ -46,7 +46,12 @@ def run(command: list[str], text: str, home: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-P", *command],
         input=text,
-        env={**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(home), "PYTHONWARNINGS": "always::ResourceWarning"},
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "IPYTHONDIR": str(home),
+            "PYTHONWARNINGS": "always::ResourceWarning",
+        },
         capture_output=True,
         text=True,
         timeout=50,

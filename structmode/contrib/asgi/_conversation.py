@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import anyio
 import anyio.lowlevel
@@ -150,7 +150,8 @@ class AppLifespan(Service):
 def _is_made_of(failure: BaseException, known: BaseException | None) -> bool:
     """Tell whether a failure is a known one, or a group of nothing else: some frameworks wrap what passes through them."""
     if isinstance(failure, BaseExceptionGroup):
-        return failure.split(lambda exc: exc is known)[1] is None
+        parts = cast("BaseExceptionGroup[BaseException]", failure).exceptions
+        return all(_is_made_of(part, known) for part in parts)
     return failure is known
 
 

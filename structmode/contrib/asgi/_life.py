@@ -136,7 +136,8 @@ def _made_by(maker: Any, app: object) -> list[HasLife]:
     made: Any = maker(app)
     if life_of(made) is not None:
         return [made]
-    services: list[Any] = list(made) if isinstance(made, Iterable) else [made]
+    several: Iterable[Any] = made if isinstance(made, Iterable) else [made]
+    services = list(several)
     for one in services:
         if life_of(one) is None:
             raise TypeError(

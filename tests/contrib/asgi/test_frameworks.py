@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 from fastapi import FastAPI
 from litestar import Litestar, Request as LitestarRequest, get
@@ -18,7 +17,7 @@ from starlette.routing import Route
 
 from structmode.contrib.asgi import AsgiServer, WithServices, lifespan
 
-from .things import Broken, Noting
+from .things import Broken, Noting, get as ask
 
 
 class Site:
@@ -97,18 +96,12 @@ def site(request: pytest.FixtureRequest) -> Site:
     return Site(request.param)
 
 
-async def ask(server: AsgiServer) -> str:
-    """Return what the application answers."""
-    async with httpx.AsyncClient(verify=False, trust_env=False) as client:  # noqa: S501
-        return (await client.get(server.url)).text
-
-
 async def test_services_live_as_long_as_the_application(site: Site) -> None:
     """In each of its lives the application has services, made for that, which requests find."""
     server = AsgiServer(site.app)
     for _ in range(2):
         async with server:
-            assert await ask(server) == "running feed"
+            assert (await ask(server)).text == "running feed"
     life = ["feed starts", "mailer starts", "mailer stops", "feed stops"]
     if isinstance(site.app, Litestar):
         life = ["pool opens", *life, "pool closes"]

@@ -101,7 +101,7 @@ async def test_a_failed_start_is_undone() -> None:
     """If a service can't start, those before it are stopped, and the error leaves as it was raised."""
     notes: list[str] = []
     alive = lifespan(Noting("a", notes), Noting("b", notes, refuses=True), Noting("c", notes))
-    with pytest.raises(Broken, match="^b$"):
+    with pytest.raises(Broken, match=r"^b$"):
         async with alive(App()):
             raise AssertionError
     assert notes == ["a starts", "a stops"]
@@ -167,7 +167,7 @@ async def test_a_crash_asks_the_server_to_stop(sigterms: list[int]) -> None:
     """At a crash the server gets its SIGTERM; the lifespan goes on until it says so, and then raises what it was."""
     notes: list[str] = []
     a, b = Noting("a", notes), Noting("b", notes)
-    with pytest.raises(Broken, match="^a$") as caught:
+    with pytest.raises(Broken, match=r"^a$") as caught:
         async with lifespan(a, b)(App()):
             a.break_down()
             await until(lambda: sigterms)
@@ -313,6 +313,9 @@ def test_a_worker_process_without_handlers_is_left(
 # --- Mistakes ------------------------------------------------------------------------------------
 
 
+wrong: Any = lifespan
+
+
 def a_number(app: App) -> Any:
     return 7
 
@@ -324,10 +327,10 @@ def numbers(app: App) -> Any:
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: lifespan(Noting), TypeError, r"not the class: write Noting\(\)"),
-        (lambda: lifespan("feed"), TypeError, "not 'feed'"),
-        (lambda: lifespan(on_crash="die"), ValueError, "'signal', 'raise', or a function"),
-        (lambda: lifespan(on_crash=None), ValueError, "not None"),
+        (lambda: wrong(Noting), TypeError, r"not the class: write Noting\(\)"),
+        (lambda: wrong("feed"), TypeError, "not 'feed'"),
+        (lambda: wrong(on_crash="die"), ValueError, "'signal', 'raise', or a function"),
+        (lambda: wrong(on_crash=None), ValueError, "not None"),
         (lambda: lifespan(shutdown_timeout="soon"), ValueError, "soon"),
     ],
 )
@@ -349,5 +352,3 @@ async def test_no_services() -> None:
     """An application may have none."""
     async with lifespan()(App()):
         pass
-
-

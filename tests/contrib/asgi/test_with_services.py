@@ -14,7 +14,6 @@ from structmode.contrib.asgi import WithServices, lifespan
 
 from .things import Broken, Noting, answers, conversation, greet, until
 
-
 COMPLETE = {"type": "lifespan.startup.complete"}
 CLOSED = {"type": "lifespan.shutdown.complete"}
 
@@ -133,7 +132,7 @@ class Inner:
                 stage = "shutdown"
                 await receive()
         except Exception as exc:
-            await send({"type": f"lifespan.{stage}.failed", "message": str(exc)})
+            await send({"type": f"lifespan.{stage}.failed", "message": str(exc)})  # noqa: ASYNC120
             raise
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple
 
 import anyio
 
 from structmode import Service
+from structmode.contrib.asgi import AsgiServer
 from structmode.contrib.asgi._types import AsgiApp
 
 
@@ -53,6 +54,27 @@ class Noting(Service):
     def break_down(self) -> None:
         """Have it crash."""
         self._break.set()
+
+
+class Answer(NamedTuple):
+    """What a server answers; the status is 0 if the connection ended before."""
+
+    status: int
+    head: str
+    text: str
+
+
+async def get(server: AsgiServer, path: str = "/") -> Answer:
+    """Send a request over a connection of its own; return the answer."""
+    received = b""
+    async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+        request = f"GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n"
+        await stream.send(request.encode())
+        with suppress(anyio.BrokenResourceError):
+            async for chunk in stream:
+                received += chunk
+    head, _, text = received.decode().partition("\r\n\r\n")
+    return Answer(int(head.split()[1]) if head else 0, head.lower(), text)
 
 
 class Conversation:
@@ -117,7 +139,7 @@ async def conversation(app: AsgiApp, **kwargs: Any) -> AsyncIterator[Conversatio
         group.cancel_scope.cancel()
 
 
-async def answers(app: AsgiApp, type: str = "http", **scope: Any) -> list[dict[str, Any]]:
+async def answers(app: AsgiApp, kind: str = "http") -> list[dict[str, Any]]:
     """Send a request without a body; return what the application answers."""
     sent: list[dict[str, Any]] = []
 
@@ -129,7 +151,7 @@ async def answers(app: AsgiApp, type: str = "http", **scope: Any) -> list[dict[s
         await anyio.lowlevel.checkpoint()
         sent.append(message)
 
-    await app({"type": type, **scope}, receive, send)
+    await app({"type": kind}, receive, send)
     return sent
 
 

@@ -6,11 +6,12 @@ The argument is what IPython is to run `await` with: "asyncio" or "trio". A line
 from __future__ import annotations
 
 import sys
+from typing import Any, cast
 
 from IPython.core.interactiveshell import InteractiveShell
 
-shell = InteractiveShell()
+shell: Any = cast("Any", InteractiveShell)()
 shell.run_line_magic("autoawait", sys.argv[1])
 for cell in sys.stdin.read().split("# %%\n"):
     error = shell.run_cell(cell, silent=True).error_in_exec
-    print("cell:", "done" if error is None else repr(error), flush=True)
+    print("cell:", "done" if error is None else repr(error), flush=True)  # noqa: T201

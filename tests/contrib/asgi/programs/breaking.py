@@ -24,7 +24,7 @@ class Feed(Service):
         if os.environ.get("REFUSE"):
             raise ValueError("the feed refuses")
         self.broken = anyio.Event()
-        print("feed starts", flush=True)
+        print("feed starts", flush=True)  # noqa: T201
 
     @Service.task
     async def work(self) -> None:
@@ -34,26 +34,26 @@ class Feed(Service):
 
     async def on_stop(self) -> None:
         """Say that it stops."""
-        print("feed stops", flush=True)
+        print("feed stops", flush=True)  # noqa: T201
 
 
 def feed(app: Starlette) -> Feed:
     """Make the service of one life."""
-    app.state.feed = Feed()
-    return app.state.feed
+    made = app.state.feed = Feed()
+    return made
 
 
 @asynccontextmanager
 async def life(app: Starlette) -> AsyncIterator[None]:
     """Hold something besides the service."""
     async with lifespan(feed)(app):
-        print("pool opens", flush=True)
+        print("pool opens", flush=True)  # noqa: T201
         try:
             yield
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(0.01)
-            print("pool closes", flush=True)
+            print("pool closes", flush=True)  # noqa: T201
 
 
 async def hello(request: Request) -> PlainTextResponse:
