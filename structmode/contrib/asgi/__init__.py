@@ -124,7 +124,7 @@ class WithServices:
     ) -> None:
         if not callable(app):
             raise TypeError(f"WithServices takes an ASGI application, and services; not {app!r}")
-        self.app = app
+        self.app: AsgiApp = app
         self._plan = _plan("WithServices", services, on_crash, None, shutdown_timeout)
         self._root: AppServices | None = None
 

@@ -136,8 +136,7 @@ def _made_by(maker: Any, app: object) -> list[HasLife]:
     made: Any = maker(app)
     if life_of(made) is not None:
         return [made]
-    several: Iterable[Any] = made if isinstance(made, Iterable) else [made]
-    services = list(several)
+    services: list[Any] = list(made) if hasattr(made, "__iter__") else [made]
     for one in services:
         if life_of(one) is None:
             raise TypeError(

@@ -66,8 +66,6 @@ class AsgiServer(Service):
         ModuleNotFoundError: If Hypercorn is not installed.
     """
 
-    logger: logging.Logger = get_logger("structmode.contrib.asgi")
-
     def __init__(
         self,
         app: AsgiApp,
@@ -80,10 +78,11 @@ class AsgiServer(Service):
     ) -> None:
         if not callable(app):
             raise TypeError(f"AsgiServer serves an ASGI application, not {app!r}")
-        self.app = app
-        self.graceful_timeout = want_seconds(graceful_timeout)
-        self.stall_timeout = want_seconds(stall_timeout)
+        self.app: AsgiApp = app
+        self.graceful_timeout: float = want_seconds(graceful_timeout)
+        self.stall_timeout: float = want_seconds(stall_timeout)
         self._addresses = read_addresses(bind)
+        self.logger: logging.Logger = get_logger("structmode.contrib.asgi")
         self._config = _hypercorn().checked_config(config)
         super().__init__(**kwargs)
         self.drain_timeout: float = self.graceful_timeout + MARGIN
