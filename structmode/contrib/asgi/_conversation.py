@@ -57,6 +57,8 @@ class AppLifespan(Service):
         on_crash: Told when services inside have crashed that `lifespan` owns.
     """
 
+    mundane_level = "debug"
+
     logger: logging.Logger = get_logger("structmode.contrib.asgi")
 
     def __init__(self, app: AsgiApp, scope: Scope, on_crash: Listener | None = None) -> None:
@@ -106,7 +108,7 @@ class AppLifespan(Service):
         """Judge how the call has ended."""
         if not self._up:
             if self._problem is None:
-                self.log.info("The application has no lifespan: %r", failure)
+                self.log.debug("The application has no lifespan: %r", failure)
             else:
                 self._failure = failure or self._problem
             self._answered.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from importlib import import_module
 from socket import socket
 from typing import Any
@@ -13,7 +14,7 @@ from hypercorn.logging import Logger
 
 from structmode import _engine as engine
 
-__all__ = ("ServerConfig", "serve")
+__all__ = ("bound_config", "checked_config", "serve")
 
 
 class _Log(Logger):
@@ -23,36 +24,33 @@ class _Log(Logger):
         await self.debug(message, *args, **kwargs)
 
 
-class ServerConfig(Config):
-    """A configuration whose sockets are bound already.
+def bound_config(
+    base: Config,
+    listeners: Sequence[socket],
+    graceful_timeout: float,
+    on_serving: Callable[[], object],
+) -> Config:
+    """Return a configuration whose sockets are bound already.
 
     Args:
-        base: The configuration that it takes everything else from.
+        base: The configuration that it takes everything else from; may be of a class with settings of its own.
         listeners: The sockets.
         graceful_timeout: How long Hypercorn gives to connections when it stops, in seconds.
         on_serving: Called when all that Hypercorn needs is there, and it is about to accept connections.
     """
 
-    def __init__(
-        self,
-        base: Config,
-        listeners: Sequence[socket],
-        graceful_timeout: float,
-        on_serving: Callable[[], object],
-    ) -> None:
-        vars(self).update(vars(base))
-        self._listeners = listeners
-        self._on_serving = on_serving
-        self.graceful_timeout = graceful_timeout
-        if self.errorlog == "-":  # its default: a handler of its own
-            self.errorlog = logging.getLogger("hypercorn.error")
-            self.logger_class = _Log
+    def sockets() -> Sockets:
+        on_serving()
+        found = list(listeners)
+        return Sockets(found, [], []) if base.ssl_enabled else Sockets([], found, [])
 
-    def create_sockets(self) -> Sockets:
-        """Return the sockets to serve on."""
-        self._on_serving()
-        listeners = list(self._listeners)
-        return Sockets(listeners, [], []) if self.ssl_enabled else Sockets([], listeners, [])
+    config = copy(base)
+    config.create_sockets = sockets  # type: ignore[method-assign]
+    config.graceful_timeout = graceful_timeout
+    if config.errorlog == "-":  # its default: a handler of its own
+        config.errorlog = logging.getLogger("hypercorn.error")
+        config.logger_class = _Log
+    return config
 
 
 async def serve(

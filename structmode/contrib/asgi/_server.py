@@ -110,8 +110,11 @@ class AsgiServer(Service):
         Raises:
             LifecycleError: If it listens on unix sockets only, or on any free port and has not been started.
         """
-        scheme = "https" if self._config.ssl_enabled else "http"
-        return f"{scheme}://{self._first_tcp()}"
+        return f"{self._scheme}://{self._first_tcp()}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self._config.ssl_enabled else "http"
 
     def _first_tcp(self) -> Address:
         for address in self._addresses:
@@ -155,7 +158,8 @@ class AsgiServer(Service):
     async def on_started(self) -> None:
         """Wait until connections are accepted."""
         await self.wait(self._serving)
-        self.log.info("Serving on %s", ", ".join(self.addresses))
+        places = [str(one) if one.path else f"{self._scheme}://{one}" for one in self._addresses]
+        self.log.info("Serving on %s", ", ".join(places))
 
     async def _bind(self, index: int) -> Any:
         binding = await self.add_async_context(bound(self._addresses[index], self.stall_timeout))
@@ -166,7 +170,7 @@ class AsgiServer(Service):
     async def _serve(self) -> None:
         hypercorn = _hypercorn()
         patience = self.graceful_timeout + MARGIN / 2
-        config = hypercorn.ServerConfig(self._config, self._listeners, patience, self._serving.set)
+        config = hypercorn.bound_config(self._config, self._listeners, patience, self._serving.set)
         try:
             await hypercorn.serve(self._answer, config, self.wait_until_stopped)
         finally:

@@ -90,14 +90,17 @@ async def test_where_it_serves_is_logged(caplog: pytest.LogCaptureFixture) -> No
     caplog.set_level("INFO")
     async with AsgiServer(greet) as server:
         [message] = [one.message for one in caplog.records if "Serving" in one.message]
-        assert message == f"[^AsgiServer]: Serving on 127.0.0.1:{server.port}"
+        assert message == f"[^AsgiServer]: Serving on {server.url}"
     assert "CTRL" not in caplog.text
 
 
 async def test_hypercorn_may_be_configured() -> None:
     """Everything that is Hypercorn's may be set, but where to listen."""
-    config = Config()
-    config.include_server_header = False
+
+    class OfOurs(Config):
+        include_server_header = False
+
+    config = OfOurs()
     config.bind = ["127.0.0.1:1"]
     config.errorlog = None
     async with AsgiServer(greet, config=config) as server:
