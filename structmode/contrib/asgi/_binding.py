@@ -117,6 +117,8 @@ def _address(text: object) -> Address:
     if not isinstance(text, str):
         raise TypeError(f'bind is a text, such as "127.0.0.1:8000", or several; not {text!r}')
     if text.startswith("unix:") and len(text) > len("unix:"):
+        if not hasattr(socket, "AF_UNIX"):
+            raise ValueError(f"bind={text!r}: there are no unix sockets on this platform")
         return Address(path=text.removeprefix("unix:"))
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -147,13 +149,21 @@ def _remove_left_behind(path: str) -> None:
             )
     except FileNotFoundError:
         return
+    if _is_listened_on(path):
+        raise OSError(errno.EADDRINUSE, "somebody listens there already")
+    os.unlink(path)
+
+
+def _is_listened_on(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
-        else:
-            raise OSError(errno.EADDRINUSE, "somebody listens there already")
+            return False
+        except BlockingIOError:  # too many others are waiting
+            return True
+    return True
 
 
 def _limit_clients(listener: socket.socket, stall_timeout: float) -> None:

@@ -65,13 +65,17 @@ class Server:
 
     def port(self) -> int:
         """Wait until it serves; return where."""
+        return int(self.wait_for(r"running on http://127\.0\.0\.1:(\d+)")[1])
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Read on until a line matches."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.said.append(line.rstrip())
-            found = re.search(r"running on http://127\.0\.0\.1:(\d+)", line, re.IGNORECASE)
+            found = re.search(pattern, line, re.IGNORECASE)
             if found:
-                return int(found[1])
-        pytest.fail("it does not serve:\n" + "\n".join(self.said))
+                return found
+        pytest.fail(f"it did not say {pattern!r}, but:\n" + "\n".join(self.said))
 
     def end(self) -> int:
         """Wait until it has ended; return its exit code."""
@@ -114,6 +118,21 @@ def test_a_crash_has_the_server_stop(name: str) -> None:
     assert "ValueError: the feed is broken" in server.said
     own = [line for line in server.said if re.fullmatch(r"(feed|pool) \w+", line)]
     assert own == ["feed starts", "pool opens", "feed stops", "pool closes"]
+
+
+def test_another_worker_takes_the_place_of_a_crashed_one() -> None:
+    """With several workers, uvicorn ends the one whose services have crashed, and starts another."""
+    with serving([*UVICORN, "asyncio", "--workers", "2"]) as server:
+        port = server.port()
+        for _ in range(2):
+            server.wait_for("Application startup complete")
+        assert get(port, "/break") == "crashed"
+        server.wait_for("Application startup complete")
+        assert get(port, "/") == "running"
+        server.process.send_signal(signal.SIGTERM)
+        server.end()
+    assert "ValueError: the feed is broken" in server.said
+    assert server.said.count("feed starts") == server.said.count("pool closes") == 3
 
 
 @pytest.mark.parametrize("name", LEFT)

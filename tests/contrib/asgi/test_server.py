@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,22 @@ async def test_hypercorn_may_be_configured() -> None:
         assert "server: hypercorn" in (await get(server)).head
 
 
+async def test_it_serves_by_tls() -> None:
+    """With a certificate in the configuration, it serves by TLS."""
+    pem = Path(__file__).parent / "programs" / "here.pem"
+    config = Config()
+    config.certfile = config.keyfile = str(pem)
+    context = ssl.create_default_context(cafile=str(pem))
+    async with AsgiServer(greet, config=config) as server:
+        assert server.url == f"https://127.0.0.1:{server.port}"
+        async with await anyio.connect_tcp(
+            "127.0.0.1", server.port, ssl_context=context, tls_standard_compatible=False
+        ) as stream:
+            await stream.send(b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+            answer = b"".join([chunk async for chunk in stream])
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
 async def test_requests_find_the_state() -> None:
     """What the lifespan puts into its state, each request finds in a copy of its own."""
     seen: list[dict[str, Any]] = []
@@ -181,6 +198,29 @@ async def test_a_unix_socket_in_use(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="somebody listens there already"):
             await AsgiServer(greet, f"unix:{path}").start()
         assert (await ask_unix(path)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_unix_socket_with_a_full_queue(tmp_path: Path) -> None:
+    """A unix socket whose owner does not get round to accepting is not taken away either, and nobody waits for it."""
+    path = tmp_path / "web"
+    with ExitStack() as open_sockets:
+        busy = open_sockets.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(str(path))
+        busy.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                one = open_sockets.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(str(path))
+        with pytest.raises(OSError, match="somebody listens there already"):
+            await AsgiServer(greet, f"unix:{path}").start()
+
+
+def test_where_there_are_no_unix_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a platform without unix sockets, asking for one is refused as such."""
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ValueError, match="no unix sockets on this platform"):
+        AsgiServer(greet, "unix:/web")
 
 
 async def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
