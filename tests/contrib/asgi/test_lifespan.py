@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from structmode import OneForOneSupervisor, Service, ShutdownTimeout
 from structmode.contrib.asgi import lifespan
 from structmode.facet import ServiceMixin
+from structmode.testing import VirtualClock, virtual_backend
 
 from .things import Broken, Noting, until
 
@@ -148,16 +149,23 @@ async def test_cancellation_of_the_start() -> None:
     assert notes == ["a starts", "slow", "a stops"]
 
 
-async def test_a_stop_has_a_limit() -> None:
+@pytest.mark.parametrize("name", ["asyncio", "trio"])
+def test_a_stop_has_a_limit(name: Literal["asyncio", "trio"]) -> None:
     """`shutdown_timeout` bounds the stop of all services; what is stuck is named."""
 
     class Stuck(Service):
         async def on_stop(self) -> None:
             await anyio.sleep_forever()
 
-    with pytest.raises(ShutdownTimeout, match="Stuck"):
-        async with lifespan(Stuck(), shutdown_timeout=0.01)(App()):
-            pass
+    async def live() -> float:
+        with VirtualClock():
+            before = anyio.current_time()
+            with pytest.raises(ShutdownTimeout, match="Stuck"):
+                async with lifespan(Stuck(), shutdown_timeout=5)(App()):
+                    pass
+            return anyio.current_time() - before
+
+    assert anyio.run(live, **virtual_backend(name)) >= 5
 
 
 # --- Crashes -------------------------------------------------------------------------------------
