@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
-import httpx
 import pytest
 
 from structmode import Service
@@ -24,43 +24,61 @@ class Below(Service):
     """Has nothing to do."""
 
 
-def client(probes: Probes, **more: Any) -> httpx.AsyncClient:
-    """Return what asks as over HTTP."""
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=probes, **more), base_url="http://test"
-    )
+class Answer(NamedTuple):
+    """What was answered."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+async def ask(probes: Probes, path: str, method: str = "GET", mounted_at: str = "") -> Answer:
+    """Ask, as a server does for its client."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        raise AssertionError("nothing is read")  # pragma: no cover - nothing is
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "root_path": mounted_at}
+    await probes(scope, receive, send)
+    start, body = sent
+    assert (start["type"], body["type"]) == ("http.response.start", "http.response.body")
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    return Answer(start["status"], headers, body["body"].decode())
 
 
 async def test_ready() -> None:
     """A tree that can be given work is answered 200, and any other 503, with one word on why."""
     app = App()
-    async with client(Probes(app)) as http:
+    probes = Probes(app)
 
-        async def ready() -> tuple[int, str]:
-            answer = await http.get("/ready")
-            return answer.status_code, answer.text
+    async def ready() -> tuple[int, str]:
+        answer = await ask(probes, "/ready")
+        return answer.status, answer.text
 
-        assert await ready() == (503, "not ready: stopped")
+    assert await ready() == (503, "not ready: stopped")
+    async with app:
+        assert await ready() == (200, "ready")
+        app.below.health.degrade("slow")
+        assert await ready() == (200, "degraded")
+        app.below.health.degrade("no disk", able=False)
+        assert await ready() == (503, "not ready: degraded")
+    assert await ready() == (503, "not ready: stopped")
+    with pytest.raises(OSError, match="lost"):
         async with app:
-            assert await ready() == (200, "ready")
-            app.below.health.degrade("slow")
-            assert await ready() == (200, "degraded")
-            app.below.health.degrade("no disk", able=False)
-            assert await ready() == (503, "not ready: degraded")
-        assert await ready() == (503, "not ready: stopped")
-        with pytest.raises(OSError, match="lost"):
-            async with app:
-                await app.below.crash(OSError("lost"))
-                await anyio.sleep_forever()
-        assert await ready() == (503, "not ready: failed")
+            await app.below.crash(OSError("lost"))
+            await anyio.sleep_forever()
+    assert await ready() == (503, "not ready: failed")
 
 
 async def test_live() -> None:
     """Whatever the services are, the event loop answers; no answer is kept by anybody on the way."""
-    async with client(Probes(App())) as http:
-        answer = await http.get("/live")
-        assert (answer.status_code, answer.text) == (200, "live")
-        assert answer.headers["cache-control"] == "no-store"
+    answer = await ask(Probes(App()), "/live")
+    assert (answer.status, answer.text) == (200, "live")
+    assert answer.headers["cache-control"] == "no-store"
 
 
 async def test_details() -> None:
@@ -68,32 +86,30 @@ async def test_details() -> None:
     app = App()
     for _ in range(150):
         app.add_dependency(Below())
-    async with client(Probes(app)) as http:
-        assert (await http.get("/health")).status_code == 404
-    async with client(Probes(app, details="/health")) as http:
-        assert (await http.get("/health")).status_code == 503
-        async with app:
-            app.below.health.degrade("slow")
-            answer = await http.get("/health")
-            assert answer.status_code == 200
-            told = answer.json()
-            assert (told["status"], told["ready"], told["more"]) == ("degraded", True, 52)
-            assert told["services"][1] == {
-                "label": "Below",
-                "depth": 1,
-                "status": "degraded",
-                "reasons": ["slow"],
-            }
+    assert (await ask(Probes(app), "/health")).status == 404
+    probes = Probes(app, details="/health")
+    assert (await ask(probes, "/health")).status == 503
+    async with app:
+        app.below.health.degrade("slow")
+        answer = await ask(probes, "/health")
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+        told = json.loads(answer.text)
+        assert (told["status"], told["ready"], told["more"]) == ("degraded", True, 52)
+        assert told["services"][1] == {
+            "label": "Below",
+            "depth": 1,
+            "status": "degraded",
+            "reasons": ["slow"],
+        }
 
 
 async def test_other_requests() -> None:
     """HEAD has the headers alone; other methods, other paths and other protocols are turned away."""
     probes = Probes(App(), ready="/readyz", live="/livez")
-    async with client(probes) as http:
-        head = await http.head("/livez")
-        assert (head.status_code, head.text, head.headers["content-length"]) == (200, "", "4")
-        assert (await http.post("/livez")).status_code == 405
-        assert (await http.get("/ready")).status_code == 404
+    head = await ask(probes, "/livez", "HEAD")
+    assert (head.status, head.text, head.headers["content-length"]) == (200, "", "4")
+    assert (await ask(probes, "/livez", "POST")).status == 405
+    assert (await ask(probes, "/ready")).status == 404
     sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> MutableMapping[str, Any]:
@@ -108,8 +124,7 @@ async def test_other_requests() -> None:
 
 async def test_mounted() -> None:
     """In another application its paths are below that it is mounted at."""
-    async with client(Probes(App()), root_path="/status") as http:
-        assert (await http.get("/status/live")).status_code == 200
+    assert (await ask(Probes(App()), "/status/live", mounted_at="/status")).status == 200
 
 
 async def test_lifespan() -> None:

@@ -106,7 +106,7 @@ class EarlyWork:
             await asyncio.wait({self.task})
         except asyncio.CancelledError:
             # Once: anyio would pass each of its own on, and what the work still has to do would not get far.
-            await shielded(self.end)
+            await shielded(self.end)  # noqa: ASYNC102 - the wait shields itself
             raise
         return self.task.result()
 
