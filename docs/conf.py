@@ -22,6 +22,7 @@ extensions = [
     "lifecycle",
     "names",
     "parity",
+    "survey",
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"

@@ -18,6 +18,7 @@ General layout, from the bottom up; imports go down only, and import-linter hold
 - `proxy`: a service that stands for another one.
 - `threads`: services in threads with event loops of their own, and calls into them.
 - `worker`: a process around services: signals, logging, exit codes.
+- `contrib`: optional layers, of which none knows another.
 - `compat`: mode's own name, and mode's own meaning, for programs that are not to be edited.
 
 What a program needs stands here. It is loaded when it is first asked for, so that `import structmode` costs little,

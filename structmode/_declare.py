@@ -12,7 +12,7 @@ import datetime
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, overload
 
 from structmode._engine import Backoff
 from structmode._policies import OnError, Policy
@@ -22,7 +22,19 @@ from structmode.utils.times import Seconds, want_interval
 
 __all__ = ("CrontabTask", "ServiceTask", "TimerTask", "declared_tasks")
 
-Body: TypeAlias = Callable[[Any], Coroutine[Any, Any, Any]]
+if TYPE_CHECKING:
+    # Python 3.13 has it; type checkers need no newer one to read it.
+    from typing_extensions import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+
+R = TypeVar("R")
+
+Body: TypeAlias = Callable[[Any], Coroutine[Any, Any, R]]
 
 
 class Doer(Protocol):
@@ -53,10 +65,11 @@ class Doer(Protocol):
     def _task_failed(self, name: str, error: Exception, again_in: float | None) -> None: ...
 
 
-class ServiceTask:
+class ServiceTask(Generic[T_co]):
     """A method that a service runs in the background, from its start to its stop.
 
-    Accessed on an instance it is the method, so that it can be called and awaited by hand, in a test for instance.
+    Accessed on an instance it is the method, so that it can be called and awaited by hand, in a test for instance; type
+    checkers know what it returns.
 
     Args:
         fun: An ``async def`` that takes nothing but ``self``.
@@ -76,7 +89,7 @@ class ServiceTask:
 
     def __init__(
         self,
-        fun: Body,
+        fun: Body[T_co],
         *,
         on_error: OnError = "crash",
         backoff: Backoff | None = None,
@@ -100,17 +113,19 @@ class ServiceTask:
         self.name = name
 
     @overload
-    def __get__(self, instance: None, owner: type) -> ServiceTask: ...
+    def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, instance: object, owner: type) -> Callable[[], Coroutine[Any, Any, Any]]: ...
     def __get__(
         self, instance: object, owner: type
-    ) -> ServiceTask | Callable[[], Coroutine[Any, Any, Any]]:
+    ) -> Callable[[], Coroutine[Any, Any, T_co]]: ...
+    def __get__(
+        self, instance: object, owner: type
+    ) -> Self | Callable[[], Coroutine[Any, Any, T_co]]:
         if instance is None:
             return self
         return self.fun.__get__(instance, owner)  # type: ignore[no-any-return]
 
-    def __call__(self, service: Any) -> Coroutine[Any, Any, Any]:
+    def __call__(self, service: Any) -> Coroutine[Any, Any, T_co]:
         """Call the method for `service`."""
         return self.fun(service)
 
@@ -130,7 +145,7 @@ class ServiceTask:
             raise TaskReturned(name)
 
 
-class PeriodicTask(ServiceTask):
+class PeriodicTask(ServiceTask[T_co]):
     """A method that a service runs again and again.
 
     What an exception that leaves the method does is as in `ServiceTask`; but the schedule goes on.
@@ -145,14 +160,14 @@ class PeriodicTask(ServiceTask):
         )
 
 
-class TimerTask(PeriodicTask):
+class TimerTask(PeriodicTask[T_co]):
     """A method that a service runs every so many seconds; see `Service.timer` for the arguments."""
 
     decorator = "@Service.timer(interval)"
 
     def __init__(
         self,
-        fun: Body,
+        fun: Body[T_co],
         *,
         interval: Seconds,
         exec_first: bool,
@@ -181,13 +196,18 @@ class TimerTask(PeriodicTask):
             await self.run_once(service, name)
 
 
-class CrontabTask(PeriodicTask):
+class CrontabTask(PeriodicTask[T_co]):
     """A method that a service runs when a cron line says; see `Service.crontab` for the arguments."""
 
     decorator = "@Service.crontab(cron_format)"
 
     def __init__(
-        self, fun: Body, *, schedule: CronSchedule, on_error: OnError, backoff: Backoff | None
+        self,
+        fun: Body[T_co],
+        *,
+        schedule: CronSchedule,
+        on_error: OnError,
+        backoff: Backoff | None,
     ) -> None:
         super().__init__(fun, on_error=on_error, backoff=backoff)
         self.schedule = schedule
@@ -212,19 +232,20 @@ class CrontabTask(PeriodicTask):
             service._ticks_skipped(ticks.name, ticks.missed - missed)
 
 
-def timer_declaration(interval: Seconds, **settings: Any) -> Callable[[Body], TimerTask]:
+def timer_declaration(interval: Seconds, **settings: Any) -> Callable[[Body[R]], TimerTask[R]]:
     """Return the decorator that `Service.timer` is; the interval is read now, while the class is made."""
     if callable(interval):
         raise TypeError(
             f"{where(interval)}: @Service.timer needs an interval: write @Service.timer(1.0)"
         )
     want_interval(interval, "@Service.timer interval")
-    return partial(TimerTask, interval=interval, **settings)
+    declare: Any = TimerTask
+    return partial(declare, interval=interval, **settings)
 
 
 def crontab_declaration(
     cron_format: str, timezone: datetime.tzinfo | None, **settings: Any
-) -> Callable[[Body], CrontabTask]:
+) -> Callable[[Body[R]], CrontabTask[R]]:
     """Return the decorator that `Service.crontab` is; the line is read now, while the class is made."""
     if callable(cron_format):
         raise TypeError(
@@ -232,10 +253,11 @@ def crontab_declaration(
             "write @Service.crontab('0 * * * *')"
         )
     schedule = CronSchedule(cron_format, timezone=timezone)
-    return partial(CrontabTask, schedule=schedule, **settings)
+    declare: Any = CrontabTask
+    return partial(declare, schedule=schedule, **settings)
 
 
-def _policy_of(fun: Body, on_error: OnError, backoff: Backoff | None) -> Policy:
+def _policy_of(fun: Body[Any], on_error: OnError, backoff: Backoff | None) -> Policy:
     try:
         return Policy.of(on_error, backoff)
     except (TypeError, ValueError) as exc:
@@ -249,9 +271,10 @@ def check_body(fun: object, decorator: str) -> None:
         TypeError: With the file and line of the function.
     """
     right = f"write\n    {decorator}\n    async def {getattr(fun, '__name__', 'work')}(self) -> None: ..."
+    declared: Any = fun
     if isinstance(fun, ServiceTask):
         raise TypeError(
-            f"{where(fun.fun)}: {fun.name} is a background task already; decorate it once"
+            f"{where(declared.fun)}: {declared.name} is a background task already; decorate it once"
         )
     if inspect.isasyncgenfunction(fun):
         raise TypeError(

@@ -75,7 +75,7 @@ class Policy:
     async def do(
         self,
         service: Worker,
-        work: Callable[[], Coroutine[Any, Any, None]],
+        work: Callable[[], Coroutine[Any, Any, object]],
         tell: Callable[[Exception, float | None], None],
     ) -> None:
         """Do the work, as often as it takes.
@@ -92,16 +92,19 @@ class Policy:
         while True:
             began = anyio.current_time()
             try:
-                return await work()
+                await work()
             except Exception as exc:
                 if self.on_error == "crash":
                     raise
                 if self.on_error == "log" or service.should_stop:
-                    return tell(exc, None)
+                    tell(exc, None)
+                    return
                 attempts = self.backoff.attempts_left(attempts, anyio.current_time() - began)
                 delay = self.backoff.delay(attempts, self.backoff.chance())
                 tell(exc, delay)
+            else:
+                return
             attempts += 1
             await service.sleep(delay)
             if service.should_stop:
-                return None
+                return

@@ -7,8 +7,9 @@ the lines that it logs, in mode's order and mode's words.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, cast
 
 from structmode import _engine as engine
@@ -18,7 +19,20 @@ from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import want_seconds
 from structmode.utils.trees import Node
 
-__all__ = ("ServiceUnit", "service_of")
+__all__ = ("HOOKS", "ServiceUnit", "service_of")
+
+#: What the steps of a run are for a service, and for who reads of it.
+HOOKS: Mapping[str, str] = MappingProxyType(
+    {
+        "renew": "on_restart",
+        "first_set_up": "on_first_start",
+        "set_up": "on_start",
+        "ready": "on_started",
+        "tear_down": "on_stop",
+        "hold": "wait for set_shutdown()",
+        "farewell": "on_shutdown",
+    }
+)
 
 
 class Face(Doer, Protocol):
@@ -52,6 +66,8 @@ def service_of(unit: engine.Unit) -> Any:
 
 class ServiceUnit:
     """A service as the engine sees it: the steps of its life, each with its hook and its log line."""
+
+    step_names = HOOKS
 
     def __init__(self, service: Face) -> None:
         self._service = service

@@ -6,13 +6,21 @@ them; `timed_out` is a third fact, carried by the type of the tuple.
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from structmode import _engine as engine
 
 __all__ = ("WaitResult", "WaitResults", "wait_result", "wait_results")
 
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+    # Python 3.13 has it; type checkers need no newer one to read it.
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    R = TypeVarWithDefault("R", default=Any)
+else:
+    R = TypeVar("R")
 
 
 class WaitResult(NamedTuple, Generic[T]):
@@ -32,7 +40,7 @@ class WaitResult(NamedTuple, Generic[T]):
         return False
 
 
-class WaitResults(NamedTuple):
+class WaitResults(NamedTuple, Generic[R]):
     """How a wait for the first of several ended: a triple, with one more fact as an attribute.
 
     Attributes:
@@ -42,7 +50,7 @@ class WaitResults(NamedTuple):
     """
 
     done: list[Any]
-    results: list[Any]
+    results: list[R]
     stopped: bool
 
     @property
@@ -60,7 +68,7 @@ class _TimedOutResult(WaitResult[T]):
         return True
 
 
-class _TimedOutResults(WaitResults):
+class _TimedOutResults(WaitResults[R]):
     def __repr__(self) -> str:
         return (
             f"WaitResults(done={self.done!r}, results={self.results!r}, "
@@ -78,10 +86,10 @@ def wait_result(outcome: engine.Outcome, result: T | None) -> WaitResult[T]:
     return kind(result, outcome.stopped)
 
 
-def wait_results(outcome: engine.Outcome, things: tuple[Any, ...]) -> WaitResults:
+def wait_results(outcome: engine.Outcome, things: tuple[Any, ...]) -> WaitResults[Any]:
     """Make the triple that `Service.wait_first` returns."""
     positions = sorted(outcome.done)
-    kind = _TimedOutResults if outcome.timed_out else WaitResults
+    kind: type[WaitResults[Any]] = _TimedOutResults if outcome.timed_out else WaitResults
     return kind(
         [things[i] for i in positions], [outcome.done[i] for i in positions], outcome.stopped
     )

@@ -25,7 +25,7 @@ import math
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import anyio.lowlevel
@@ -36,7 +36,7 @@ from structmode._engine import Task, WaitArg
 from structmode._hooks import check_hooks
 from structmode._mixing import HasLife, life_of
 from structmode.exceptions import LifecycleError
-from structmode.utils.times import Seconds, want_seconds
+from structmode.utils.times import want_seconds
 
 __all__ = ("AsyncioServiceMixin", "BlockingServiceMixin", "HasLife", "ServiceMixin")
 
@@ -104,6 +104,7 @@ def _refuse(service: object, candidate: object, kind: str) -> TypeError:
 class _FacetUnit:
     """A service of this face as the engine sees it."""
 
+    step_names: Mapping[str, str] = MappingProxyType({"set_up": "start", "tear_down": "stop"})
     start_timeout = math.inf
     drain_timeout = 0.0
 
@@ -261,13 +262,10 @@ class ServiceMixin:
         """
         return []
 
-    @property
-    def graceful_shutdown_timeout(self) -> Seconds:
-        """How long its stop may take in all, in seconds, with dependencies that stop with it. Past it the rest is cancelled.
-
-        An attribute in the class body does as well.
-        """
-        return 10.0
+    #: How long its stop may take in all, in seconds, a timedelta or a string, with dependencies that stop with it. Past it
+    #: the rest is cancelled. It may be overridden by an attribute or by a property; type checkers allow both only for a
+    #: type that says nothing.
+    graceful_shutdown_timeout: Any = 10.0
 
     # -- To be used
 

@@ -628,21 +628,21 @@ class Service(ServiceBase, ServiceCallbacks):
 
     @overload
     @classmethod
-    def task(cls, fun: Body) -> ServiceTask: ...
+    def task(cls, fun: Body[R]) -> ServiceTask[R]: ...
     @overload
     @classmethod
     def task(
         cls, *, on_error: OnError = ..., backoff: engine.Backoff | None = ..., forever: bool = ...
-    ) -> Callable[[Body], ServiceTask]: ...
+    ) -> Callable[[Body[R]], ServiceTask[R]]: ...
     @classmethod
     def task(
         cls,
-        fun: Body | None = None,
+        fun: Body[R] | None = None,
         *,
         on_error: OnError = "crash",
         backoff: engine.Backoff | None = None,
         forever: bool = False,
-    ) -> ServiceTask | Callable[[Body], ServiceTask]:
+    ) -> ServiceTask[R] | Callable[[Body[R]], ServiceTask[R]]:
         """Declare a method to be run in the background while the service runs.
 
         An exception that leaves it crashes the service, if `on_error` says nothing else; it may return. It is cancelled
@@ -675,7 +675,9 @@ class Service(ServiceBase, ServiceCallbacks):
         if fun is None and settings != {"on_error": "crash", "backoff": None, "forever": False}:
             return partial(ServiceTask, **settings)  # type: ignore[arg-type]
         # None, from parentheses with nothing in them, is refused there.
-        return ServiceTask(cast("Body", fun), on_error=on_error, backoff=backoff, forever=forever)
+        return ServiceTask(
+            cast("Body[R]", fun), on_error=on_error, backoff=backoff, forever=forever
+        )
 
     @classmethod
     def timer(
@@ -687,7 +689,7 @@ class Service(ServiceBase, ServiceCallbacks):
         max_drift_correction: float = 0.1,
         on_error: OnError = "crash",
         backoff: engine.Backoff | None = None,
-    ) -> Callable[[Body], TimerTask]:
+    ) -> Callable[[Body[R]], TimerTask[R]]:
         """Declare a method to be run every so many seconds while the service runs.
 
         The schedule is absolute: it does not shift with the time that the method takes. Ticks that a run overlaps are
@@ -727,7 +729,7 @@ class Service(ServiceBase, ServiceCallbacks):
         timezone: datetime.tzinfo | None = None,
         on_error: OnError = "crash",
         backoff: engine.Backoff | None = None,
-    ) -> Callable[[Body], CrontabTask]:
+    ) -> Callable[[Body[R]], CrontabTask[R]]:
         """Declare a method to be run at the times that a cron line names, while the service runs.
 
         It never runs twice for one time. Where clocks change, a line with a fixed hour runs once for each day it names,
@@ -911,6 +913,14 @@ class Service(ServiceBase, ServiceCallbacks):
         outcome = await engine.all_of(signal, coros, limit)
         return wait_result(outcome, outcome.done.get(0))
 
+    @overload
+    async def wait_many(
+        self, coros: Iterable[WaitArg[T]], *, timeout: Seconds | None = None
+    ) -> WaitResult[list[T]]: ...
+    @overload
+    async def wait_many(
+        self, coros: Iterable[WaitArg[Any]], *, timeout: Seconds | None = None
+    ) -> WaitResult[list[Any]]: ...
     async def wait_many(
         self, coros: Iterable[WaitArg[Any]], *, timeout: Seconds | None = None
     ) -> WaitResult[list[Any]]:
@@ -927,9 +937,21 @@ class Service(ServiceBase, ServiceCallbacks):
             outcome, [outcome.done[i] for i in range(len(things))] if complete else None
         )
 
+    @overload
+    async def wait_first(
+        self, coro: WaitArg[T], /, *, timeout: Seconds | None = None
+    ) -> WaitResults[T]: ...
+    @overload
+    async def wait_first(
+        self, first: WaitArg[T], second: WaitArg[R], /, *, timeout: Seconds | None = None
+    ) -> WaitResults[T | R]: ...
+    @overload
     async def wait_first(
         self, *coros: WaitArg[Any], timeout: Seconds | None = None
-    ) -> WaitResults:
+    ) -> WaitResults[Any]: ...
+    async def wait_first(
+        self, *coros: WaitArg[Any], timeout: Seconds | None = None
+    ) -> WaitResults[Any]:
         """Wait for the first of several things; the others are cancelled. Otherwise as `wait`.
 
         Returns:
@@ -1040,6 +1062,12 @@ class Service(ServiceBase, ServiceCallbacks):
     #: The name that the manual of mode has for `transitions_to` in its examples.
     transitions_with = transitions_to
 
+    @overload
+    async def transition_with(self, flag: str, fut: Awaitable[R]) -> R: ...
+    @overload
+    async def transition_with(
+        self, flag: str, fut: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
     async def transition_with(self, flag: str, fut: Any, *args: Any, **kwargs: Any) -> Any:
         """Await something while `diag` has `flag` set; returns its result.
 
@@ -1086,14 +1114,14 @@ ServiceTX = TypeVar("ServiceTX", bound="ServiceT | HasLife")
 
 
 @overload
-def task(fun: Body) -> ServiceTask: ...
+def task(fun: Body[R]) -> ServiceTask[R]: ...
 @overload
 def task(
     *, on_error: OnError = ..., backoff: engine.Backoff | None = ..., forever: bool = ...
-) -> Callable[[Body], ServiceTask]: ...
-def task(fun: Body | None = None, **settings: Any) -> Any:
+) -> Callable[[Body[R]], ServiceTask[R]]: ...
+def task(fun: Body[Any] | None = None, **settings: Any) -> Any:
     """Declare a method to be run in the background; see `Service.task`."""
-    return Service.task(cast("Body", fun), **settings)
+    return Service.task(cast("Body[Any]", fun), **settings)
 
 
 def timer(
@@ -1104,7 +1132,7 @@ def timer(
     max_drift_correction: float = 0.1,
     on_error: OnError = "crash",
     backoff: engine.Backoff | None = None,
-) -> Callable[[Body], TimerTask]:
+) -> Callable[[Body[R]], TimerTask[R]]:
     """Declare a method to be run every so many seconds; see `Service.timer`."""
     return Service.timer(
         interval,
@@ -1122,7 +1150,7 @@ def crontab(
     timezone: datetime.tzinfo | None = None,
     on_error: OnError = "crash",
     backoff: engine.Backoff | None = None,
-) -> Callable[[Body], CrontabTask]:
+) -> Callable[[Body[R]], CrontabTask[R]]:
     """Declare a method to be run at the times of a cron line; see `Service.crontab`."""
     return Service.crontab(cron_format, timezone=timezone, on_error=on_error, backoff=backoff)
 

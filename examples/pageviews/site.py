@@ -20,7 +20,6 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 
-import anyio.lowlevel
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from structmode import Service
@@ -66,17 +65,11 @@ class Site:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer one request; what the ASGI server calls."""
-        # With eager tasks this runs inside the call that makes it; Hypercorn takes no answer before that has returned.
-        await anyio.lowlevel.checkpoint()
         if scope["type"] == "http":
             await self._answer(Request(scope, receive, send))
-        elif scope["type"] == "lifespan":
-            # The services are there before the server, and after it. It wants to be told all the same.
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            await send({"type": "lifespan.shutdown.complete"})
-        else:
+        elif (
+            scope["type"] == "websocket"
+        ):  # and no lifespan: the services are there before the server, and after it
             await send({"type": "websocket.close", "code": 1008, "reason": None})
 
     async def _answer(self, request: Request) -> None:

@@ -240,7 +240,7 @@ class Life:
             self.children.append(child)
             return
         run.children.append(child)
-        if run.called_from_own_hook("on_first_start"):
+        if run.called_from_own_hook("first_set_up"):
             self._lasting.append(child)
         elif not run.contains_caller():
             self.children.append(child)

@@ -7,7 +7,7 @@ belongs to a `Host`, may have to start a `Child`, and may have `Needs`; it knows
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import anyio
@@ -30,6 +30,11 @@ class Unit(Protocol):
     @property
     def label(self) -> str:
         """How the unit is called in errors and reports."""
+        ...
+
+    @property
+    def step_names(self) -> Mapping[str, str]:
+        """How its steps are called in reports, where that is not as here."""
         ...
 
     @property

@@ -152,7 +152,7 @@ class Run:
         self.stopped_from_outside = False
         #: Whether its task has made its first step.
         self.begun = False
-        self._steps = Steps(self, self._step_failed, self._pass_on_foreign_stop)
+        self._steps = Steps(self, unit.step_names, self._step_failed, self._pass_on_foreign_stop)
         self._turn = Flag()
         self._pending: list[Task[Any]] = []
         self._group: anyio.abc.TaskGroup | None = None
@@ -443,13 +443,14 @@ class Run:
         enter_run(self)
         self.begun = True
         try:
-            with anyio.CancelScope(shield=True):
-                async with anyio.create_task_group() as self._group:
-                    # anyio cancels a whole group for one task in it that asyncio has cancelled.
-                    with anyio.CancelScope(shield=True):
-                        await self._start_to_stop()
-                        if self.tasks or self.keepers or self.child_runs or self._hosted():
-                            self.unwound.set()
+            async with anyio.create_task_group() as group:
+                self._group = group
+                group.cancel_scope.shield = True
+                # anyio cancels a whole group for one task in it that asyncio has cancelled.
+                with anyio.CancelScope(shield=True):
+                    await self._start_to_stop()
+                    if self.tasks or self.keepers or self.child_runs or self._hosted():
+                        self.unwound.set()
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             # asyncio may cancel even the last checkpoint; anything else is a fault of ours.
             failure = without_cancellation(exc)
@@ -460,9 +461,11 @@ class Run:
 
     async def _start_to_stop(self) -> None:
         await self._start()
+        self._steps.close()
         if self.state is State.RUNNING:
             await insist(self._turn.wait, self._turn.is_set, self._pass_on_foreign_stop)
         await self._stop()
+        self._steps.close()
 
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
@@ -519,17 +522,17 @@ class Run:
     async def _start_steps(self) -> None:
         unit, hook = self.unit, self._steps.hook
         if self.restarting:
-            await hook("on_restart", unit.renew)
+            await hook("renew", unit.renew)
             self._check_wanted()
         if self.first:
-            await hook("on_first_start", unit.first_set_up)
+            await hook("first_set_up", unit.first_set_up)
             self._check_wanted()
         if (
             self.needs is not None
         ):  # pragma: no branch - whoever makes a run to start it sees to that
             await self.needs.acquire(unit.needs())
             self._check_wanted()
-        await hook("on_start", unit.set_up)
+        await hook("set_up", unit.set_up)
         self._set_up_done = True
         self._check_wanted()
         await self._begin_work()
@@ -537,7 +540,7 @@ class Run:
             self._check_wanted()
             await self._start_children(self._next_children())
         self._check_wanted()
-        await hook("on_started", unit.ready)
+        await hook("ready", unit.ready)
         self._check_well()
 
     def _next_children(self) -> list[Child[Run]]:
@@ -587,22 +590,23 @@ class Run:
         # A child that has not come up yet was the last thing begun, and is the first to be undone.
         await self._stop_children(lambda child: not child.was_up)
         if self._set_up_done:
-            await self._teardown_hook("on_stop", self.unit.tear_down)
+            await self._teardown_hook("tear_down", self.unit.tear_down)
         await self._stop_children(lambda _: True)
         await self._stop_tasks()
         await self._close_contexts()
         if self._set_up_done:
-            await self._teardown_hook("on_shutdown", self.unit.farewell)
+            await self._teardown_hook("farewell", self.unit.farewell)
         if self.needs is not None:
             await self.needs.release()
             await self.needs.clear()
 
     async def _teardown_hook(
-        self, name: str, hook: Callable[[], Coroutine[Any, Any, None]]
+        self, step_name: str, hook: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
         async def step() -> None:
-            await self._steps.hook(name, hook)
+            await self._steps.hook(step_name, hook)
 
+        name = self._steps.name_of(step_name)
         ending = await self._steps.do(name, step)
         if (
             ending is Ending.OVERDUE or self._steps.overdue
@@ -693,10 +697,11 @@ class Run:
         if self._drain_timeout > 0 and self.tasks:
             drained_by = anyio.current_time() + self._drain_timeout
             await self._steps.do("drain", self.tasks.join, until=min(self.deadline, drained_by))
-        await self._steps.do("cancel tasks", self.tasks.cancel_all)
-        self.tasks.cancel_now()  # if that was cut short
+        if self.tasks:
+            await self._steps.do("cancel tasks", self.tasks.cancel_all)
+            self.tasks.cancel_now()  # if that was cut short
         if self._set_up_done:
-            await self._teardown_hook("wait for set_shutdown()", self.unit.hold)
+            await self._teardown_hook("hold", self.unit.hold)
         await self._steps.until(self.tasks.join, self.tasks.empty, self._force)
 
     async def _close_contexts(self) -> None:

@@ -6,6 +6,9 @@ deadline of the stop passes, or the run is killed; a killed run does all further
 the beginning. What a step raises is kept, not passed on, and a cancellation that none of these asked for - asyncio lets
 anybody cancel a task - is taken back and told, so that it can become a stop.
 
+Opening a scope costs more than most steps do. So the scope of a step that was completed stays open for the next one, with
+the deadline of that; between two steps nobody can cut anything short, and nothing may be awaited there: see `close`.
+
 A step that was cut short says where: the cancellation has passed through every frame it was stuck in, so its traceback
 is the stack.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import anyio
@@ -48,6 +51,7 @@ class Steps:
 
     Args:
         run: The run, for marking its hooks.
+        names: How hooks are called in reports, where that is not as by the engine.
         on_failure: Told what a step raised, and the name of the step.
         on_foreign_cancellation: Told that somebody outside has cancelled the task.
     """
@@ -55,14 +59,18 @@ class Steps:
     def __init__(
         self,
         run: object,
+        names: Mapping[str, str],
         on_failure: Callable[[BaseException, str], object],
         on_foreign_cancellation: Callable[[], object],
     ) -> None:
         self._run = run
+        self._names = names
         self._on_failure = on_failure
         self._on_foreign_cancellation = on_foreign_cancellation
         # Of the present step, and of those that it is part of.
         self._scopes: list[anyio.CancelScope] = []
+        # That of the last step, if it was completed.
+        self._open: anyio.CancelScope | None = None
         self._hook: tuple[str, Coroutine[Any, Any, None]] | None = None
         #: When the stop must be over, on the event loop's clock.
         self.deadline = math.inf
@@ -98,24 +106,24 @@ class Steps:
         """
         ending = Ending.CUT_SHORT
         self._began_at = anyio.current_time()
-        with anyio.CancelScope(deadline=self.deadline if until is None else until) as scope:
-            self._scopes.append(scope)
-            if self.killed:
-                scope.cancel()
-            try:
-                await step()
-                ending = Ending.COMPLETED
-                self.where = "  (it has ended since)\n"
-            except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
-                failure = (
-                    without_cancellation(exc) if scope.cancel_called else as_failure(exc, name)
-                )
-                if failure is not None:
-                    ending = Ending.FAILED
-                    self._on_failure(failure, name)
-                else:
-                    self.where = stack_of_exception(exc)
+        scope = self._open_scope(self.deadline if until is None else until)
+        self._scopes.append(scope)
+        if self.killed:
+            scope.cancel()
+        try:
+            await step()
+            ending = Ending.COMPLETED
+            self.where = "  (it has ended since)\n"
+        except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            failure = without_cancellation(exc) if scope.cancel_called else as_failure(exc, name)
+            if failure is not None:
+                ending = Ending.FAILED
+                self._on_failure(failure, name)
+            else:
+                self.where = stack_of_exception(exc)
         self._scopes.remove(scope)
+        if scope is not self._open or ending is not Ending.COMPLETED or scope.cancel_called:
+            self._close_scope(scope)
         if ending is not Ending.CUT_SHORT:
             return ending
         if not scope.cancel_called:
@@ -125,16 +133,45 @@ class Steps:
             return Ending.OVERDUE
         return Ending.CUT_SHORT
 
+    def _open_scope(self, deadline: float) -> anyio.CancelScope:
+        """Return a scope that is open: that of the last step, if it will do, and if this step is not part of another."""
+        scope = self._open
+        if scope is not None and not self._scopes:
+            if not scope.cancel_called and not self.killed:
+                if scope.deadline != deadline:
+                    scope.deadline = deadline
+                return scope
+            self.close()
+        scope = anyio.CancelScope(deadline=deadline)
+        scope.__enter__()
+        if not self._scopes:
+            self._open = scope
+        return scope
+
+    def _close_scope(self, scope: anyio.CancelScope) -> None:
+        if scope is self._open:
+            self._open = None
+        scope.__exit__(None, None, None)
+
+    def close(self) -> None:
+        """Close the scope of the last step, unless this is part of that: what comes now is no step, or comes much later."""
+        if self._open is not None and not self._scopes:
+            self._close_scope(self._open)
+
     async def hook(self, name: str, hook: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Call a hook, marked as such; raises what it raises. To be called within a step."""
         coroutine = hook()
-        self._hook = (name, coroutine)
-        self.last_hook = name
+        self.last_hook = self.name_of(name)
+        self._hook = (self.last_hook, coroutine)
         try:
             with in_hook(self._run, name):
-                await result_of(coroutine, name)
+                await result_of(coroutine, self.last_hook)
         finally:
             self._hook = None
+
+    def name_of(self, hook: str) -> str:
+        """Return how a hook is called in reports."""
+        return self._names.get(hook, hook)
 
     async def marked(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do in another task what counts as a hook: it must not wait for the run's end."""
@@ -167,6 +204,7 @@ class Steps:
         patience = GRACE if patience is None else patience
         while not done():
             if self.killed:
+                self.close()
                 self._began_at = anyio.current_time()
                 await insist(wait, done, self._on_foreign_cancellation, seconds=patience)
             else:

@@ -239,7 +239,8 @@ class TaskSet:
         self._alive: dict[Task[Any], anyio.TaskHandle[None] | None] = {}
         self._on_begin = on_begin
         self._youngest: Task[Any] | None = None
-        self._idle = Flag()
+        # Set when no task is left, and made by who waits for that.
+        self._idle: Flag | None = None
         self._on_end = on_end
 
     def __len__(self) -> int:
@@ -256,7 +257,6 @@ class TaskSet:
     def spawn(self, group: anyio.abc.TaskGroup, task: Task[T]) -> Task[T]:
         """Begin a task in `group`."""
         self._alive[task] = None
-        self._idle = self._idle if not self._idle.is_set() else Flag()
         previous, self._youngest = self._youngest, task
         coroutine = self._look_after(task, previous)
         try:
@@ -283,7 +283,7 @@ class TaskSet:
         try:
             self._on_end(task, failure)
         finally:
-            if not self._alive:
+            if self._idle is not None and not self._alive:
                 self._idle.set()
 
     async def cancel_all(self) -> None:
@@ -322,6 +322,8 @@ class TaskSet:
             if not task.arrived:
                 await self.settle(task)
         while self._alive:
+            if self._idle is None or self._idle.is_set():
+                self._idle = Flag()
             await self._idle.wait()
 
 

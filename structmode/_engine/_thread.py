@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -66,6 +67,7 @@ class _Floor:
     """The root of what runs in a thread."""
 
     subject = None
+    step_names: Mapping[str, str] = MappingProxyType({})
     stop_timeout = float(
         "inf"
     )  # what stands on it has a timeout of its own, and so has the unit outside

@@ -21,7 +21,7 @@ from typing import IO, Any, Protocol
 import anyio
 
 from structmode import _engine as engine
-from structmode.exceptions import LifecycleError, ShutdownTimeout
+from structmode.exceptions import LifecycleError, ShutdownTimeout, StartTimeout
 from structmode.loop import run_arguments
 from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import want_seconds
@@ -261,7 +261,7 @@ class Execution:
         if isinstance(failure, SystemExit):
             if not isinstance(failure.code, int | None):
                 write_at_once(f"{failure.code}\n", self._program.stderr)
-        elif isinstance(failure, CannotRun | ShutdownTimeout):
+        elif isinstance(failure, CannotRun | StartTimeout | ShutdownTimeout):
             self._tell("%s", failure)
         else:
             self._tell(f"{self._what_failed(failure)}: %r", failure, with_traceback=True)

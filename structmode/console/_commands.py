@@ -12,6 +12,7 @@ from structmode.console._answers import Answer
 from structmode.console._history import History
 from structmode.console._levels import Levels
 from structmode.console._places import Place, Places, Unknown
+from structmode.health import Status
 from structmode.services import Service
 from structmode.timers import Timer
 from structmode.utils._told import told
@@ -106,7 +107,7 @@ class Commands:
             said.append(f"restarts: {service.restart_count}")
         if service.crash_reason is not None:
             said.append(told(service.crash_reason))
-        elif service.health.reasons:
+        elif service.health.status is Status.DEGRADED:
             said.append(f"degraded: {'; '.join(service.health.reasons)}")
         return f"{place.name} ({', '.join(said)})"
 

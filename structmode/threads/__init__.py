@@ -21,8 +21,15 @@ has the calls of one event loop, done by its workers in order; ``queue`` has bot
 
 from __future__ import annotations
 
-from .methods import MethodQueue as MethodQueue, QueuedMethod as QueuedMethod
+from .methods import MethodQueue as MethodQueue, Promise as Promise, QueuedMethod as QueuedMethod
 from .queue import QueueServiceThread
 from .service import ServiceThread, WorkerThread
 
-__all__ = ("MethodQueue", "QueueServiceThread", "QueuedMethod", "ServiceThread", "WorkerThread")
+__all__ = (
+    "MethodQueue",
+    "Promise",
+    "QueueServiceThread",
+    "QueuedMethod",
+    "ServiceThread",
+    "WorkerThread",
+)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from structmode import _engine as engine
-from structmode._unit import ServiceUnit
+from structmode._unit import HOOKS, ServiceUnit
 from structmode.exceptions import LifecycleError
 from structmode.utils.times import want_seconds
 
@@ -64,6 +64,7 @@ class OutsideUnit:
     """
 
     subject = None
+    step_names = HOOKS
     drain_timeout = 0.0
 
     def __init__(self, service: ServiceThread) -> None:

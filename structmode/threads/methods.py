@@ -10,10 +10,10 @@ workers is too small for calls within calls.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast, overload
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
 import anyio.lowlevel
 
@@ -21,10 +21,24 @@ from structmode import _engine as engine
 from structmode.exceptions import LifecycleError
 from structmode.services import Service
 
-__all__ = ("MethodQueue", "QueuedMethod")
+__all__ = ("MethodQueue", "Promise", "QueuedMethod")
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+F = TypeVar("F")
 P = ParamSpec("P")
+
+
+class Promise(Protocol[T_co]):
+    """The answer to a call that is on its way: it may be awaited in the event loop that made the call, as often as need be."""
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        """Wait for the result, or for what the call raised."""
+        ...
+
+    def done(self) -> bool:
+        """Whether the call has been answered."""
+        ...
 
 
 class QueuedMethod(NamedTuple):
@@ -114,7 +128,7 @@ class MethodQueue(Service):
     @overload
     async def perform(self, fun: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     async def perform(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Have `fun` called in the queue's event loop, and wait for its result.
+        """Have ``fun`` called in the queue's event loop, and wait for its result.
 
         May be called in any event loop. If the caller is cancelled, so is the call, and its end is waited for; a plain
         function can't be interrupted, and is waited for. If it returns all the same, so does this, and the cancellation
@@ -128,13 +142,30 @@ class MethodQueue(Service):
         Raises:
             LifecycleError: If the queue does not run, at once.
             CallAborted: If it stopped before the call was done.
-            BaseException: What `fun` raised, with its traceback.
+            BaseException: What ``fun`` raised, with its traceback.
         """
-        reply = await self.call(None, fun, *args, **kwargs)
+        reply = engine.Reply[Any]()
+        await self._post(QueuedMethod(reply, fun, args, kwargs))
         return await reply
 
+    @overload
+    async def call(
+        self,
+        promise: None,
+        fun: Callable[P, Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Promise[T]: ...
+    @overload
+    async def call(
+        self, promise: None, fun: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Promise[T]: ...
+    @overload
+    async def call(
+        self, promise: F, fun: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> F: ...
     async def call(self, promise: Any, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Have `fun` called in the queue's event loop, and return at once what will have its result.
+        """Have ``fun`` called in the queue's event loop, and return at once what will have its result.
 
         Args:
             promise: A future of asyncio, of the event loop that runs here, which gets the result; or None.
@@ -153,8 +184,8 @@ class MethodQueue(Service):
         await self._post(QueuedMethod(reply, fun, args, kwargs))
         return reply if promise is None else promise
 
-    async def cast(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Have `fun` called in the queue's event loop, and do not wait for it. If it fails, the queue crashes.
+    async def cast(self, fun: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Have ``fun`` called in the queue's event loop, and do not wait for it. If it fails, the queue crashes.
 
         Args:
             fun: An async function, or a plain one.

@@ -75,7 +75,7 @@ class QueueServiceThread(ServiceThread):
     @overload
     async def call_thread(self, fun: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Have `fun` called in the thread, and wait for its result; from any event loop.
+        """Have ``fun`` called in the thread, and wait for its result; from any event loop.
 
         If the caller is cancelled, so is the call, and its end is waited for; a plain function can't be interrupted, and
         is waited for. If it returns all the same, so does this, and the cancellation follows at the next checkpoint. It
@@ -89,12 +89,14 @@ class QueueServiceThread(ServiceThread):
         Raises:
             LifecycleError: If the service does not run, at once.
             CallAborted: If it stopped before the call was done.
-            BaseException: What `fun` raised, with its traceback.
+            BaseException: What ``fun`` raised, with its traceback.
         """
         return await self._method_queue.perform(fun, *args, **kwargs)
 
-    async def cast_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Have `fun` called in the thread, and do not wait for it. If it fails, the service crashes.
+    async def cast_thread(
+        self, fun: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Have ``fun`` called in the thread, and do not wait for it. If it fails, the service crashes.
 
         Args:
             fun: An async function, or a plain one.

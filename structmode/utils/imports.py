@@ -112,7 +112,7 @@ class FactoryMapping(FastUserDict[str, str], Generic[_T]):
             ValueError: If it has no scheme.
             ImportError: If the class can't be imported.
         """
-        scheme = urlsplit(url).scheme if isinstance(url, str) else url.scheme
+        scheme = _scheme_of(url) if isinstance(url, str) else url.scheme
         if not scheme:
             raise ValueError(
                 f"{url!r} is no URL with a scheme: write {next(iter(self.data), 'name')}://..., or call by_name()"
@@ -168,6 +168,12 @@ class FactoryMapping(FastUserDict[str, str], Generic[_T]):
         return f"there is no {name!r} here. {question}"
 
 
+def _scheme_of(url: str) -> str:
+    # To `urlsplit` a scheme has no underscore, which a name that was given as a keyword may well have.
+    before, separator, _ = url.partition("://")
+    return urlsplit(url).scheme or (before if separator else "")
+
+
 @overload
 def symbol_by_name(
     name: str,
@@ -205,8 +211,8 @@ def symbol_by_name(
     for in the package.
 
     Args:
-        name: ``"package.module:Class"``, ``"package.module.Class"``, or the name of a module alone; what is no string is
-            returned as it is.
+        name: ``"package.module:Class"``, ``"package.module.Class"``, or the name of a module alone; that of a module in a
+            package takes a colon at its end then, or is one for `smart_import`. What is no string is returned as it is.
         aliases: Names by their short names; a short name is looked up here first.
         imp: What imports a module, called with its name and ``package=``; `importlib.import_module` by default.
         package: What a name that begins with a dot is relative to.

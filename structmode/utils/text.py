@@ -218,7 +218,7 @@ def shorten_fqdn(s: str, max: int = 32) -> str:  # noqa: A002 - mode's name
 
 
 def pluralize(n: int, text: str, suffix: str = "s") -> str:
-    """Return a word for a number of things: ``"1 task"``, but ``"2 tasks"`` and ``"0 tasks"``.
+    """Return the word for a number of things, without the number: ``"task"`` for 1, ``"tasks"`` for 2, 0 and any other.
 
     Args:
         n: How many things there are.

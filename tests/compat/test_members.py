@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -280,6 +282,9 @@ async def crash_and_stop(service: Quiet) -> None:
     with anyio.fail_after(5):
         while "shutdown" not in service.notes:
             await anyio.sleep(0.001)
+    await (
+        anyio.wait_all_tasks_blocked()
+    )  # its last hook may have returned a step before the service has ended
 
 
 async def test_waiting_for_the_stop_has_a_private_name() -> None:
@@ -568,6 +573,8 @@ async def test_work_that_is_not_begun_is_closed() -> None:
     future = service.add_future(anyio.sleep_forever())
     with pytest.raises(ValueError, match="no"):
         await service.start()
+    with suppress(anyio.TaskCancelled, asyncio.CancelledError):
+        await future
     assert future.cancelled()
     stopped = Quiet()
     await stopped.start()
@@ -671,11 +678,17 @@ async def test_a_future_has_no_exception() -> None:
 async def test_a_future_that_has_a_result_already_keeps_it() -> None:
     """Whoever has given it one, the task ends for itself."""
     service = Quiet()
-    future = service.add_future(anyio.lowlevel.checkpoint())
-    future.set_result("mine")
     await service.start()
-    assert await future == "mine"
+    ended = anyio.Event()
+
+    async def work() -> None:
+        ended.set()
+
+    future = service.add_future(work())
+    future.set_result("mine")
+    await ended.wait()
     await service.stop()
+    assert await future == "mine"
 
 
 @pytest.mark.usefixtures("on_asyncio")
@@ -691,6 +704,175 @@ async def test_work_that_meets_a_cancelled_future_is_no_crash() -> None:
         await future
     assert not service.crashed
     await service.stop()
+
+
+class Courier(Quiet):
+    """Has something to do."""
+
+    async def work(self, until: anyio.Event | None = None) -> int:
+        """Go on until something happens, or for ever."""
+        self.notes.append("begun")
+        try:
+            await (anyio.Event() if until is None else until).wait()
+            return 42
+        finally:
+            with anyio.CancelScope(shield=True):
+                for _ in range(5):
+                    await anyio.lowlevel.checkpoint()
+            self.notes.append("ended")
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_what_is_added_before_a_start_begins_at_once() -> None:
+    """Also if the service is never started: whoever waits for it gets its result, as in mode."""
+    service, go_on = Courier(), anyio.Event()
+    future = service.add_future(service.work(go_on), name="work")
+    assert future.get_name() == "work"
+    assert isinstance(future, asyncio.Future)
+    assert len(service._futures) == 1
+    await anyio.sleep(0)
+    assert service.notes == ["begun"]
+    go_on.set()
+    assert await future == 42
+    assert service._futures == set()
+    assert service.state == "init"
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_what_has_begun_before_a_start_belongs_to_the_service_from_then_on() -> None:
+    """It is cancelled when the service stops, and has ended when `stop` returns, and before `on_shutdown`."""
+    service = Courier()
+    future = service.add_future(service.work())
+    await anyio.sleep(0)
+    await service.start()
+    assert len(service._futures) == 1
+    await service.stop()
+    assert service.notes == ["begun", "start", "stop", "ended", "shutdown"]
+    assert future.cancelled()
+    assert service._futures == set()
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_a_service_that_was_never_started_ends_what_it_has_begun() -> None:
+    """Its `stop` cancels it, and waits for it."""
+    service = Courier()
+    future = service.add_future(service.work())
+    await anyio.sleep(0)
+    await service.stop()
+    assert service.notes == ["begun", "stop", "ended", "shutdown"]
+    assert future.cancelled()
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_a_child_takes_over_what_it_has_begun() -> None:
+    """Whoever starts and stops it."""
+    parent, child = Quiet(), Courier()
+    parent.add_dependency(child)
+    future = child.add_future(child.work())
+    await anyio.sleep(0)
+    async with parent:
+        assert child.notes == ["begun", "start"]
+    assert child.notes == ["begun", "start", "stop", "ended", "shutdown"]
+    assert future.cancelled()
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_what_was_begun_and_has_ended_is_forgotten() -> None:
+    """Nothing of it is kept for a start that may never come."""
+    service = Quiet()
+
+    async def work(held: object) -> None:
+        assert held
+
+    def add() -> tuple[Any, weakref.ref[anyio.Event]]:
+        event = anyio.Event()
+        return service.add_future(work(event)), weakref.ref(event)
+
+    future, held = add()
+    await future
+    del future
+    await anyio.wait_all_tasks_blocked()
+    gc.collect()
+    assert held() is None
+    async with service:
+        assert service._futures == set()
+
+
+@pytest.mark.usefixtures("on_asyncio")
+async def test_what_has_begun_before_a_start_can_be_cancelled() -> None:
+    """By its future, before the start and after it; that is no crash."""
+    for starts in (False, True):
+        service = Courier()
+        future = service.add_future(service.work())
+        await anyio.sleep(0)
+        if starts:
+            await service.start()
+        assert future.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await future
+        await anyio.wait_all_tasks_blocked()
+        assert not service.crashed
+        assert service._futures == set()
+        await service.stop()
+
+
+@pytest.mark.usefixtures("on_asyncio")
+@pytest.mark.parametrize("starts", [False, True])
+async def test_a_failure_of_what_has_begun_before_a_start_is_a_crash(starts: bool) -> None:
+    """It is known at once; a service that has crashed before its start does not start until it is reset."""
+    service, fails, reason = Courier(), anyio.Event(), ValueError("broken")
+
+    async def work() -> None:
+        await fails.wait()
+        raise reason
+
+    future = service.add_future(work())
+    await anyio.sleep(0)
+    if starts:
+        await service.start()
+    fails.set()
+    assert await future is None
+    await anyio.wait_all_tasks_blocked()
+    assert service.crash_reason is reason
+    if not starts:
+        await service.start()
+        assert service.notes == []
+        service.service_reset()
+        await service.start()
+        assert not service.crashed
+        assert service.notes == ["start"]
+    await service.stop()
+
+
+def test_what_is_added_where_no_loop_runs_begins_with_the_service() -> None:
+    """It is kept until then, since there is nothing yet that it could run in."""
+    service = Courier(loop=asyncio.new_event_loop())
+    future = service.add_future(service.work())
+    assert not future.done()
+
+    async def main() -> None:
+        async with service:
+            await anyio.wait_all_tasks_blocked()
+            assert service.notes == ["start", "begun"]
+
+    anyio.run(main)
+    service.loop.close()
+    assert service.notes == ["start", "begun", "stop", "ended", "shutdown"]
+
+
+async def test_on_trio_what_is_added_before_a_start_begins_with_the_service(
+    anyio_backend_name: str,
+) -> None:
+    """There it has nobody to run it until the service does."""
+    if anyio_backend_name != "trio":
+        pytest.skip("on asyncio it begins at once")
+    service, go_on = Quiet(), anyio.Event()
+    handle = service.add_future(go_on.wait())
+    await anyio.wait_all_tasks_blocked()
+    assert not handle.done()
+    go_on.set()
+    async with service:
+        await handle
 
 
 @pytest.mark.usefixtures("on_asyncio")

@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from structmode._engine import Fate, Life, Run, Task
+from structmode._unit import HOOKS
 
 Act: TypeAlias = Callable[["Unit"], Awaitable[object]]
 
@@ -27,6 +28,7 @@ class Unit:
         **steps: What to do in a step, by the step's name.
     """
 
+    step_names: Mapping[str, str] = HOOKS
     start_timeout = math.inf
     stop_timeout = 5.0
     drain_timeout = 0.0

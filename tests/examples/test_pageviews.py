@@ -419,8 +419,7 @@ def test_port_in_use(launch: Launcher) -> None:
         program = launch("--port", str(port))
         assert program.wait() == 1
     assert any(
-        f"Can't serve on http://127.0.0.1:{port}: " in line and "in use" in line
-        for line in program.log
+        f"can't serve on 127.0.0.1:{port}: " in line and "in use" in line for line in program.log
     )
     assert ("--Store", "-Shutdown complete!") in program.messages()
     assert ("Worker", "Started.") not in program.messages()

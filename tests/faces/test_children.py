@@ -717,10 +717,18 @@ async def test_a_wide_tree() -> None:
 async def test_who_joins_services_may_give_up() -> None:
     """If the caller of join_services() is cancelled, what it has started runs on, as children of the service."""
     async with Parent() as owner:
-        child = Child()
-        with anyio.move_on_after(0.01) as scope:
-            await owner.join_services([child])
-        assert scope.cancelled_caught
+        child, caller = Child(), anyio.CancelScope()
+
+        async def join() -> None:
+            with caller:
+                await owner.join_services([child])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(join)
+            await anyio.wait_all_tasks_blocked()
+            assert child.state == "running"
+            caller.cancel()
+        assert caller.cancelled_caught
         assert child.state == "running"
     assert child.state == "shutdown"
 

@@ -338,8 +338,9 @@ def test_a_native_timeout() -> None:
     async def main() -> list[str]:
         service = Orderly()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
+            async with asyncio.timeout(None) as timeout:
                 async with service:
+                    timeout.reschedule(asyncio.get_running_loop().time() + 0.01)
                     await asyncio.sleep(1000.0)
         task = asyncio.current_task()
         assert task is not None

@@ -210,6 +210,7 @@ async def test_what_ends_a_program_crashes(policy: Any) -> None:
             await anyio.sleep_forever()
 
 
+@pytest.mark.fault("A20")
 async def test_a_task_that_must_not_return() -> None:
     """That it does is a crash, which names it."""
 

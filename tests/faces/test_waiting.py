@@ -515,7 +515,8 @@ async def test_wait_many() -> None:
 async def test_wait_many_of_none() -> None:
     """wait_many() of nothing is done at once."""
     async with Plain() as service:
-        outcome = await service.wait_many([])
+        nothing: list[Coroutine[Any, Any, int]] = []
+        outcome = await service.wait_many(nothing)
         assert (outcome.result, outcome.stopped, outcome.timed_out) == ([], False, False)
 
 

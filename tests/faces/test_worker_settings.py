@@ -120,6 +120,7 @@ def test_the_backend_decides_on_the_event_loop(backend: str, kind: str) -> None:
     assert kinds == [kind]
 
 
+@pytest.mark.fault("E4")
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="there are no alarms here")
 @pytest.mark.usefixtures("blocking_allowed")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -93,6 +93,7 @@ async def test_any_iterable(form: Any) -> None:
     assert not b.running
 
 
+@pytest.mark.fault("G1")
 async def test_shared() -> None:
     """What two depend on starts once and stops with the last of them, also after a start that failed."""
     log: list[str] = []
@@ -193,6 +194,7 @@ async def test_result_of_a_task() -> None:
             assert await service.add_task(work, name="the answer") == 42
 
 
+@pytest.mark.fault("G2")
 async def test_a_task_that_fails_cancels_the_body() -> None:
     """A failed task ends the body of the block, and its exception leaves as it was raised, when all has been stopped."""
     log: list[str] = []
@@ -210,6 +212,7 @@ async def test_a_task_that_fails_cancels_the_body() -> None:
     assert log == ["b started", "a started", "a stopped", "b stopped"]
 
 
+@pytest.mark.fault("G2")
 async def test_a_task_of_a_dependency_that_fails() -> None:
     """So does one of a dependency, however far down."""
     log: list[str] = []
@@ -391,7 +394,7 @@ async def test_the_end_of_the_loop(caplog: pytest.LogCaptureFixture) -> None:
             bad.add_task(fail())
             await anyio.sleep_forever()
     assert [record.getMessage() for record in caplog.records] == [
-        "One more failure, in on_stop of Bad: ValueError('later')"
+        "One more failure, in stop of Bad: ValueError('later')"
     ]
 
 
@@ -407,7 +410,7 @@ async def test_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 
 class Hanging(ServiceMixin):
-    graceful_shutdown_timeout: float = 0.05  # pyright: ignore[reportIncompatibleMethodOverride]
+    graceful_shutdown_timeout: float = 0.05
 
     async def stop(self) -> None:
         await anyio.sleep_forever()
@@ -423,17 +426,26 @@ class HangingToo(ServiceMixin):
         return [hanging_long]
 
 
+class HangingAsSaid(ServiceMixin):
+    def __init__(self) -> None:
+        self.graceful_shutdown_timeout = 0.05
+
+    async def stop(self) -> None:
+        await anyio.sleep_forever()
+
+
 hanging_long = Hanging()
 hanging_long.graceful_shutdown_timeout = 10.0
 
 
-@pytest.mark.parametrize("make", [Hanging, HangingToo])
+@pytest.mark.parametrize("make", [Hanging, HangingToo, HangingAsSaid])
 async def test_graceful_shutdown_timeout(make: type[ServiceMixin]) -> None:
-    """Attribute or property, it bounds the stop with its dependencies; what hung is named, with where it hung."""
+    """Attribute of the class or of the service, or property, it bounds the stop with its dependencies; what hung is named, with where it hung."""
     with pytest.raises(ShutdownTimeout) as caught:
         async with make():
             pass
-    assert [stuck.owner for stuck in caught.value.stuck] == ["Hanging"]
+    (owner,) = (stuck.owner for stuck in caught.value.stuck)
+    assert owner == ("Hanging" if make is HangingToo else make.__name__)
     assert "sleep_forever" in caught.value.stuck[0].stack
 
 

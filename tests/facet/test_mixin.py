@@ -69,7 +69,7 @@ class WithSlottedBase(ServiceMixin, Base):
 @dataclass
 class Data(ServiceMixin):
     value: int = 0
-    graceful_shutdown_timeout: float = 3.0  # pyright: ignore[reportIncompatibleMethodOverride]
+    graceful_shutdown_timeout: float = 3.0
 
     async def start(self) -> None:
         self.value += 1

@@ -439,7 +439,7 @@ class Part(ServiceMixin):
         *dependencies: What it depends on.
     """
 
-    graceful_shutdown_timeout: float = 60.0  # pyright: ignore[reportIncompatibleMethodOverride]
+    graceful_shutdown_timeout: float = 60.0
 
     def __init__(self, name: str, *dependencies: Any) -> None:
         self.shortlabel = name

@@ -10,6 +10,7 @@ Plans come in rounds, each from a seed of its own; the seed of the round in whic
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import sys
 import time
@@ -74,6 +75,7 @@ def _round(backend: Backend, totals: Totals, number: int, rules: int) -> None:
     attributes = {"backend": backend, "totals": totals}
     machine = seed(number)(type("Soaked", (Machine,), attributes))
     run_state_machine_as_test(machine, settings=budget(PLANS_IN_A_ROUND, rules=rules))
+    gc.collect()  # what a round leaves is in circles, and would pile up until there are gigabytes of it
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -149,6 +149,7 @@ def mend(parent: Probe) -> None:
         node.data.doing.clear()
 
 
+@pytest.mark.fault("A1")
 @pytest.mark.parametrize("step", START_STEPS)
 async def test_a01_failed_start_is_rolled_back(step: str) -> None:
     """When a start fails, no task, child, future or context is left when the error, unchanged, leaves `start`."""
@@ -170,6 +171,7 @@ async def test_a01_failed_start_is_rolled_back(step: str) -> None:
     assert not parent.tracebacks()
 
 
+@pytest.mark.fault("A1")
 @pytest.mark.parametrize("step", START_STEPS)
 async def test_a01_failed_start_leaves_it_not_started(step: str) -> None:
     """After a start that failed, a service is neither started, running nor crashed, but as if never started."""
@@ -183,6 +185,7 @@ async def test_a01_failed_start_leaves_it_not_started(step: str) -> None:
     assert parent.state == "init"
 
 
+@pytest.mark.fault("A1")
 @pytest.mark.parametrize("step", START_STEPS)
 async def test_a01_start_after_failed_start(step: str) -> None:
     """A service whose start failed can be started again, and is complete then."""
@@ -200,6 +203,7 @@ async def test_a01_start_after_failed_start(step: str) -> None:
     await parent.stop()
 
 
+@pytest.mark.fault("A1")
 @pytest.mark.parametrize("step", START_STEPS)
 async def test_a01_maybe_start_after_failed_start(step: str) -> None:
     """After a start that failed, `maybe_start` starts the service, and says so."""
@@ -213,6 +217,7 @@ async def test_a01_maybe_start_after_failed_start(step: str) -> None:
     await parent.stop()
 
 
+@pytest.mark.fault("A1")
 @pytest.mark.parametrize("step", START_STEPS)
 async def test_a01_failed_start_in_async_with(step: str) -> None:
     """`async with` of a service that can't start raises the error itself, skips the body, and leaves nothing."""
@@ -228,6 +233,7 @@ async def test_a01_failed_start_in_async_with(step: str) -> None:
     assert parent.state == "init"
 
 
+@pytest.mark.fault("A1")
 async def test_a01_rollback_runs_the_hooks_of_what_was_up() -> None:
     """The rollback calls the stop hooks of just those services whose `on_start` had returned, top down."""
     events: list[str] = []
@@ -248,6 +254,7 @@ async def test_a01_rollback_runs_the_hooks_of_what_was_up() -> None:
     assert not any(event.startswith("never") for event in events)
 
 
+@pytest.mark.fault("A1")
 async def test_a01_cancelled_start_is_rolled_back() -> None:
     """A caller who is cancelled during `start` leaves nothing running either."""
     events: list[str] = []
@@ -265,6 +272,7 @@ async def test_a01_cancelled_start_is_rolled_back() -> None:
 # --- A2 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A2")
 async def test_a02_failure_of_on_first_start_closes_contexts() -> None:
     """Contexts entered before, or in, an `on_first_start` that fails are left; the hook runs again next time."""
     events: list[str] = []
@@ -289,6 +297,7 @@ async def test_a02_failure_of_on_first_start_closes_contexts() -> None:
 # --- A3 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A3")
 async def test_a03_crash_cancels_the_body() -> None:
     """A crash cancels the body of `async with`, and leaves the block as the exception that it is."""
     error = ValueError("crash")
@@ -307,6 +316,7 @@ async def test_a03_crash_cancels_the_body() -> None:
     assert ended == ["cancelled"]
 
 
+@pytest.mark.fault("A3")
 async def test_a03_crash_reason_is_kept() -> None:
     """After the block the service still tells that it crashed, and of what."""
     error = ValueError("crash")
@@ -319,6 +329,7 @@ async def test_a03_crash_reason_is_kept() -> None:
     assert list(service.failures) == [error]
 
 
+@pytest.mark.fault("A3")
 async def test_a03_crash_of_a_body_about_to_leave() -> None:
     """A crash whose body ends by itself at the same moment leaves the block all the same."""
     service = Probe("service", [])
@@ -338,6 +349,7 @@ def family(events: list[str]) -> dict[str, Probe]:
     return {service.name: service for service in (root, child, leaf, sibling)}
 
 
+@pytest.mark.fault("A4")
 async def test_a04_crash_stops_the_whole_tree_in_order() -> None:
     """A crash deep down stops every service of the tree, top down, and calls all stop hooks."""
     events: list[str] = []
@@ -361,6 +373,7 @@ async def test_a04_crash_stops_the_whole_tree_in_order() -> None:
     assert begun_and_ended(events, "task begins", "task ends") == (0, 4)
 
 
+@pytest.mark.fault("A4")
 async def test_a04_crash_does_not_mark_siblings() -> None:
     """A crash marks those above the one that failed, and no sibling, which merely stops."""
     tree = family([])
@@ -377,6 +390,7 @@ async def test_a04_crash_does_not_mark_siblings() -> None:
     }
 
 
+@pytest.mark.fault("A4")
 async def test_a04_crash_after_a_bare_start(caplog: pytest.LogCaptureFixture) -> None:
     """A tree that nobody but the event loop owns is stopped by a crash too, and the log has the traceback."""
     events: list[str] = []
@@ -395,6 +409,7 @@ async def test_a04_crash_after_a_bare_start(caplog: pytest.LogCaptureFixture) ->
 # --- A5 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A5")
 async def test_a05_stop_undoes_the_start_in_reverse() -> None:
     """Tasks begin in order of definition and then children; the stop takes away just that from the end backwards."""
     events: list[str] = []
@@ -417,6 +432,7 @@ async def test_a05_stop_undoes_the_start_in_reverse() -> None:
     assert stopped == started[::-1]
 
 
+@pytest.mark.fault("A5")
 async def test_a05_children_are_up_when_the_parent_takes_leave() -> None:
     """In its `on_started` and `on_stop` a service finds its children, and its own tasks, running and usable."""
     events: list[str] = []
@@ -458,6 +474,7 @@ class Draining(Probe):
         self.events.append(f"{self.name} finished")
 
 
+@pytest.mark.fault("A6")
 async def test_a06_tasks_may_end_by_themselves() -> None:
     """Within `drain_timeout` a task that ends by itself is not cancelled, and futures neither."""
     events: list[str] = []
@@ -468,6 +485,7 @@ async def test_a06_tasks_may_end_by_themselves() -> None:
     assert not future.cancelled()
 
 
+@pytest.mark.fault("A6")
 async def test_a06_drain_is_bounded() -> None:
     """A task that goes on past `drain_timeout` is cancelled then."""
     events: list[str] = []
@@ -495,6 +513,7 @@ class Stubborn(Probe):
             await self.let_go.wait()
 
 
+@pytest.mark.fault("A7")
 @pytest.mark.slow
 async def test_a07_stop_does_not_hang_on_a_task_that_ignores_it() -> None:
     """`stop` of a service with a task that ignores even the hard cancel ends, by an error that names the task."""
@@ -513,6 +532,7 @@ async def test_a07_stop_does_not_hang_on_a_task_that_ignores_it() -> None:
     assert sorted(events[-2:]) == ["stubborn on_shutdown", "stubborn task ends"]
 
 
+@pytest.mark.fault("A7")
 async def test_a07_stop_has_a_deadline() -> None:
     """A hook that hangs is cancelled after `shutdown_timeout`; the rest of the stop happens, and stop() tells."""
     events: list[str] = []
@@ -527,6 +547,7 @@ async def test_a07_stop_has_a_deadline() -> None:
     assert events[-1] == "parent on_shutdown"
 
 
+@pytest.mark.fault("A7")
 async def test_a07_one_that_hangs_does_not_keep_its_siblings() -> None:
     """A child that hangs in its stop does not keep its siblings from stopping in order."""
     events: list[str] = []
@@ -547,6 +568,7 @@ async def test_a07_one_that_hangs_does_not_keep_its_siblings() -> None:
 # --- A8 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A8")
 async def test_a08_cancelled_stop_is_cancelled() -> None:
     """A caller of `stop` who is cancelled gets the cancellation, while the stop goes on and can be waited for."""
     events: list[str] = []
@@ -567,6 +589,7 @@ async def test_a08_cancelled_stop_is_cancelled() -> None:
     assert "not reached" not in events
 
 
+@pytest.mark.fault("A8")
 async def test_a08_timeout_around_the_block_goes_on_outward() -> None:
     """A cancellation around `async with` becomes an orderly stop, and leaves the block as a cancellation."""
     events: list[str] = []
@@ -584,6 +607,7 @@ async def test_a08_timeout_around_the_block_goes_on_outward() -> None:
 # --- A9 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A9")
 async def test_a09_every_caller_of_stop_waits_for_its_end() -> None:
     """Two tasks that stop one service both return when it has stopped, of one stop."""
     events: list[str] = []
@@ -611,6 +635,7 @@ async def test_a09_every_caller_of_stop_waits_for_its_end() -> None:
 # --- A10 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A10")
 async def test_a10_failing_on_stop_does_not_cut_the_stop_short() -> None:
     """When `on_stop` raises, children, tasks, futures and contexts end as ever, and the error leaves `stop`."""
     events: list[str] = []
@@ -636,6 +661,7 @@ async def test_a10_failing_on_stop_does_not_cut_the_stop_short() -> None:
     ]
 
 
+@pytest.mark.fault("A10")
 async def test_a10_second_stop_after_a_failed_one() -> None:
     """After a stop that went wrong nothing is left to stop: the next one does nothing, and a start works."""
     events: list[str] = []
@@ -653,6 +679,7 @@ async def test_a10_second_stop_after_a_failed_one() -> None:
     await service.stop()
 
 
+@pytest.mark.fault("A10")
 @pytest.mark.parametrize("hook", ["on_stop", "on_shutdown"])
 async def test_a10_failing_child_does_not_cut_the_stop_short(hook: str) -> None:
     """When a child's stop goes wrong, its siblings and its parent stop as ever, and the parent's `stop` tells."""
@@ -671,6 +698,7 @@ async def test_a10_failing_child_does_not_cut_the_stop_short(hook: str) -> None:
 # --- A11 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A11")
 async def test_a11_shutdown_flag_that_never_comes() -> None:
     """A `set_shutdown` that never comes makes `stop` raise in time, and nothing is left then."""
     events: list[str] = []
@@ -687,6 +715,7 @@ async def test_a11_shutdown_flag_that_never_comes() -> None:
     assert (service.started, service.state) == (False, "shutdown")
 
 
+@pytest.mark.fault("A11")
 async def test_a11_shutdown_flag_that_comes() -> None:
     """The flag is waited for, and a stop that gets it raises nothing."""
     events: list[str] = []
@@ -704,6 +733,7 @@ async def test_a11_shutdown_flag_that_comes() -> None:
 # --- A12 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A12")
 async def test_a12_stop_before_start_does_nothing() -> None:
     """A stop before the start has no effect: the start that follows is a whole one."""
     events: list[str] = []
@@ -725,6 +755,7 @@ async def test_a12_stop_before_start_does_nothing() -> None:
 # --- A13 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A13")
 async def test_a13_second_dependent_waits_until_the_shared_one_is_up() -> None:
     """Of two tasks that call `maybe_start`, one starts the service, and both return when it is up."""
     service = Probe("shared", [])
@@ -746,6 +777,7 @@ async def test_a13_second_dependent_waits_until_the_shared_one_is_up() -> None:
     await service.stop()
 
 
+@pytest.mark.fault("A13")
 async def test_a13_second_dependent_learns_of_a_failed_start() -> None:
     """One who waits in `maybe_start` for a start that fails gets the failure, too."""
     service = Probe("shared", [])
@@ -773,6 +805,7 @@ async def test_a13_second_dependent_learns_of_a_failed_start() -> None:
     assert errors[0] is errors[1]
 
 
+@pytest.mark.fault("A13")
 async def test_a13_running_child_has_one_owner() -> None:
     """A child that runs under one parent can't be taken, or stopped with it, by another."""
     events: list[str] = []
@@ -790,6 +823,7 @@ async def test_a13_running_child_has_one_owner() -> None:
     assert child.state == "shutdown"
 
 
+@pytest.mark.fault("A13")
 async def test_a13_child_follows_its_last_parent_only() -> None:
     """A child that was given to another parent before any start is started and stopped by that one alone."""
     events: list[str] = []
@@ -808,6 +842,7 @@ async def test_a13_child_follows_its_last_parent_only() -> None:
 # --- A14 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A14")
 async def test_a14_runtime_dependency_of_a_stopped_parent() -> None:
     """What is added to a parent that has stopped is not started, but starts and stops with its next run."""
     events: list[str] = []
@@ -821,6 +856,7 @@ async def test_a14_runtime_dependency_of_a_stopped_parent() -> None:
     assert child.state == "shutdown"
 
 
+@pytest.mark.fault("A14")
 async def test_a14_runtime_dependency_of_a_stopping_parent() -> None:
     """What is added to a parent that is stopping is refused, does not start, and is not kept."""
     events: list[str] = []
@@ -840,6 +876,7 @@ async def test_a14_runtime_dependency_of_a_stopping_parent() -> None:
 # --- A15 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A15")
 async def test_a15_states_of_a_life() -> None:
     """The state goes through init, starting, running and stopping, and ends in shutdown."""
     service = Probe("service", [])
@@ -860,6 +897,7 @@ async def test_a15_states_of_a_life() -> None:
 # --- A16 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A16")
 def test_a16_log_in_post_init(caplog: pytest.LogCaptureFixture) -> None:
     """A service can log in `__post_init__`, and in `on_init`, under its own name."""
 
@@ -878,7 +916,15 @@ def test_a16_log_in_post_init(caplog: pytest.LogCaptureFixture) -> None:
 # --- A17, A18, A19 --------------------------------------------------------------------------------
 
 
-def make_local_class(events: list[str], names: Sequence[str]) -> Service:
+class WithTask(Service):
+    """A base class that has work of its own."""
+
+    @Service.task
+    async def work_of_base(self) -> None:
+        await self.sleep(0)
+
+
+def make_local_class(base: type[Service], events: list[str], names: Sequence[str]) -> Service:
     """Make an instance of a class that has the same module and qualified name each time."""
 
     async def work(self: Service) -> None:
@@ -889,20 +935,23 @@ def make_local_class(events: list[str], names: Sequence[str]) -> Service:
     for name in names:
         work.__name__ = name
         methods[name] = Service.task(work)
-    local: type[Service] = type("Local", (Service,), {"__module__": __name__, **methods})
+    local: type[Service] = type("Local", (base,), {"__module__": __name__, **methods})
     return local()
 
 
-async def test_a17_same_named_classes_have_tasks_of_their_own() -> None:
-    """Classes that share module and name, as local ones do, each run their own tasks and no other's."""
+@pytest.mark.fault("A17")
+@pytest.mark.parametrize("base", [Service, WithTask])
+async def test_a17_same_named_classes_have_tasks_of_their_own(base: type[Service]) -> None:
+    """Classes that share module, name and base, as local ones do, each run their own tasks and no other's."""
     events: list[str] = []
-    one, two = make_local_class(events, ["a"]), make_local_class(events, ["b", "c"])
+    one, two = (make_local_class(base, events, names) for names in (["a"], ["b", "c"]))
     assert type(one).__qualname__ == type(two).__qualname__
     async with one, two:
         await settle()
     assert sorted(events) == ["['a']", "['b', 'c']", "['b', 'c']"]
 
 
+@pytest.mark.fault("A18")
 async def test_a18_inherited_task_switched_off() -> None:
     """A subclass that sets an inherited task to None does not run it, and its own subclasses may again."""
     events: list[str] = []
@@ -923,6 +972,7 @@ async def test_a18_inherited_task_switched_off() -> None:
     assert "loud" in events
 
 
+@pytest.mark.fault("A19")
 async def test_a19_tasks_start_in_order_of_definition() -> None:
     """Tasks begin in the order in which they are defined, those of base classes first, overridden ones in place."""
     events: list[str] = []
@@ -961,6 +1011,7 @@ async def test_a19_tasks_start_in_order_of_definition() -> None:
 # --- A20 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A20")
 async def test_a20_task_that_returns_is_seen_to_have_ended() -> None:
     """A task that returns is no longer among what the service says it runs, while the others are."""
 
@@ -978,6 +1029,7 @@ async def test_a20_task_that_returns_is_seen_to_have_ended() -> None:
         assert list(service.tracebacks()) == ["service.work"]
 
 
+@pytest.mark.fault("A20")
 async def test_a20_end_of_a_task_is_told() -> None:
     """That a task has ended, by itself or not, is told as an event, with its service, its name and its failure."""
 
@@ -1011,6 +1063,7 @@ async def test_a20_end_of_a_task_is_told() -> None:
     ]
 
 
+@pytest.mark.fault("A20")
 async def test_a20_future_that_ends_tells_those_who_ask() -> None:
     """The handle of a future tells that it has ended, whether by itself or cancelled, to whoever asks or listens."""
     told: list[str] = []
@@ -1028,6 +1081,7 @@ async def test_a20_future_that_ends_tells_those_who_ask() -> None:
         assert service.state == "running"
 
 
+@pytest.mark.fault("A20")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a20_task_cancelled_from_outside_stops_the_tree() -> None:
     """A task that asyncio itself cancels does not die under a service that goes on: its tree stops in order."""
@@ -1057,6 +1111,7 @@ async def test_a20_task_cancelled_from_outside_stops_the_tree() -> None:
 # --- A21 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A21")
 async def test_a21_event_loop_is_closed_is_an_error_as_any_other() -> None:
     """A RuntimeError of a task is a crash whatever its text says."""
     error = RuntimeError("Event loop is closed")
@@ -1070,6 +1125,7 @@ async def test_a21_event_loop_is_closed_is_an_error_as_any_other() -> None:
 # --- A22 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A22")
 async def test_a22_future_gives_its_result() -> None:
     """The handle that `add_future` returns can be awaited for the result, by several, and asked for it later."""
 
@@ -1092,6 +1148,7 @@ async def test_a22_future_gives_its_result() -> None:
     assert handle.exception() is None
 
 
+@pytest.mark.fault("A22")
 async def test_a22_future_gives_its_exception() -> None:
     """Awaiting the handle raises what the future raised, which is also what the service crashes of."""
     error = ValueError("future")
@@ -1116,6 +1173,7 @@ async def test_a22_future_gives_its_exception() -> None:
     assert service.crash_reason is error
 
 
+@pytest.mark.fault("A22")
 async def test_a22_future_added_before_the_start() -> None:
     """A future that was added before the start gives its result once the service has run it."""
 
@@ -1133,6 +1191,7 @@ async def test_a22_future_added_before_the_start() -> None:
 # --- A23 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A23")
 async def test_a23_wait_for_nothing_with_a_timeout() -> None:
     """`wait(timeout=)` waits for the stop alone, and returns when the timeout passes."""
     async with Probe("service", []) as service:
@@ -1141,6 +1200,7 @@ async def test_a23_wait_for_nothing_with_a_timeout() -> None:
         assert result.timed_out
 
 
+@pytest.mark.fault("A23")
 async def test_a23_timeout_is_no_stop() -> None:
     """After a timeout a wait says that it timed out and not that the service stops."""
     async with Probe("service", []) as service:
@@ -1154,6 +1214,7 @@ async def test_a23_timeout_is_no_stop() -> None:
         assert await service.wait_for_stopped(event, timeout=0.001) is False
 
 
+@pytest.mark.fault("A23")
 async def test_a23_stop_is_no_timeout() -> None:
     """A wait that a stop has cut short says so, and not that it timed out, though it has a timeout."""
     results: list[tuple[bool, bool]] = []
@@ -1175,6 +1236,7 @@ async def test_a23_stop_is_no_timeout() -> None:
 # --- A24 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A24")
 @pytest.mark.parametrize("kind", ["wait", "wait_many", "wait_first"])
 async def test_a24_waits_leave_nothing_behind_on_stop(kind: str) -> None:
     """When a stop cuts a wait short, all that it waited for has been cancelled, and has ended, as it returns."""
@@ -1205,6 +1267,7 @@ async def test_a24_waits_leave_nothing_behind_on_stop(kind: str) -> None:
     assert events == ["ended", "ended", "stopped: True"]
 
 
+@pytest.mark.fault("A24")
 async def test_a24_losers_of_a_wait_have_ended() -> None:
     """When the first of several has ended, the others have been cancelled, and have ended, as the wait returns."""
     events: list[str] = []
@@ -1224,6 +1287,7 @@ async def test_a24_losers_of_a_wait_have_ended() -> None:
         assert events == ["ended", "ended"]
 
 
+@pytest.mark.fault("A24")
 async def test_a24_waits_of_a_stopped_service_drop_no_coroutine() -> None:
     """A wait on a service that has stopped closes the coroutines that it was given, without a warning."""
     service = Probe("service", [])
@@ -1238,6 +1302,7 @@ async def test_a24_waits_of_a_stopped_service_drop_no_coroutine() -> None:
 # --- A25 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A25")
 async def test_a25_sleep_wakes_on_a_crash() -> None:
     """A crash anywhere in the tree ends the sleeps of all its services at once, before the stop comes to them."""
     woke: list[str] = []
@@ -1267,6 +1332,7 @@ async def test_a25_sleep_wakes_on_a_crash() -> None:
     assert woke[3:] == ["on_stop goes on"]
 
 
+@pytest.mark.fault("A25")
 async def test_a25_sleep_of_others_wakes_on_a_crash() -> None:
     """Who sleeps with a service from outside of it, is woken by its crash too, and is not cancelled."""
     service = Probe("service", [])
@@ -1289,6 +1355,7 @@ async def test_a25_sleep_of_others_wakes_on_a_crash() -> None:
 # --- A26, A27 -------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A26")
 async def test_a26_contexts_close_last_in_first_out() -> None:
     """Sync and async contexts are left in exactly the reverse of the order in which they were entered."""
     events: list[str] = []
@@ -1320,6 +1387,7 @@ async def scopes(events: list[str]) -> AsyncGenerator[None]:
     events.append("left")
 
 
+@pytest.mark.fault("A27")
 @pytest.mark.parametrize("place", ["on_first_start", "on_start", "on_started", "task", "outside"])
 async def test_a27_contexts_with_scopes_inside(place: str) -> None:
     """A context that holds scopes may be added anywhere, and the service stopped from any task."""
@@ -1351,6 +1419,7 @@ async def test_a27_contexts_with_scopes_inside(place: str) -> None:
     assert scope.cancelled_caught
 
 
+@pytest.mark.fault("A27")
 async def test_a27_failure_inside_a_context_is_a_crash() -> None:
     """What fails inside a context that a service holds crashes the service, and leaves the block."""
 
@@ -1378,6 +1447,7 @@ async def test_a27_failure_inside_a_context_is_a_crash() -> None:
 # --- A28 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A28")
 async def test_a28_from_awaitable_does_not_block_the_start() -> None:
     """The start of a service made from an awaitable returns at once, and its stop ends the awaitable."""
     events: list[str] = []
@@ -1397,6 +1467,7 @@ async def test_a28_from_awaitable_does_not_block_the_start() -> None:
     assert events == ["begins", "ends"]
 
 
+@pytest.mark.fault("A28")
 def test_a28_from_awaitable_passes_its_arguments_on() -> None:
     """Name and keyword arguments reach the service; one that no service knows is refused."""
     place = Node("place")
@@ -1407,6 +1478,7 @@ def test_a28_from_awaitable_passes_its_arguments_on() -> None:
         Service.from_awaitable(anyio.sleep_forever, unknown=1)
 
 
+@pytest.mark.fault("A28")
 async def test_a28_from_awaitable_crashes_with_its_failure() -> None:
     """What leaves the awaitable is a crash of the service made of it."""
     with pytest.raises(ValueError, match="awaitable"):
@@ -1417,6 +1489,7 @@ async def test_a28_from_awaitable_crashes_with_its_failure() -> None:
 # --- A29 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A29")
 async def test_a29_flags_are_reentrant() -> None:
     """A flag that two tasks have set is there until both have unset it."""
     service = Probe("service", [])
@@ -1432,6 +1505,7 @@ async def test_a29_flags_are_reentrant() -> None:
     assert service.diag.flags == set()
 
 
+@pytest.mark.fault("A29")
 async def test_a29_transitions_with_exists() -> None:
     """The decorator that mode's manual speaks of exists under that name, and sets its flag during each call."""
     seen: list[set[str]] = []
@@ -1453,6 +1527,7 @@ async def test_a29_transitions_with_exists() -> None:
 # --- A30 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A30")
 def test_a30_root_of_an_attached_subtree() -> None:
     """Each node of a subtree that is attached, or taken away again, knows its new root and depth."""
     root = Node("root")
@@ -1466,6 +1541,7 @@ def test_a30_root_of_an_attached_subtree() -> None:
     assert [node.root for node in nodes] == [None, top, top]
 
 
+@pytest.mark.fault("A30")
 def test_a30_root_of_added_services() -> None:
     """A ready-made tree of services that is added to another is in that one's tree as a whole."""
     leaf = Probe("leaf", [])
@@ -1478,6 +1554,7 @@ def test_a30_root_of_added_services() -> None:
 # --- A31 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("A31")
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 async def test_a31_interrupt_in_a_task_leaves_the_block(kind: type[BaseException]) -> None:
     """KeyboardInterrupt and SystemExit of a task stop the tree in order, and leave the block as they were raised."""
@@ -1496,6 +1573,7 @@ async def test_a31_interrupt_in_a_task_leaves_the_block(kind: type[BaseException
     assert begun_and_ended(events, "task begins", "task ends") == (2, 2)
 
 
+@pytest.mark.fault("A31")
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 async def test_a31_interrupt_in_a_hook_leaves_start(kind: type[BaseException]) -> None:
     """KeyboardInterrupt and SystemExit of a hook leave `start` as they were raised, after the rollback."""

@@ -54,6 +54,7 @@ async def crash(service: Service) -> None:
     await until_quiet()
 
 
+@pytest.mark.fault("B1")
 async def test_b1_services_of_the_constructor_are_supervised() -> None:
     """At once, and their failures go no further."""
     brittle = Brittle()
@@ -65,6 +66,7 @@ async def test_b1_services_of_the_constructor_are_supervised() -> None:
         assert clock.elapsed < 0.1
 
 
+@pytest.mark.fault("B2")
 async def test_b2_a_replacement_of_a_service_of_the_constructor() -> None:
     """It takes the place of the broken one."""
     places: list[int] = []
@@ -86,6 +88,7 @@ async def test_b2_a_replacement_of_a_service_of_the_constructor() -> None:
             assert second.supervisor is None
 
 
+@pytest.mark.fault("B3")
 async def test_b3_a_failure_during_a_restart_is_not_lost() -> None:
     """Both run again, without a wait."""
     gate = anyio.Event()
@@ -108,6 +111,7 @@ async def test_b3_a_failure_during_a_restart_is_not_lost() -> None:
         assert clock.elapsed < 0.1
 
 
+@pytest.mark.fault("B4")
 @pytest.mark.parametrize(("limit", "window"), [(3, 60.0), (100, 1.0), (2, 0.5)])
 async def test_b4_the_budget_is_in_its_units(limit: int, window: float) -> None:
     """So many restarts within so many seconds, and not one more."""
@@ -122,6 +126,7 @@ async def test_b4_the_budget_is_in_its_units(limit: int, window: float) -> None:
             await anyio.sleep_forever()
 
 
+@pytest.mark.fault("B5")
 async def test_b5_there_is_a_back_off() -> None:
     """What fails at once is given time."""
     brittle = Brittle()
@@ -135,6 +140,7 @@ async def test_b5_there_is_a_back_off() -> None:
             assert brittle.starts == 2
 
 
+@pytest.mark.fault("B6")
 async def test_b6_a_restart_that_fails() -> None:
     """It is tried again, and the supervisor goes on."""
     brittle = Brittle()
@@ -146,6 +152,7 @@ async def test_b6_a_restart_that_fails() -> None:
             assert supervisor.state == "running"
 
 
+@pytest.mark.fault("B7")
 @pytest.mark.parametrize("raises", [None, LookupError])
 async def test_b7_giving_up_is_an_exception(raises: type[Exception] | None) -> None:
     """It leaves the block as what it is, and is no SystemExit."""
@@ -160,6 +167,7 @@ async def test_b7_giving_up_is_an_exception(raises: type[Exception] | None) -> N
         assert supervisor.crash_reason is caught.value
 
 
+@pytest.mark.fault("B8")
 async def test_b8_a_crashing_supervisor_crashes() -> None:
     """At once, and restarts nothing."""
     brittle = Brittle()
@@ -172,6 +180,7 @@ async def test_b8_a_crashing_supervisor_crashes() -> None:
     assert brittle.starts == 1
 
 
+@pytest.mark.fault("B9")
 @pytest.mark.parametrize("strategy", [ForfeitOneForOneSupervisor, ForfeitOneForAllSupervisor])
 async def test_b9_giving_up_on_a_service_is_told_once(
     strategy: type[SupervisorStrategy], caplog: pytest.LogCaptureFixture
@@ -187,6 +196,7 @@ async def test_b9_giving_up_on_a_service_is_told_once(
     assert sum("Giving up" in record.getMessage() for record in caplog.records) == 1
 
 
+@pytest.mark.fault("B10")
 async def test_b10_places_after_a_discard() -> None:
     """They are those of what is left."""
     places: list[int] = []
@@ -205,16 +215,18 @@ async def test_b10_places_after_a_discard() -> None:
             assert those[2].state == "running"
 
 
+@pytest.mark.fault("B11")
 async def test_b11_all_for_one_is_one_restart() -> None:
     """However many services it takes along."""
     those = [Brittle() for _ in range(10)]
     with VirtualClock():
-        async with OneForAllSupervisor(*those, max_restarts=2, over=60.0):
+        async with OneForAllSupervisor(*those, max_restarts=2, over=5.0):
             await crash(those[3])
             await crash(those[7])
             assert [one.state for one in those] == ["running"] * 10
 
 
+@pytest.mark.fault("B12")
 async def test_b12_adding_and_discarding_at_run_time() -> None:
     """What is added starts at once, and what is discarded stops at once."""
     first, second, third = Brittle(), Brittle(), Brittle()

@@ -100,6 +100,7 @@ class Ticking(Service):
 # --- C1 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("C1")
 async def test_c01_period_has_no_run_time_in_it() -> None:
     """A timer whose body takes time ticks at its interval, and not at its interval plus that time."""
     async with Ticking(body=0.2) as service:
@@ -107,6 +108,7 @@ async def test_c01_period_has_no_run_time_in_it() -> None:
     assert service.ticks == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5])
 
 
+@pytest.mark.fault("C1")
 @virtual_time
 async def test_c01_period_of_itertimer_on_the_loops_clock() -> None:
     """The same holds for `itertimer`, on the event loop's own clock, after a thousand ticks."""
@@ -124,6 +126,7 @@ async def test_c01_period_of_itertimer_on_the_loops_clock() -> None:
 # --- C2 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("C2")
 async def test_c02_overrun_ticks_are_left_out() -> None:
     """A body that overruns never runs twice at a time, nor in a burst after it; the phase is kept."""
     async with Ticking(body=1.2) as service:
@@ -132,6 +135,7 @@ async def test_c02_overrun_ticks_are_left_out() -> None:
     assert service.most_running == 1
 
 
+@pytest.mark.fault("C2")
 async def test_c02_overrun_ticks_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     """What an overrun leaves out is counted by the timer, and told in the log."""
     caplog.set_level(logging.INFO)
@@ -162,6 +166,7 @@ class LaggingClocks:
         self.wall += seconds * (1.0 - self.lag)
 
 
+@pytest.mark.fault("C3")
 @pytest.mark.parametrize("lag", [0.0, 0.00001, 0.001, 0.05])
 def test_c03_one_run_for_each_time(lag: float) -> None:
     """However the wall clock lags behind the event loop's, each time has one run, and none comes early."""
@@ -197,6 +202,7 @@ class EveryTenMinutes(Service):
         await anyio.sleep(self.bodies.pop() if self.bodies else 0.0)
 
 
+@pytest.mark.fault("C3")
 @virtual_time
 async def test_c03_one_run_for_each_time_in_a_service() -> None:
     """A crontab of a service runs once for each of its times."""
@@ -210,6 +216,7 @@ async def test_c03_one_run_for_each_time_in_a_service() -> None:
 # --- C4 -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("C4")
 @virtual_time
 async def test_c04_missed_runs_are_told(caplog: pytest.LogCaptureFixture) -> None:
     """Times that a crontab's body overruns are made up for by one run, and the log tells of the others."""
@@ -223,6 +230,7 @@ async def test_c04_missed_runs_are_told(caplog: pytest.LogCaptureFixture) -> Non
     assert "missed 2 of its times" in line
 
 
+@pytest.mark.fault("C4")
 def test_c04_missed_runs_are_counted() -> None:
     """Each time is run for or counted as missed, so that none is lost."""
     clocks = LaggingClocks(0.0)
@@ -337,11 +345,13 @@ async def _survive(make: type[Tough], name: str, caplog: pytest.LogCaptureFixtur
     assert not root.failures
 
 
+@pytest.mark.fault("C5")
 async def test_c05_failing_tick_need_not_crash_the_tree(caplog: pytest.LogCaptureFixture) -> None:
     """With `on_error="log"` a timer goes on after a failure, which is logged with its traceback and told."""
     await _survive(ToughTimer, "its name", caplog)
 
 
+@pytest.mark.fault("C5")
 @virtual_time
 async def test_c05_failing_crontab_need_not_crash_the_tree(
     caplog: pytest.LogCaptureFixture,
@@ -367,11 +377,13 @@ async def _crash_of(make: type[FailingTimer | FailingCrontab]) -> None:
     ]
 
 
+@pytest.mark.fault("C5")
 async def test_c05_failure_of_a_timer_is_not_lost() -> None:
     """Without that, what leaves a timer's body reaches the owner as it was raised, after a stop in order."""
     await _crash_of(FailingTimer)
 
 
+@pytest.mark.fault("C5")
 @virtual_time
 async def test_c05_failure_of_a_crontab_is_not_lost() -> None:
     """Without that, what leaves a crontab's body reaches the owner as it was raised, after a stop in order."""
@@ -391,6 +403,7 @@ class Hourly(Service):
         self.hours += 1
 
 
+@pytest.mark.fault("C6")
 @virtual_time
 async def test_c06_virtual_clock_drives_everything() -> None:
     """Timers, sleeps and timeouts of a service go by the event loop's clock, also by one that jumps ahead."""
@@ -407,6 +420,7 @@ async def test_c06_virtual_clock_drives_everything() -> None:
         assert service.hours in {48, 49}
 
 
+@pytest.mark.fault("C6")
 async def test_c06_timer_reads_the_loops_clock() -> None:
     """A timer made without a clock reads the event loop's."""
     timer = Timer(3600.0)

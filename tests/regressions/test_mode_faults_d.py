@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ class Thread(QueueServiceThread):
 # --- D1: a ServiceThread cannot restart -----------------------------------------------------------
 
 
+@pytest.mark.fault("D1")
 async def test_d01_restart() -> None:
     """It restarts, as often as need be, and each time has an event loop that is open."""
     async with Thread() as service:
@@ -35,6 +37,7 @@ async def test_d01_restart() -> None:
             assert await service.call_thread(lambda: 1) == 1
 
 
+@pytest.mark.fault("D1")
 async def test_d01_start_after_stop() -> None:
     """It starts again after a stop."""
     service = Thread()
@@ -44,6 +47,7 @@ async def test_d01_start_after_stop() -> None:
         await service.stop()
 
 
+@pytest.mark.fault("D1")
 async def test_d01_restart_after_crash() -> None:
     """It starts again after a crash, which is what a supervisor asks for."""
     service = Thread()
@@ -58,13 +62,33 @@ async def test_d01_restart_after_crash() -> None:
 # --- D2: stop() joins synchronously and freezes the parent's loop ---------------------------------
 
 
-async def test_d02_stop_does_not_block() -> None:
-    """While the thread takes its time to stop, the owner's event loop goes on."""
+@pytest.mark.fault("D2")
+@pytest.mark.parametrize("place", ["hook", "task", "context"])
+async def test_d02_stop_does_not_block(place: str) -> None:
+    """While the thread takes its time to stop, wherever that is, the owner's event loop goes on."""
     go = threading.Event()
 
+    @contextmanager
+    def slow_to_leave() -> Generator[None]:
+        yield
+        go.wait()
+
     class Slow(Thread):
+        async def on_start(self) -> None:
+            if place == "context":
+                self.add_context(slow_to_leave())
+
+        @Service.task
+        async def work(self) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                if place == "task":
+                    go.wait()
+
         async def on_thread_stop(self) -> None:
-            go.wait()
+            if place == "hook":
+                go.wait()
 
     service = Slow()
     await service.start()
@@ -77,6 +101,7 @@ async def test_d02_stop_does_not_block() -> None:
     assert not service.living()
 
 
+@pytest.mark.fault("D2")
 async def test_d02_cleanup_that_needs_the_parent() -> None:
     """What the thread has to put away may need the parent's event loop."""
     queue = MethodQueue()
@@ -95,6 +120,7 @@ async def test_d02_cleanup_that_needs_the_parent() -> None:
 # --- D3: call_thread after stop; cast() touches the queue across threads --------------------------
 
 
+@pytest.mark.fault("D3")
 async def test_d03_call_after_stop() -> None:
     """A call after the stop, or before the start, is an error that says what to do."""
     service = Thread()
@@ -105,6 +131,7 @@ async def test_d03_call_after_stop() -> None:
             pass
 
 
+@pytest.mark.fault("D3")
 async def test_d03_call_with_a_timeout() -> None:
     """A call can be given up, and what it has begun ends then."""
     log: list[str] = []
@@ -131,6 +158,7 @@ async def in_a_loop_of_its_own(work: Callable[[], Coroutine[Any, Any, None]]) ->
     await anyio.to_thread.run_sync(run)
 
 
+@pytest.mark.fault("D3")
 async def test_d03_casts_from_many_threads() -> None:
     """Casts from many event loops at once arrive, each once, and in the order of each loop."""
     arrived: list[tuple[int, int]] = []
@@ -151,6 +179,7 @@ async def test_d03_casts_from_many_threads() -> None:
 # --- D4: futures of the parent's loop are set from the thread -------------------------------------
 
 
+@pytest.mark.fault("D4")
 async def test_d04_nobody_polls() -> None:
     """A crash wakes the owner at once, from the thread, without a poll: no task of its own wakes up meanwhile."""
     error = ValueError("in the thread")
@@ -171,6 +200,7 @@ async def test_d04_nobody_polls() -> None:
     assert caught.value is error
 
 
+@pytest.mark.fault("D4")
 async def test_d04_failed_start() -> None:
     """start() raises what failed in the thread, and neither hangs nor leaves a thread."""
 
@@ -187,6 +217,7 @@ async def test_d04_failed_start() -> None:
 # --- D5: a thread that is no daemon blocks the exit -----------------------------------------------
 
 
+@pytest.mark.fault("D5")
 async def test_d05_daemon() -> None:
     """The thread is a daemon, so it can't keep the process from ending; see also tests/threads/test_stuck.py."""
 

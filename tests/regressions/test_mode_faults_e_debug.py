@@ -76,6 +76,7 @@ class Job(Service):
         self.went_on = True
 
 
+@pytest.mark.fault("E3")
 @pytest.mark.parametrize("backend", ["asyncio", "asyncio+uvloop", "trio"])
 def test_e03_a_worker_starts_its_detector(backend: str, reported: Reported) -> None:
     """A worker with debug looks out for a blocked loop, without anybody calling anything."""
@@ -87,6 +88,7 @@ def test_e03_a_worker_starts_its_detector(backend: str, reported: Reported) -> N
     assert "busy in Job.work, here:" in reported.texts[0]
 
 
+@pytest.mark.fault("E4")
 async def test_e04_no_signal_and_no_timer_of_the_process_is_taken(reported: Reported) -> None:
     """What the program does with SIGALRM is its own business, while a detector runs and reports."""
     if not hasattr(signal, "setitimer"):  # pragma: no cover - on Windows
@@ -97,6 +99,7 @@ async def test_e04_no_signal_and_no_timer_of_the_process_is_taken(reported: Repo
         assert (signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)) == before
 
 
+@pytest.mark.fault("E4")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_e04_it_works_outside_of_the_main_thread(backend: str, reported: Reported) -> None:
     """The event loop may run in any thread, also to be interrupted there."""
@@ -120,6 +123,7 @@ def test_e04_it_works_outside_of_the_main_thread(backend: str, reported: Reporte
     assert [type(exc) for exc in crashed] == [Blocking]
 
 
+@pytest.mark.fault("E4")
 async def test_e04_nothing_is_raised_into_code_that_did_not_ask_for_it(
     reported: Reported,
 ) -> None:

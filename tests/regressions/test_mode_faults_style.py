@@ -70,6 +70,7 @@ class Probe(Service):
 # --- State, and what a restart does to it ---------------------------------------------------------
 
 
+@pytest.mark.fault("A15")
 async def test_state_after_stop_is_shutdown() -> None:
     """Once `stop` has returned, the service no longer reads as stopping, nor as started."""
     service = Probe()
@@ -79,6 +80,7 @@ async def test_state_after_stop_is_shutdown() -> None:
     assert repr(service) == "<Probe: shutdown>"
 
 
+@pytest.mark.fault("A15")
 async def test_state_after_each_way_to_stop() -> None:
     """However a service has stopped - by a block, its parent, a task or hook of its own - it reads shutdown."""
 
@@ -215,6 +217,7 @@ async def test_start_called_off_by_another_task(caplog: pytest.LogCaptureFixture
     assert "Started." not in caplog.text
 
 
+@pytest.mark.fault("A8")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_native_cancellation_is_not_eaten() -> None:
     """A task that asyncio cancels inside of `async with` ends as cancelled, after a stop in order."""
@@ -232,6 +235,7 @@ async def test_native_cancellation_is_not_eaten() -> None:
     assert service.events[-2:] == ["on_stop", "on_shutdown"]
 
 
+@pytest.mark.fault("A8")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_native_timeout_around_stop_works() -> None:
     """asyncio's own timeout around `stop` raises, and the stop goes on."""
@@ -327,6 +331,7 @@ def output(process: subprocess.Popen[str]) -> str:
     return printed
 
 
+@pytest.mark.fault("A19")
 @pytest.mark.process
 def test_order_of_tasks_does_not_depend_on_the_hash_seed() -> None:
     """Tasks begin in order of definition, base classes first, whatever the seed of `hash` is."""
@@ -676,6 +681,7 @@ def surroundings() -> dict[str, object]:
     }
 
 
+@pytest.mark.fault("E6")
 async def test_services_leave_logging_and_stdout_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

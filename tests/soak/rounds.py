@@ -25,7 +25,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from examples.pageviews.app import PageViews
-from examples.pageviews.web import ListenerConfig
+from examples.pageviews.web import Settings
 from structmode import Service
 
 from .crowd import Crowd
@@ -89,7 +89,7 @@ class Rounds:
         """
         faults: list[str] = []
         for setting, seconds in HASTE.items():
-            setattr(ListenerConfig, setting, seconds)
+            setattr(Settings, setting, seconds)
         # What a first event loop opens once and for all is open then.
         anyio.run(anyio.lowlevel.checkpoint, **RUN[self._backend])
         open_before = descriptors()

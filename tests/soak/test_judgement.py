@@ -18,7 +18,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from examples.pageviews.web import ListenerConfig
+from examples.pageviews.web import Settings
 
 from . import program, soak
 from .ends import Ends, Failed
@@ -200,10 +200,10 @@ def measured(tasks: int = 0, memory: int = 0) -> Measure:
 @pytest.fixture
 def given_back() -> Iterator[None]:
     """Give Hypercorn's settings back, which rounds change."""
-    before = {setting: getattr(ListenerConfig, setting) for setting in HASTE}
+    before = {setting: getattr(Settings, setting) for setting in HASTE}
     yield
     for setting, seconds in before.items():
-        setattr(ListenerConfig, setting, seconds)
+        setattr(Settings, setting, seconds)
 
 
 def run_rounds(kind: type[Doing], room: Path) -> str:

@@ -286,6 +286,7 @@ async def test_thread_of_a_thread_that_hangs(inside: str, go: threading.Event) -
     assert below.calls[-3:] == STOP
 
 
+@pytest.mark.fault("D5")
 @pytest.mark.timeout(120)
 @pytest.mark.process
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

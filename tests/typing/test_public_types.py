@@ -331,10 +331,11 @@ async def wait_for_things(app: App, event: anyio.Event) -> None:
     await app.wait()
     everything, stopped = await app.wait_many([fetch(), fetch], timeout=1)
     if everything is not None:
-        assert_type(everything, list[Any])
+        numbers: list[int] = everything
+        use(numbers)
     done, results, stopped = await app.wait_first(fetch(), event, timeout=1)
     assert_type(done, list[Any])
-    assert_type(results, list[Any])
+    assert_type(results, list[int | None])
     assert_type(await app.wait_for_stopped(event, timeout=None), bool)
     use(number)
 

@@ -258,7 +258,7 @@ def test_named_tuples_and_generic_classes() -> None:
         items: list[V]
 
     item: Any = V
-    assert fields_of(Pair)[0] == {"a": int, "b": str}
+    assert fields_of(Pair) == ({"a": int, "b": str}, {"b": "b"})
     assert fields_of(Box)[0] == {"item": item, "items": list.__class_getitem__(item)}
 
 
@@ -298,8 +298,9 @@ def test_texts_that_mean_nothing() -> None:
     """An unknown name is a `NameError`, what is no expression a `SyntaxError`."""
     with pytest.raises(NameError, match="Nowhere"):
         eval_type("Nowhere")
-    with pytest.raises(SyntaxError):
-        eval_type("a b")
+    for text in ("a b", "", " ", "list["):
+        with pytest.raises(SyntaxError):
+            eval_type(text)
     assert eval_type("Nowhere", {"Nowhere": int}) is int
     assert eval_type("Nowhere", {"Nowhere": int}, {"Nowhere": str}) is str
 
@@ -320,6 +321,7 @@ UNIONS = [
     int | None,
     Annotated[int | None, "note"],
     Optional["int"],
+    Union[int, Annotated[None, "note"]],
 ]
 OPTIONAL = UNIONS[2:]
 OTHERS = [int, None, type(None), List[int], Any, Annotated[int, "note"], Literal[None], "int|None"]
@@ -341,6 +343,8 @@ def test_unions(typ: Any) -> None:
         (int | str | None, int | str),
         (Annotated[int | None, "note"], int),
         (Optional[Annotated[int, "note"]], Annotated[int, "note"]),
+        (Union[int, Annotated[None, "note"]], int),
+        (Union[None, Annotated[None, "note"]], type(None)),
         (int | str, int | str),
         (int, int),
         (None, None),
@@ -457,6 +461,19 @@ def test_names_of_types() -> None:
     assert guess_polymorphic_type(numbers | None) == (list, int)
     assert guess_polymorphic_type(Annotated[numbers, "note"]) == (list, int)
     assert eval_type(Annotated[numbers, 1]) == Annotated[numbers, 1]
+    inside = list.__class_getitem__(numbers)
+    assert eval_type(inside) == inside
+
+
+@needs_aliases
+def test_none_by_another_name() -> None:
+    """A name may stand for `None`, and is then as good as that."""
+    nothing = alias("nothing", None)
+    assert eval_type(nothing) is type(None)
+    assert is_optional(int | nothing)
+    assert remove_optional(int | nothing) is int
+    assert remove_optional(nothing | None) is type(None)
+    assert guess_polymorphic_type(list[int] | nothing) == (list, int)
 
 
 @needs_aliases
@@ -493,6 +510,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (tmp_path / "kit_modern.py").write_text(
         "type Selfish = Selfish\n"
         "type Numbers = list[int]\n"
+        "type Boxes = list['Box']\n"
         "class Box[T]:\n"
         "    item: 'T'\n"
         "    numbers: Numbers\n"
@@ -516,6 +534,17 @@ def test_classes_with_parameters(module: Any) -> None:
     }
     assert defaults == {"text": None}
     assert is_optional(fields["text"])
+
+
+@needs_aliases
+def test_texts_in_what_a_name_stands_for(module: Any) -> None:
+    """They mean what they mean in the module that the name is from, wherever it is used."""
+    assert eval_type(module.Boxes) == list[module.Box]
+    assert eval_type("Boxes", {"Boxes": module.Boxes, "Box": int}) == list[module.Box]
+    boxes = list[module.Box]
+    assert eval_type(module.Boxes, alias_types={boxes: str}) is str
+    with pytest.raises(InvalidAnnotation):
+        eval_type(module.Boxes, invalid_types={boxes})
 
 
 @needs_aliases

@@ -20,6 +20,7 @@ from structmode.utils.collections import (
     FastUserDict,
     FastUserList,
     FastUserSet,
+    Heap,
     ManagedUserDict,
     ManagedUserSet,
     force_mapping,
@@ -168,6 +169,37 @@ def test_they_can_be_copied_and_pickled(duplicate: Callable[[Any], Any]) -> None
     assert duplicate(untouched) == {}
 
 
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+def test_a_copy_has_data_of_its_own(duplicate: Callable[[Any], Any]) -> None:
+    """What is done to a copy is not done to what it was copied from, as with the built-in containers."""
+    words, letters, heap = Words(a=1), Letters("ab"), Heap([2, 1])
+    more_words, more_letters, more_heap = map(duplicate, (words, letters, heap))
+    more_words["b"] = 2
+    more_letters.add("c")
+    more_heap.push(0)
+    assert (words.data, letters.data, heap.data) == ({"a": 1}, {"a", "b"}, [1, 2])
+    assert (more_words.data, more_letters.data) == ({"a": 1, "b": 2}, {"a", "b", "c"})
+    assert [more_heap.pop() for _ in range(3)] == [0, 1, 2]
+
+
+def test_a_copy_keeps_what_else_there_is() -> None:
+    """Other attributes are copied as they are, and data that are looked up elsewhere stay where they are."""
+    ordered: OrderedDict[str, int] = OrderedDict(a=1)
+
+    class Elsewhere(FastUserDict[str, int]):
+        note = ["class"]  # noqa: RUF012 - not for the type checker
+
+        @property
+        def data(self) -> MutableMapping[str, int]:  # type: ignore[override]
+            return ordered
+
+    one = Elsewhere()
+    one.note = ["own"]
+    other = copy.copy(one)
+    assert other.note is one.note
+    assert other.data is ordered
+
+
 # --- FastUserSet ----------------------------------------------------------------------------------
 
 OTHERS: dict[str, Callable[[frozenset[int]], Any]] = {
@@ -268,10 +300,26 @@ def test_operators_in_place(
     assert real == model
 
 
-@pytest.mark.parametrize("name", [*OPERATORS[:4], *REFLECTED, *IN_PLACE])
-def test_operators_take_sets_only(name: str) -> None:
+@pytest.mark.parametrize("name", [*OPERATORS[:-2], *REFLECTED, *IN_PLACE])
+@pytest.mark.parametrize("other", [5, [1], "b", {1: 2}], ids=repr)
+@pytest.mark.parametrize("cls", [FastUserSet, ManagedUserSet])
+def test_operators_take_sets_only(cls: type[FastUserSet[int]], other: object, name: str) -> None:
     """An operator does not take a list for a set, as built-in sets do not."""
-    assert getattr(Letters("a"), name)(5) is NotImplemented
+    numbers = set_of(cls, [1])
+    assert getattr({1}, name)(other) is NotImplemented
+    assert getattr(numbers, name)(other) is NotImplemented
+    assert numbers == {1}
+
+
+def test_a_set_is_not_replaced_by_what_is_no_set() -> None:
+    """With a list on the right, `|=` is a mistake, as with a built-in set: the name still means the set that tells of changes."""
+    letters = ManagedUserSet[str]()
+    listed: Any = ["a"]
+    with pytest.raises(TypeError, match=r"\|=.*'ManagedUserSet' and 'list'"):
+        letters |= listed
+    assert type(letters) is ManagedUserSet
+    letters.update(listed)
+    assert letters == {"a"}
 
 
 @pytest.mark.parametrize("cls", [FastUserSet, ManagedUserSet])

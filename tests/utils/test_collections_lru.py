@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from structmode.utils.collections import FastUserDict, LRUCache
+from structmode.utils.collections import FastUserDict, LRUCache, ManagedUserDict
 
 KEYS = st.integers(0, 5)
 VALUES = st.integers()
@@ -171,6 +172,56 @@ def test_views_use_nothing(thread_safety: bool) -> None:
     assert list(keys) == ["b", "c"]
 
 
+@BOTH
+def test_what_is_iterated_over_may_be_used(thread_safety: bool) -> None:
+    """A loop over the keys, the values or the items may read, set and drop keys: it goes over what was there at first."""
+    cache = LRUCache[str, int](limit=4, thread_safety=thread_safety)
+    cache.update(a=1, b=2, c=3)
+    assert [cache[key] for key in cache] == [1, 2, 3]
+    assert [cache[key] for key in cache.keys()] == [1, 2, 3]  # noqa: SIM118 - the view is what is tested
+    for value in cache.values():
+        cache["sum"] = cache.get("sum", 0) + value
+    for key, value in cache.items():
+        cache[key] = -value
+    assert cache.copy() == {"a": -1, "b": -2, "c": -3, "sum": -6}
+    for key in cache:
+        del cache[key]
+    assert not cache
+
+
+@BOTH
+def test_another_dictionary_may_be_made_of_it(thread_safety: bool) -> None:
+    """Whatever reads a mapping key by key can read a cache, and gets all of it."""
+    cache = LRUCache[str, int](thread_safety=thread_safety)
+    cache.update(a=1, b=2, c=3)
+    told, bare = ManagedUserDict[str, int](), FastUserDict[str, int]()
+    told.update(cache)
+    bare.update(cache)
+    assert told == bare == dict(cache) == {**cache} == {"a": 1, "b": 2, "c": 3}
+    assert list(cache) == ["a", "b", "c"]
+
+
+@BOTH
+def test_missing_keys_may_be_made(thread_safety: bool) -> None:
+    """`__missing__` is asked for what is not there; what it puts in is used, and drops what is too much."""
+
+    class Squares(LRUCache[int, int]):
+        def __missing__(self, key: int) -> int:
+            self[key] = key * key
+            return self[key]
+
+    class Guesses(LRUCache[int, int]):
+        def __missing__(self, key: int) -> int:
+            return key
+
+    squares = Squares(limit=2, thread_safety=thread_safety)
+    assert [squares[key] for key in (1, 2, 1, 3)] == [1, 4, 1, 9]
+    assert squares.copy() == {1: 1, 3: 9}
+    assert squares.get(4) == 16
+    guesses = Guesses(thread_safety=thread_safety)
+    assert (guesses[5], len(guesses)) == (5, 0)
+
+
 @pytest.mark.parametrize("limit", [None, 0])
 def test_without_a_limit_all_stay(limit: int | None) -> None:
     """No limit, or one of 0, is none."""
@@ -181,8 +232,13 @@ def test_without_a_limit_all_stay(limit: int | None) -> None:
 
 def test_a_negative_limit_is_refused() -> None:
     """A negative limit is a mistake, and the error says what to pass."""
-    with pytest.raises(ValueError, match=r"LRUCache\(limit=-1\).*limit=None"):
+    with pytest.raises(ValueError, match=r"limit=-1.*limit=None"):
         LRUCache(limit=-1)
+    cache = LRUCache[str, int](limit=3)
+    with pytest.raises(ValueError, match=r"limit=-1.*limit=None"):
+        cache.limit = -1
+    cache["a"] = 1
+    assert (cache.limit, cache.copy()) == (3, {"a": 1})
 
 
 def test_a_limit_set_later_counts_from_the_next_change_on() -> None:
@@ -201,9 +257,13 @@ def test_numbers_are_increased_in_kind() -> None:
     cache.update(a=1, b="2", c="x")
     assert (cache.incr("a"), cache["a"]) == (2, 2)
     assert (cache.incr("b", 5), cache["b"]) == (7, "7")
-    with pytest.raises(ValueError, match="x"):
-        cache.incr("c")
-    assert cache["c"] == "x"
+    for value in ("x", "1.5", 1.5, b"1", None):
+        cache["c"] = value
+        with pytest.raises(
+            ValueError, match=re.escape(f"incr('c'): {value!r} is no whole number")
+        ):
+            cache.incr("c")
+        assert cache["c"] is value
     with pytest.raises(KeyError):
         cache.incr("z")
 
@@ -286,8 +346,29 @@ def test_threads_lose_no_count() -> None:
     assert cache["hits"] == 800
 
 
+def test_no_thread_sees_half_an_update() -> None:
+    """What another thread asks for while a cache changes, it gets when the change is done."""
+    cache: LRUCache[Any, int] = LRUCache(thread_safety=True)
+    seen: list[int] = []
+    asking: list[Thread] = []
+
+    class Key:
+        """Has another thread ask for the length, while it is put in."""
+
+        def __hash__(self) -> int:
+            if "first" in cache.data and not asking:
+                asking.append(Thread(target=lambda: seen.append(len(cache))))
+                asking[0].start()
+                asking[0].join(timeout=0.05)
+            return 1
+
+    cache.update([("first", 1), (Key(), 2)])
+    asking[0].join()
+    assert seen == [2]
+
+
 def test_caches_that_read_each_other_do_not_deadlock() -> None:
-    """An update reads its source before it locks the cache: two that are updated from each other both return."""
+    """An update reads its source before it locks the cache: what the source waits for may need the cache itself."""
 
     class Reading:
         """Has the cache used, by another thread, while it is read itself."""

@@ -247,6 +247,17 @@ def test_update_adds_the_objects_before_what_only_others_need() -> None:
     assert graph["a"] == ("z", "b", "y")
 
 
+def test_a_graph_can_be_made_of_a_mapping() -> None:
+    """A mapping says what each of its keys needs; another graph is one, and a graph is made anew of it."""
+    needs = {"ab": ["cd"], "cd": []}
+    graph = DependencyGraph(needs)
+    assert dict(graph) == {"ab": ("cd",), "cd": ()}
+    copy = DependencyGraph(graph)
+    copy.update({"cd": ["ef"]})
+    assert copy["cd"] == ("ef",)
+    assert graph["cd"] == ()
+
+
 def test_connect_adds_all_of_another_graph() -> None:
     """What is in both needs then what it needs in either; the other does not change."""
     one, other = DependencyGraph([("a", ["b"])]), DependencyGraph([("a", ["c"]), ("d", [])])

@@ -377,6 +377,18 @@ def test_urls_without_a_scheme() -> None:
     url: Any = SimpleNamespace(scheme="")
     with pytest.raises(ValueError, match="name://"):
         FactoryMapping[Any]().by_url(url)
+    with pytest.raises(ValueError, match=r"'://localhost' is no URL"):
+        FactoryMapping[Any]().by_url("://localhost")
+
+
+def test_a_name_that_is_a_keyword_may_be_a_scheme() -> None:
+    """Such a name may have an underscore in it, which the schemes of URLs on the web have not."""
+    drivers = FactoryMapping[Any](my_driver="json:loads")
+    assert drivers.by_url("my_driver://localhost:80") is json.loads
+    with pytest.raises(
+        ModuleNotFoundError, match=r"no 'my_drive' here\. Did you mean my_driver\?"
+    ):
+        drivers.by_url("my_drive://")
 
 
 @pytest.mark.usefixtures("plugins")

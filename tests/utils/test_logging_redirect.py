@@ -284,14 +284,23 @@ def test_the_report_about_a_broken_handler_is_seen(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_handler_without_a_stream_to_fall_back_on_is_silent(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: Kept
 ) -> None:
-    """Where the process has no stderr, what a handler writes to the stream is left away."""
+    """Where the process has no stderr, what a handler writes to the stream is left away, and others get it all the same."""
     monkeypatch.setattr(sys, "__stderr__", None)
+    monkeypatch.setattr(logging.Handler, "handleError", refuse)
     logger = make_logger()
     proxy = FileLogProxy(logger)
     logger.addHandler(logging.StreamHandler(proxy))
+    logger.addHandler(kept)
     proxy.write("hello\n")
+    assert kept.messages == ["hello"]
+    assert capsys.readouterr() == ("", "")
+
+
+def refuse(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """Take the place of what keeps silent about the errors of handlers."""
+    raise AssertionError(record.getMessage())
 
 
 def test_logging_goes_on_after_a_handler_raised(kept: Kept) -> None:

@@ -158,11 +158,17 @@ def test_a_stream_is_left_open_and_may_be_closed() -> None:
         stream.close()
 
 
-def test_a_program_without_stderr_logs_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no stderr, as in a Windows program without a console, nothing fails."""
+def test_a_program_without_stderr_logs_nowhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no stderr, as in a Windows program without a console, nothing fails, in no handler either."""
+    failed: list[logging.LogRecord] = []
     monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(logging.Handler, "handleError", lambda _, record: failed.append(record))
     with logging_setup():
         logging.getLogger("tests").warning("x")
+    assert failed == []
+    assert capsys.readouterr().out == ""
 
 
 def test_further_handlers_are_used_and_not_closed(root: logging.Logger) -> None:

@@ -15,6 +15,7 @@ from structmode import LifecycleError, Worker
 from .here import Job, handlers, root_state
 
 
+@pytest.mark.fault("E6")
 async def test_async_with_takes_nothing() -> None:
     """Under `async with` a worker runs its services, and touches neither signals nor logging nor stdout."""
     job = Job()

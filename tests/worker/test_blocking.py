@@ -14,6 +14,7 @@ from structmode import Service, Worker
 from .here import Job, Log, execute
 
 
+@pytest.mark.fault("E3")
 @pytest.mark.usefixtures("blocking_allowed")
 def test_e3_a_blocked_loop_is_reported(backend: str) -> None:
     """E3: with debug, a worker says in its log what blocks its event loop, and where; nothing is raised there."""
@@ -43,6 +44,7 @@ def test_e3_a_blocked_loop_is_reported(backend: str) -> None:
     assert job.events == ["stop"]
 
 
+@pytest.mark.fault("E3")
 @pytest.mark.parametrize(
     "settings",
     [{"debug": False}, {"debug": True, "console_port": None, "blocking_timeout": 0}],
@@ -85,6 +87,7 @@ class Detector(Service):
         self.made.append(self)
 
 
+@pytest.mark.fault("E3")
 def test_e3_a_detector_is_started(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """E3: with debug, the service that BLOCK_DETECTOR names is started with the worker, once, and stopped with it."""
     monkeypatch.setattr(Detector, "made", [])

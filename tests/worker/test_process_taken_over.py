@@ -29,6 +29,7 @@ def some_handler() -> Callable[[int, object], None]:
     return handler
 
 
+@pytest.mark.fault("E5")
 @pytest.mark.parametrize("error", [None, ValueError(), SystemExit(2)])
 def test_e5_handlers_are_given_back(backend: str, error: BaseException | None) -> None:
     """E5: the handlers of signals are a worker's own while it runs, and afterwards what they were, in any case."""
@@ -154,6 +155,7 @@ def test_handlers_that_are_installed_again(backend: str) -> None:
     assert handlers() == before
 
 
+@pytest.mark.fault("E5")
 def test_platform_without_signal_masks(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A platform whose threads can't refuse signals, such as Windows, will do."""
     monkeypatch.delattr(signal, "pthread_sigmask")
@@ -163,6 +165,7 @@ def test_platform_without_signal_masks(backend: str, monkeypatch: pytest.MonkeyP
 # --- Logging and printing
 
 
+@pytest.mark.fault("E6")
 @pytest.mark.parametrize("error", [None, ValueError()])
 def test_e6_logging_and_stdout_are_given_back(backend: str, error: BaseException | None) -> None:
     """E6: logging and stdout are taken over for as long as the worker runs, and are then what they were."""
@@ -174,6 +177,7 @@ def test_e6_logging_and_stdout_are_given_back(backend: str, error: BaseException
     assert all(one != other for one, other in zip(during[0], before, strict=True))
 
 
+@pytest.mark.fault("E6")
 def test_e6_override_logging_false_touches_nothing(backend: str) -> None:
     """E6: with override_logging=False neither logging nor stdout is touched."""
     during: list[tuple[object, ...]] = []

@@ -155,6 +155,7 @@ def test_third_signal_before_the_event_loop_runs() -> None:
     assert "all raised" not in program.text
 
 
+@pytest.mark.fault("E1")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_e1_second_signal_cancels_hard(backend: str, number: int) -> None:
     """E1: a second signal ends a stop that hangs, by cancelling it, and the exit code tells the signal."""
@@ -168,6 +169,7 @@ def test_e1_second_signal_cancels_hard(backend: str, number: int) -> None:
     assert program.messages()[-1] == "[^Worker]: -Shutdown complete!"
 
 
+@pytest.mark.fault("E1")
 def test_second_signal_leaves_what_ignores_it(backend: str) -> None:
     """What ignores even the hard cancel of a second signal is named, and the process left."""
     with running("hung", backend, "deaf", "60") as program:
@@ -188,6 +190,7 @@ def test_two_signals_at_once(backend: str) -> None:
     assert "Not ended after 1 s" in program.text
 
 
+@pytest.mark.fault("E1")
 @pytest.mark.parametrize("way", ["busy", "asleep"])
 def test_e1_third_signal_ends_a_blocked_process(backend: str, way: str) -> None:
     """E1: the third signal ends the process at once, also while the event loop is blocked."""
@@ -202,6 +205,7 @@ def test_e1_third_signal_ends_a_blocked_process(backend: str, way: str) -> None:
         assert program.end() == 128 + signal.SIGINT
 
 
+@pytest.mark.fault("E1")
 @pytest.mark.parametrize("way", ["deaf", "blocked_stop", "blocked_at_once"])
 def test_stop_that_nothing_ends(backend: str, way: str) -> None:
     """A stop that ignores its deadline, or blocks the loop, is named and left with exit code 70."""
@@ -241,6 +245,7 @@ def test_sigusr1_prints_tasks_and_threads(backend: str, state: str) -> None:
     assert "in block\n" in program.text
 
 
+@pytest.mark.fault("E5")
 def test_e5_sigusr2_opens_no_debugger_by_default(backend: str) -> None:
     """E5: without debug, SIGUSR2 is answered with one line in the log, and the program goes on."""
     with running(
@@ -290,6 +295,7 @@ def test_in_another_thread(backend: str) -> None:
     assert "Traceback" not in program.text
 
 
+@pytest.mark.fault("E5")
 def test_platform_without_a_signal(backend: str) -> None:
     """Where a signal does not exist, the log says so in one line, and the worker runs."""
     with running("two_signals_less", backend) as program:

@@ -118,6 +118,22 @@ def test_failed_start(backend: str) -> None:
     assert "[^Worker]: Could not start: OSError('no such port')" in log.lines()
 
 
+def test_start_that_takes_too_long(backend: str) -> None:
+    """The exit code is 1, and the log shows what was still starting, as lines and without a traceback of the engine's."""
+
+    class Slow(Service):
+        start_timeout = 0.02
+
+        async def on_start(self) -> None:
+            await anyio.sleep_forever()
+
+    log = Log()
+    assert execute(Worker(Slow(), backend=backend, stderr=log)) == 1
+    at = log.lines().index("[^Worker]: Slow did not start within 0.02 s; still starting:")
+    assert log.lines()[at + 1] == "Slow: on_start"
+    assert "Traceback" not in log.getvalue()
+
+
 def test_failed_stop(backend: str) -> None:
     """An error in a stop makes the exit code 1, and is logged with its traceback."""
 
@@ -416,6 +432,7 @@ def test_shortlabel_of_a_subclass(backend: str) -> None:
     assert log.lines()[0] == "[^Boss]: Starting..."
 
 
+@pytest.mark.fault("E2")
 @pytest.mark.parametrize("name", ["asyncio", "trio"])
 def test_e2_a_stop_adds_no_delay(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """E2: a worker stops and ends on a clock that stands still, so nothing in it waits for time to pass."""

@@ -7,7 +7,15 @@ is where mode's meaning is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+)
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -17,13 +25,14 @@ import anyio
 import anyio.lowlevel
 
 from structmode import _engine as engine, services
+from structmode._claims import name_of
 from structmode._declare import Body, CrontabTask, ServiceTask, TimerTask
 from structmode._unit import ServiceUnit, service_of
 from structmode.timers import Timer
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
 
-from ._asyncio import future_of, get_event_loop
+from ._asyncio import EarlyWork, future_of, get_event_loop
 from ._flags import CrashedFlag, ShutdownFlag, StartedFlag, StoppedFlag
 from ._tasks import decorator_of_mode, of_mode
 
@@ -52,7 +61,11 @@ class ModeUnit(ServiceUnit):
 
     def work(self) -> list[engine.Task[Any]]:
         service = self._service
-        return [
+        begun_early: list[engine.Task[Any]] = [
+            engine.Task(partial(service._carry_early, early), early.name)
+            for early in service._begun_early
+        ]
+        return begun_early + [
             engine.Task(
                 partial(service._carry_declared, declared),
                 f"{service.shortlabel}.{declared.name}",
@@ -165,6 +178,7 @@ class ModeMembers(PublicService):
     _told_to_stop: bool = False
     _last_crash: BaseException | None = None
     _is_coming_up: bool = False
+    _begun_early: tuple[EarlyWork, ...] = ()
 
     def __init__(self, *args: Any, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
         self._loop = loop
@@ -262,6 +276,8 @@ class ModeMembers(PublicService):
             await super().start()
         except BaseException:
             self._has_been_started = self._outer.alive
+            if not self._outer.alive:
+                self._cancel_early()
             raise
 
     async def maybe_start(self) -> bool:
@@ -280,15 +296,16 @@ class ModeMembers(PublicService):
     async def stop(self) -> None:
         """Stop the service; as in structmode. The hooks of one that was never started are called all the same."""
         self._told_to_stop = True
-        if self._life.current.called_from_own_hook(
-            "on_stop"
-        ):  # it says nothing new, nor that a restart is called off
+        # In on_stop it says nothing new, nor that a restart is called off.
+        if self._life.current.called_from_own_hook("tear_down"):
             await anyio.lowlevel.checkpoint()
             return
         if self._outer.current.state is engine.State.NEW and not self._stopped.is_set():
             self._stopped.set()
             await self.on_stop()
             await self._default_stop_children()
+            for early in self._begun_early:
+                await early.end()
             await self.on_shutdown()
         try:
             await super().stop()
@@ -468,34 +485,63 @@ class ModeMembers(PublicService):
     def task(cls, fun: Any = None, **settings: Any) -> Any:
         """Declare a method to be run in the background; as in structmode."""
         declared: Any = super().task(fun, **settings)
-        return (
-            of_mode(declared) if isinstance(declared, ServiceTask) else decorator_of_mode(declared)
-        )
+        change: Any = of_mode if isinstance(declared, ServiceTask) else decorator_of_mode
+        return change(declared)
 
     @classmethod
-    def timer(cls, *args: Any, **kwargs: Any) -> Callable[[Body], TimerTask]:
+    def timer(cls, *args: Any, **kwargs: Any) -> Callable[[Body[Any]], TimerTask]:
         """Declare a method to be run every so many seconds; as in structmode."""
         return decorator_of_mode(super().timer(*args, **kwargs))
 
     @classmethod
-    def crontab(cls, *args: Any, **kwargs: Any) -> Callable[[Body], CrontabTask]:
+    def crontab(cls, *args: Any, **kwargs: Any) -> Callable[[Body[Any]], CrontabTask]:
         """Declare a method to be run at the times of a cron line; as in structmode."""
         return decorator_of_mode(super().crontab(*args, **kwargs))
 
     def add_future(self, coro: Any, *, name: str | None = None) -> Any:
-        """Run something in the background; as in structmode, but what is returned is a future of asyncio."""
+        """Run something in the background; as in structmode, but what is returned is a future of asyncio.
+
+        Before the start it is kept until then only where the service's event loop does not run; else it begins at once.
+        """
         work = engine.as_coroutine(coro)
+        name = name or name_of(coro)
+        if self._may_begin_now():
+            return future_of(self._begin_early(work, name), name, coro, self.loop)
         try:
-            handle = super().add_future(
-                partial(self._carry, work), name=name or getattr(coro, "__qualname__", None)
-            )
+            handle = super().add_future(partial(self._carry, work), name=name)
         except BaseException:
             engine.close_all([work])
             raise
         handle.add_done_callback(lambda _: engine.close_all([work]))  # if it has not begun
         if engine.token_here() is not None and engine.on_trio():
             return handle
-        return future_of(handle, coro, self.loop)
+        return future_of(handle, name, coro, self.loop)
+
+    def _may_begin_now(self) -> bool:
+        """Whether it has not been started, and its event loop runs here, and is asyncio's."""
+        here = engine.token_here()
+        is_new = self._life.current.state is engine.State.NEW
+        return (
+            is_new and here is not None and not engine.on_trio() and get_event_loop() is self.loop
+        )
+
+    def _begin_early(self, work: Coroutine[Any, Any, Any], name: str) -> Any:
+        """Begin work before the start, and return its task, which belongs to the service from its start on."""
+        early = EarlyWork(work, self._crash, self.loop, name)
+        self._begun_early += (early,)
+
+        def forget(_: object) -> None:
+            self._begun_early = tuple(other for other in self._begun_early if other is not early)
+
+        early.task.add_done_callback(forget)
+        return early.task
+
+    def _cancel_early(self) -> None:
+        for early in self._begun_early:
+            early.task.cancel()
+
+    async def _carry_early(self, early: EarlyWork) -> None:
+        await self._carry(early.take_over())
 
     async def _carry_declared(self, declared: ServiceTask) -> None:
         await self._carry(declared.work(self))
@@ -534,8 +580,8 @@ class ModeMembers(PublicService):
                 await (starting.settled.wait() if _is_here(starting) else anyio.sleep(_LOOK_EVERY))
 
     @property
-    def _futures(self) -> set[engine.Task[Any]]:
-        return set(self._life.current.tasks.alive())
+    def _futures(self) -> set[Any]:
+        return {*self._life.current.tasks.alive()} or {early.task for early in self._begun_early}
 
     async def sleep(self, n: Seconds, *, loop: Any = None) -> None:
         """Sleep, or until the service stops; as in structmode."""

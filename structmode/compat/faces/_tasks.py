@@ -67,6 +67,8 @@ def of_mode(declaration: DeclaredT) -> DeclaredT:
     return declaration
 
 
-def decorator_of_mode(decorate: Callable[[Body], DeclaredT]) -> Callable[[Body], DeclaredT]:
+def decorator_of_mode(
+    decorate: Callable[[Body[Any]], DeclaredT],
+) -> Callable[[Body[Any]], DeclaredT]:
     """Have a decorator make what mode has."""
     return lambda body: of_mode(decorate(body))

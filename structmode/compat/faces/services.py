@@ -45,12 +45,12 @@ def task(fun: Any = None) -> Any:
     return Service.task(fun)
 
 
-def timer(*args: Any, **kwargs: Any) -> Callable[[Body], TimerTask]:
+def timer(*args: Any, **kwargs: Any) -> Callable[[Body[Any]], TimerTask]:
     """Declare a method to be run every so many seconds; see `Service.timer`."""
     return Service.timer(*args, **kwargs)
 
 
-def crontab(*args: Any, **kwargs: Any) -> Callable[[Body], CrontabTask]:
+def crontab(*args: Any, **kwargs: Any) -> Callable[[Body[Any]], CrontabTask]:
     """Declare a method to be run at the times of a cron line; see `Service.crontab`."""
     return Service.crontab(*args, **kwargs)
 

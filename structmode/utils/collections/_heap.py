@@ -7,6 +7,8 @@ import heapq
 from collections.abc import Callable, Iterable, MutableSequence
 from typing import Any, NoReturn, TypeVar, cast, overload
 
+from structmode.utils.collections._proxies import own_data
+
 __all__ = ("Heap",)
 
 _T = TypeVar("_T")
@@ -124,3 +126,6 @@ class Heap(MutableSequence[_T]):
 
     def __repr__(self) -> str:
         return repr(self.data)
+
+    def __getstate__(self) -> Any:
+        return own_data(super().__getstate__())

@@ -4,8 +4,9 @@ Theory: an ordered dictionary holds the keys in the order of their last use, the
 it to the end; what is too much goes at the front. Each is one step, whatever the size.
 """
 
+import operator
 from collections import OrderedDict
-from collections.abc import Container, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Container, ItemsView, Iterator, KeysView, ValuesView
 from contextlib import AbstractContextManager, nullcontext
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -24,40 +25,50 @@ _NONE: Any = object()
 class LRUCache(FastUserDict[_KT, _VT]):
     """A dictionary of bounded size: when there is one key too many, the one that was not used for longest goes.
 
-    To read or to set a key is to use it. ``in``, iteration and the views use nothing.
+    To read or to set a key is to use it. ``in``, iteration and the views use nothing. Iteration, over a view too, goes
+    over what was there when it began, so a loop may use the cache and change it.
 
-    With `thread_safety`, each method is one step for all threads, and iteration goes over what was there when it began.
-    Without, and with several threads, what is read may be half done. It can be pickled and copied either way.
+    With `thread_safety`, each method is one step for all threads. Without, and with several threads, what is read may be
+    half done. It can be pickled and copied either way.
 
     Differs from mode: to set a key that is there already drops no other, and makes it the one used last; `incr` keeps
-    the kind of the value; the views of a thread-safe one hold no lock.
+    the kind of the value; ``__missing__`` is asked as by any `FastUserDict`.
 
     Args:
-        limit: The number of keys to keep; no limit if `None` or 0. It may be set later, and counts from the next change on.
+        limit: The number of keys to keep; no limit if `None` or 0.
         thread_safety: Whether several threads use it at once.
 
     Raises:
         ValueError: If the limit is negative.
     """
 
-    limit: int | None
     thread_safety: bool
     data: OrderedDict[_KT, _VT]
 
     def __init__(self, limit: int | None = None, *, thread_safety: bool = False) -> None:
-        if limit is not None and limit < 0:
-            raise ValueError(
-                f"LRUCache(limit={limit!r}): a cache keeps 1 key or more; without a limit, pass limit=None"
-            )
         self.limit = limit
         self.thread_safety = thread_safety
         self.data = OrderedDict()  # pyright: ignore[reportIncompatibleVariableOverride]
         self._mutex = self._new_mutex()
 
+    @property
+    def limit(self) -> int | None:
+        """The number of keys to keep, if there is a limit. It may be set, and counts from the next key on that is set."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int | None) -> None:
+        if limit is not None and limit < 0:
+            raise ValueError(
+                f"limit={limit!r}: an LRUCache keeps 1 key or more; without a limit, it is limit=None"
+            )
+        self._limit = limit
+
     def __getitem__(self, key: _KT) -> _VT:
         with self._mutex:
-            value = self.data[key]
-            self.data.move_to_end(key)
+            value = super().__getitem__(key)
+            if key in self.data:  # `__missing__` need not keep what it returns
+                self.data.move_to_end(key)
             return value
 
     def __setitem__(self, key: _KT, value: _VT) -> None:
@@ -75,8 +86,12 @@ class LRUCache(FastUserDict[_KT, _VT]):
         with self._mutex:
             return key in self.data
 
+    def __len__(self) -> int:
+        with self._mutex:
+            return len(self.data)
+
     def __iter__(self) -> Iterator[_KT]:
-        return iter(self.copy() if self.thread_safety else self.data)
+        return iter(self.copy())
 
     def __repr__(self) -> str:
         return repr(self.copy())
@@ -88,15 +103,15 @@ class LRUCache(FastUserDict[_KT, _VT]):
 
     def keys(self) -> KeysView[_KT]:
         """Return a view of the keys, the one used last at the end."""
-        return KeysView(self) if self.thread_safety else self.data.keys()
+        return KeysView(self)
 
     def values(self) -> ValuesView[_VT]:
         """Return a view of the values, the one used last at the end."""
-        return _Values(self) if self.thread_safety else self.data.values()
+        return _Values(self)
 
     def items(self) -> ItemsView[_KT, _VT]:
         """Return a view of the keys with their values, the one used last at the end."""
-        return _Items(self) if self.thread_safety else self.data.items()
+        return _Items(self)
 
     # The types are those of the base, which are many.
     if not TYPE_CHECKING:  # pragma: no branch - true wherever it runs
@@ -167,17 +182,20 @@ class LRUCache(FastUserDict[_KT, _VT]):
 
         Raises:
             KeyError: If the key is not there.
-            ValueError: If its value is no number; it stays as it is.
+            ValueError: If its value is no whole number; it stays as it is.
         """
         with self._mutex:
             value: Any = self.data[key]
-            number = int(value) + delta
+            try:
+                number = (int(value) if isinstance(value, str) else operator.index(value)) + delta
+            except (TypeError, ValueError):
+                raise ValueError(f"incr({key!r}): {value!r} is no whole number") from None
             self[key] = cast("_VT", str(number) if isinstance(value, str) else number)
             return number
 
     def __getstate__(self) -> dict[str, Any]:
         with self._mutex:
-            return {**vars(self), "data": self.data.copy(), "_mutex": None}
+            return {**super().__getstate__(), "_mutex": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -190,9 +208,9 @@ class LRUCache(FastUserDict[_KT, _VT]):
 class _Values(ValuesView[_VT]):
     """The values of a cache; to look at them uses no key."""
 
-    def __init__(self, cache: Mapping[Any, _VT]) -> None:
+    def __init__(self, cache: LRUCache[Any, _VT]) -> None:
         super().__init__(cache)
-        self._cache = cast("LRUCache[Any, _VT]", cache)
+        self._cache = cache
 
     def __contains__(self, value: object) -> bool:
         return value in self._cache.copy().values()
@@ -204,12 +222,13 @@ class _Values(ValuesView[_VT]):
 class _Items(ItemsView[_KT, _VT]):
     """The keys of a cache with their values; to look at them uses no key."""
 
-    def __init__(self, cache: Mapping[_KT, _VT]) -> None:
+    def __init__(self, cache: LRUCache[_KT, _VT]) -> None:
         super().__init__(cache)
-        self._cache = cast("LRUCache[_KT, _VT]", cache)
+        self._cache = cache
 
     def __contains__(self, item: object) -> bool:
-        return item in cast("Container[object]", self._cache.copy().items())
+        with self._cache._mutex:
+            return item in cast("Container[object]", self._cache.data.items())
 
     def __iter__(self) -> Iterator[tuple[_KT, _VT]]:
         return iter(self._cache.copy().items())

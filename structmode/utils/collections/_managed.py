@@ -73,7 +73,7 @@ class ManagedUserDict(FastUserDict[_KT, _VT]):
 class ManagedUserSet(FastUserSet[_T]):
     """A set that calls a method of its own before its elements change.
 
-    What changes nothing calls nothing. If the method raises, nothing changes.
+    What changes nothing calls nothing, `clear` excepted. If the method raises, nothing changes.
 
     Differs from mode: `remove` calls `on_discard`, too, and `on_change` is not called without a change.
     """

@@ -20,9 +20,10 @@ from collections.abc import (
     Set as AbstractSet,
     ValuesView,
 )
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-__all__ = ("FastUserDict", "FastUserList", "FastUserSet")
+__all__ = ("FastUserDict", "FastUserList", "FastUserSet", "own_data")
 
 _T = TypeVar("_T")
 _KT = TypeVar("_KT")
@@ -40,6 +41,14 @@ class _Own(Generic[_T]):
             return self
         # In one step: of several threads that come here at once, all get the same.
         return vars(owner).setdefault("data", self._factory())
+
+
+def own_data(state: Any) -> Any:
+    """Return the state of a container for a copy of it, which gets ``data`` of its own, as copies of built-in ones have."""
+    # Where it is a property there is none in the state: then it is where it is, for both.
+    if not isinstance(state, dict) or "data" not in state:
+        return cast("Any", state)
+    return {**cast("dict[str, Any]", state), "data": copy(cast("Any", state["data"]))}
 
 
 class FastUserDict(MutableMapping[_KT, _VT]):
@@ -96,6 +105,9 @@ class FastUserDict(MutableMapping[_KT, _VT]):
     def __repr__(self) -> str:
         return repr(self.data)
 
+    def __getstate__(self) -> Any:
+        return own_data(super().__getstate__())
+
     def copy(self) -> dict[_KT, _VT]:
         """Return a `dict` with the same keys and values."""
         return dict(self.data)
@@ -135,7 +147,7 @@ class FastUserSet(MutableSet[_T]):
     """A set in front of another one: its ``data``.
 
     There is no constructor: a subclass sets ``data``. What the operators and `union` and the like return is a built-in
-    `set`; what changes a set in place takes any iterable.
+    `set`. As with that, the operators take sets only, and the methods any iterable.
 
     Differs from mode, where operators don't take another such set, and where pickling and copying make a built-in set
     of it.
@@ -148,11 +160,6 @@ class FastUserSet(MutableSet[_T]):
         data: MutableSet[_T]
     else:
         data = _Own(set)
-
-    @classmethod
-    def _from_iterable(cls, it: Iterable[Any]) -> set[Any]:
-        """Make what the operators of `collections.abc.Set` return."""
-        return set(it)
 
     def __contains__(self, element: object) -> bool:
         return element in self.data
@@ -175,7 +182,44 @@ class FastUserSet(MutableSet[_T]):
     def __repr__(self) -> str:
         return repr(self.data)
 
+    def __getstate__(self) -> Any:
+        return own_data(super().__getstate__())
+
     # --- What leaves it as it is ---
+
+    def __and__(self, other: AbstractSet[Any]) -> set[_T]:
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        return self.intersection(other)
+
+    def __or__(self, other: AbstractSet[_T]) -> set[_T]:  # type: ignore[override]
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        return self.union(other)
+
+    def __sub__(self, other: AbstractSet[Any]) -> set[_T]:
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        return self.difference(other)
+
+    def __xor__(self, other: AbstractSet[_T]) -> set[_T]:  # type: ignore[override]
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        return self.symmetric_difference(other)
+
+    def __rand__(self, other: AbstractSet[Any]) -> set[_T]:
+        return self.__and__(other)
+
+    def __ror__(self, other: AbstractSet[_T]) -> set[_T]:
+        return self.__or__(other)
+
+    def __rxor__(self, other: AbstractSet[_T]) -> set[_T]:
+        return self.__xor__(other)
+
+    def __rsub__(self, other: AbstractSet[_T]) -> set[_T]:
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        return set(other).difference(self.data)
 
     def copy(self) -> set[_T]:
         """Return a `set` with the same elements."""
@@ -271,13 +315,13 @@ class FastUserSet(MutableSet[_T]):
         self.intersection_update(other)
         return self
 
-    def __ixor__(self, other: AbstractSet[_T]) -> Self:  # type: ignore[override,misc]
+    def __ixor__(self, other: AbstractSet[_T]) -> Self:  # type: ignore[override]
         if not isinstance(other, AbstractSet):
             return NotImplemented
         self.symmetric_difference_update(other)
         return self
 
-    def __ior__(self, other: AbstractSet[_T]) -> Self:  # type: ignore[override,misc]
+    def __ior__(self, other: AbstractSet[_T]) -> Self:  # type: ignore[override]
         if not isinstance(other, AbstractSet):
             return NotImplemented
         self.update(other)

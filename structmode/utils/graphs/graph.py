@@ -6,7 +6,7 @@ import graphlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from types import MappingProxyType
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 from structmode.exceptions import StructmodeError
 from structmode.utils.graphs._things import label_of
@@ -43,13 +43,13 @@ class DependencyGraph(DependencyGraphT[_T]):
     said twice counts once, and nothing recurses, so a graph may be thousands of objects deep.
 
     Args:
-        it: Pairs of an object and what it needs.
+        it: Pairs of an object and what it needs; or a mapping of objects to that, as another graph is.
         formatter: What `to_dot` uses unless it is given another.
     """
 
     def __init__(
         self,
-        it: Iterable[tuple[_T, Iterable[_T]]] | None = None,
+        it: Mapping[_T, Iterable[_T]] | Iterable[tuple[_T, Iterable[_T]]] | None = None,
         formatter: GraphFormatterT[_T] | None = None,
     ) -> None:
         self.formatter = formatter
@@ -94,7 +94,7 @@ class DependencyGraph(DependencyGraphT[_T]):
         Args:
             graph: The other graph; it does not change.
         """
-        self.update(graph.items())
+        self.update(graph)
 
     def topsort(self) -> list[_T]:
         """Return all objects in the order in which to handle them: each after what it needs.
@@ -127,14 +127,17 @@ class DependencyGraph(DependencyGraphT[_T]):
             below[each] = sum(1 + below[need] for need in self._needs[each])
         return below.get(obj, 0)
 
-    def update(self, it: Iterable[tuple[_T, Iterable[_T]]]) -> None:
+    def update(self, it: Mapping[_T, Iterable[_T]] | Iterable[tuple[_T, Iterable[_T]]]) -> None:
         """Add objects with what they need, to what they are known to need already.
 
         Args:
-            it: Pairs of an object and what it needs. First all these objects are added, in order,
-                and then those that only others need.
+            it: Pairs of an object and what it needs, or a mapping of objects to that. First all
+                these objects are added, in order, and then those that only others need.
         """
-        pairs = [(obj, tuple(needs)) for obj, needs in it]
+        given = cast(
+            "Iterable[tuple[_T, Iterable[_T]]]", it.items() if isinstance(it, Mapping) else it
+        )
+        pairs = [(obj, tuple(needs)) for obj, needs in given]
         for obj, _ in pairs:
             self.add_arc(obj)
         for obj, needs in pairs:

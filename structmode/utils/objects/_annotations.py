@@ -90,10 +90,7 @@ def annotations(
             )
         )
     defaults = {
-        name: value
-        for one in classes
-        for name, value in vars(one).items()
-        if name in fields and not _is_slot(value)
+        name: value for one in classes for name, value in _values(one).items() if name in fields
     }
     return fields, defaults
 
@@ -132,7 +129,8 @@ def eval_type(
     """Return the type that an annotation means.
 
     Texts and forward references are evaluated, those inside of other types, too. A name of a ``type`` statement is replaced by
-    what it stands for; ``Annotated`` stays.
+    what it stands for, in which a text means what it means in that name's module; inside of other types such a name stays,
+    and so does ``Annotated``.
 
     Args:
         typ: The annotation: a type, or the text of one, such as ``"List[int]"``.
@@ -147,13 +145,16 @@ def eval_type(
         SyntaxError: If a text is no expression.
     """
     evaluated = _evaluate(typ, globalns, localns)
+    meant = without_alias(evaluated)
+    if meant is not evaluated:
+        meant = _evaluate(meant, _names_in_module(evaluated), localns)
     # Who rules out or replaces a name means the name, and who does so with a type means the type by any name.
-    for candidate in (evaluated, without_alias(evaluated)):
+    for candidate in (evaluated, meant):
         if _is_in(candidate, invalid_types):
             raise InvalidAnnotation(candidate)
         if alias_types is not None and _is_in(candidate, alias_types):
             return alias_types[candidate]
-    return without_alias(evaluated)
+    return meant
 
 
 def iter_mro_reversed(cls: type, stop: type) -> Iterable[type]:
@@ -194,8 +195,12 @@ def _names_in(cls: type) -> dict[str, Any]:
 
     Those of the module win: a field that is called like its type would hide it otherwise.
     """
-    module = sys.modules.get(cls.__module__)
-    return {**vars(cls), **(vars(module) if module is not None else {})}
+    return {**vars(cls), **_names_in_module(cls)}
+
+
+def _names_in_module(thing: Any) -> dict[str, Any]:
+    module = sys.modules.get(thing.__module__)
+    return vars(module) if module is not None else {}
 
 
 def _type_parameters(cls: type) -> dict[str, Any]:
@@ -211,6 +216,9 @@ def _evaluate(
         # As a text it may be ClassVar, which a forward reference may not.
         module = annotation.__forward_module__
         annotation = annotation if module is not None else annotation.__forward_arg__
+    if isinstance(annotation, str) and not annotation:
+        # Said here, since Python 3.11 and 3.12 look for the first character of it.
+        raise SyntaxError("an annotation is empty: it has to be a type, or the text of one")
     # Copies: to evaluate something adds the built-ins to them.
     names = dict(vars(typing) if globalns is None else globalns)
     holder = type("_Holder", (), {"__annotations__": {"it": annotation}})
@@ -222,8 +230,16 @@ def _is_class_var(typ: Any) -> bool:
     return bare is ClassVar or get_origin(bare) is ClassVar
 
 
-def _is_slot(value: object) -> bool:
-    return isinstance(value, MemberDescriptorType | GetSetDescriptorType)
+def _values(cls: type) -> dict[str, Any]:
+    """Return what a class has for its fields: not what stands in it only to read them from its objects."""
+    slots = MemberDescriptorType | GetSetDescriptorType
+    values = {name: value for name, value in vars(cls).items() if not isinstance(value, slots)}
+    if "_field_defaults" not in values:
+        return values
+    # A named tuple.
+    names: Container[str] = values["_fields"]
+    others = {name: value for name, value in values.items() if name not in names}
+    return {**others, **values["_field_defaults"]}
 
 
 def _is_in(typ: Any, types: Container[Any] | None) -> bool:

@@ -112,21 +112,26 @@ def is_optional(typ: Any) -> bool:
         typ: The type.
     """
     return is_union(typ) and any(
-        arg is NoneType or is_optional(arg) for arg in get_args(without_annotated(typ))
+        _is_none(arg) or is_optional(arg) for arg in get_args(without_annotated(typ))
     )
+
+
+def _is_none(typ: Any) -> bool:
+    return without_annotated(typ) in (None, NoneType)
 
 
 def remove_optional(typ: Any) -> Any:
     """Return a type without `None`: ``int`` for ``int | None``.
 
     Args:
-        typ: The type; one that is not optional is returned as it is.
+        typ: The type; one that is not optional is returned as it is, and one that is nothing but `None` as the type of that.
     """
     if not is_optional(typ):
         return typ
     arguments = get_args(without_annotated(typ))
-    rest = tuple(remove_optional(arg) for arg in arguments if arg is not NoneType)
-    return cast(Any, Union)[rest]
+    without = (remove_optional(arg) for arg in arguments)
+    rest = tuple(arg for arg in without if not _is_none(arg))
+    return cast(Any, Union)[rest] if rest else NoneType
 
 
 def guess_polymorphic_type(

@@ -120,7 +120,7 @@ class DependencyGraphT(Mapping[_T, tuple[_T, ...]]):
         """Return how much an object needs, directly or not."""
 
     @abc.abstractmethod
-    def update(self, it: Iterable[tuple[_T, Iterable[_T]]]) -> None:
+    def update(self, it: Mapping[_T, Iterable[_T]] | Iterable[tuple[_T, Iterable[_T]]]) -> None:
         """Add objects with what they need."""
 
     @abc.abstractmethod

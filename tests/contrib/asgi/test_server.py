@@ -1,0 +1,571 @@
+"""`AsgiServer`: an application as a service, on a real server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypercorn.config import Config
+from starlette.applications import Starlette
+
+from structmode import LifecycleError, OneForOneSupervisor, ServiceT
+from structmode.contrib.asgi import AsgiServer, LifespanFailed, WithServices, lifespan
+
+from .things import Broken, Noting, get, greet, until
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="unix sockets")
+
+
+async def status(server: AsgiServer) -> int:
+    """Send a request; return the status of the answer."""
+    return (await get(server)).status
+
+
+class Held:
+    """An application whose requests are held until they are let go."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.cancelled = 0
+        self.go = anyio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer when it is let go."""
+        if scope["type"] == "lifespan":
+            return
+        self.waiting += 1
+        try:
+            await self.go.wait()
+        except anyio.get_cancelled_exc_class():
+            self.cancelled += 1
+            raise
+        await greet(scope, receive, send)
+
+
+# --- Serving -------------------------------------------------------------------------------------
+
+
+async def test_it_serves_when_it_has_started() -> None:
+    """As soon as the start returns, requests are answered, on loopback, at a port that is free; after the stop none is."""
+    server = AsgiServer(greet)
+    assert server.addresses == ("127.0.0.1:0",)
+    async with server:
+        assert server.port
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        assert server.addresses == (f"127.0.0.1:{server.port}",)
+        assert server.addresses[0] in repr(server)
+        assert await status(server) == 200
+    with pytest.raises(OSError, match=r"connect|refused"):
+        await anyio.connect_tcp("127.0.0.1", server.port)
+
+
+async def test_it_starts_again_at_the_same_port() -> None:
+    """A restart keeps the port, so that clients find it again."""
+    async with AsgiServer(greet) as server:
+        port = server.port
+        await server.restart()
+        assert server.port == port
+        assert await status(server) == 200
+
+
+async def test_several_addresses() -> None:
+    """It may listen in several places."""
+    async with AsgiServer(greet, ["127.0.0.1:0", "localhost:0"]) as server:
+        for address in server.addresses:
+            host, _, port = address.partition(":")
+            async with await anyio.connect_tcp(host, int(port)):
+                pass
+        assert server.url == f"http://{server.addresses[0]}"
+
+
+async def test_where_it_serves_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says where it serves, and nothing of Hypercorn's words about Ctrl-C, nor are handlers added to it."""
+    caplog.set_level("INFO")
+    async with AsgiServer(greet) as server:
+        [message] = [one.message for one in caplog.records if "Serving" in one.message]
+        assert message == f"[^AsgiServer]: Serving on {server.url}"
+    assert "CTRL" not in caplog.text
+
+
+async def test_hypercorn_may_be_configured() -> None:
+    """Everything that is Hypercorn's may be set, but where to listen."""
+
+    class OfOurs(Config):
+        include_server_header = False
+
+    config = OfOurs()
+    config.bind = ["127.0.0.1:1"]
+    config.errorlog = None
+    async with AsgiServer(greet, config=config) as server:
+        assert "server: " not in (await get(server)).head
+    async with AsgiServer(greet) as server:
+        assert "server: hypercorn" in (await get(server)).head
+
+
+async def test_it_serves_by_tls() -> None:
+    """With a certificate in the configuration, it serves by TLS."""
+    pem = Path(__file__).parent / "programs" / "here.pem"
+    config = Config()
+    config.certfile = config.keyfile = str(pem)
+    context = ssl.create_default_context(cafile=str(pem))
+    async with AsgiServer(greet, config=config) as server:
+        assert server.url == f"https://127.0.0.1:{server.port}"
+        async with await anyio.connect_tcp(
+            "127.0.0.1", server.port, ssl_context=context, tls_standard_compatible=False
+        ) as stream:
+            await stream.send(b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+            answer = b"".join([chunk async for chunk in stream])
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_requests_find_the_state() -> None:
+    """What the lifespan puts into its state, each request finds in a copy of its own."""
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            scope["state"]["pool"] = 7
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        seen.append(dict(scope["state"]))
+        scope["state"]["mine"] = True
+        await greet(scope, receive, send)
+
+    async with AsgiServer(app) as server:
+        assert [await status(server), await status(server)] == [200, 200]
+    assert seen == [{"pool": 7}] * 2
+
+
+async def test_a_broken_request_is_no_crash(caplog: pytest.LogCaptureFixture) -> None:
+    """A request that fails is answered with 500, logged, and no matter for the service."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            raise Broken("request")
+
+    async with AsgiServer(app) as server:
+        assert await status(server) == 500
+        assert not server.crashed
+    assert "Broken: request" in caplog.text
+
+
+# --- Unix sockets --------------------------------------------------------------------------------
+
+
+async def ask_unix(path: Path) -> bytes:
+    """Send a request to a unix socket; return the first line of the answer."""
+    async with await anyio.connect_unix(path) as stream:
+        await stream.send(b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+        return (await stream.receive()).splitlines()[0]
+
+
+async def test_a_unix_socket_is_private(tmp_path: Path) -> None:
+    """Nobody but the user may connect to a unix socket, and its file goes with the server."""
+    path = tmp_path / "web"
+    async with AsgiServer(greet, f"unix:{path}") as server:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert server.addresses == (f"unix:{path}",)
+        assert (await ask_unix(path)).startswith(b"HTTP/1.1 200")
+        with pytest.raises(LifecycleError, match="has no TCP port"):
+            _ = server.url
+    assert not path.exists()
+
+
+async def test_a_unix_socket_that_was_left_behind(tmp_path: Path) -> None:
+    """The file that a killed server has left is taken over."""
+    path = tmp_path / "web"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    async with AsgiServer(greet, f"unix:{path}"):
+        assert (await ask_unix(path)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_unix_socket_in_use(tmp_path: Path) -> None:
+    """A unix socket that somebody listens on is not taken away from them."""
+    path = tmp_path / "web"
+    async with AsgiServer(greet, f"unix:{path}"):
+        with pytest.raises(OSError, match="somebody listens there already"):
+            await AsgiServer(greet, f"unix:{path}").start()
+        assert (await ask_unix(path)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_unix_socket_with_a_full_queue(tmp_path: Path) -> None:
+    """A unix socket whose owner does not get round to accepting is not taken away either, and nobody waits for it."""
+    path = tmp_path / "web"
+    with ExitStack() as open_sockets:
+        busy = open_sockets.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(str(path))
+        busy.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                one = open_sockets.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(str(path))
+        with pytest.raises(OSError, match="somebody listens there already"):
+            await AsgiServer(greet, f"unix:{path}").start()
+
+
+def test_where_there_are_no_unix_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a platform without unix sockets, asking for one is refused as such."""
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ValueError, match="no unix sockets on this platform"):
+        AsgiServer(greet, "unix:/web")
+
+
+async def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
+    """A file of another kind is left alone."""
+    path = tmp_path / "web"
+    path.write_text("mine")
+    with pytest.raises(OSError, match="it is no socket"):
+        await AsgiServer(greet, f"unix:{path}").start()
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_somebody_elses_by_now(tmp_path: Path, replaced: bool) -> None:
+    """The stop does not remove a file that somebody has put in the socket's place, and bears with none at all."""
+    path = tmp_path / "web"
+    async with AsgiServer(greet, f"unix:{path}"):
+        path.unlink()
+        if replaced:
+            (tmp_path / "other").write_text("theirs")
+            (tmp_path / "other").rename(path)
+    assert path.exists() == replaced
+
+
+# --- The start -----------------------------------------------------------------------------------
+
+
+async def test_a_port_in_use_fails_the_start() -> None:
+    """A port in use makes the start fail, by its address, before the application is started up."""
+    notes: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        app = WithServices(greet, Noting("a", notes))
+        with pytest.raises(OSError, match=f"can't serve on {address}"):
+            await AsgiServer(app, address).start()
+    assert notes == []
+
+
+async def test_the_lifespan_is_around_the_server() -> None:
+    """The application is started up before it is served, and shut down after the last request."""
+    notes: list[str] = []
+    server = AsgiServer(WithServices(greet, Noting("a", notes)))
+    async with server:
+        assert notes == ["a starts"]
+        assert await status(server) == 200
+        notes.append("served")
+    assert notes == ["a starts", "served", "a stops"]
+
+
+async def test_a_failed_start_up_fails_the_start() -> None:
+    """What keeps the application from starting up leaves the start as it was raised, and the port is free again."""
+    server = AsgiServer(WithServices(greet, Noting("a", [], refuses=True)))
+    with pytest.raises(Broken, match=r"^a$"):
+        await server.start()
+    assert server.state == "init"
+    with pytest.raises(OSError, match=r"connect|refused"):
+        await anyio.connect_tcp("127.0.0.1", server.port)
+
+
+def speaks(*messages: str, then: str = "return", **more: Any) -> Any:
+    """Return an application that says these things in its lifespan, one per stage, and then does something."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await greet(scope, receive, send)
+            return
+        for message in messages:
+            await receive()
+            await send({"type": f"lifespan.{message}", **more})
+        if then == "raise":
+            raise Broken("lifespan")
+        if then == "listen":
+            while True:
+                await receive()
+
+    return app
+
+
+@pytest.mark.parametrize("then", ["return", "raise", "listen"])
+async def test_an_application_that_says_it_failed(then: str) -> None:
+    """An application that says that its start-up failed fails the start: with what it raises, or else what it said."""
+    server = AsgiServer(speaks("startup.failed", then=then, message="no database"))
+    with pytest.raises(Exception, match=r"no database|lifespan") as caught:
+        await server.start()
+    if then == "raise":
+        assert isinstance(caught.value, Broken)
+    else:
+        assert isinstance(caught.value, LifespanFailed)
+        assert (caught.value.stage, caught.value.message) == ("startup", "no database")
+
+
+async def test_an_application_that_fails_without_a_word() -> None:
+    """A failure that says nothing is told as such."""
+    with pytest.raises(LifespanFailed, match="did not say why"):
+        await AsgiServer(speaks("startup.failed")).start()
+
+
+@pytest.mark.parametrize("then", ["return", "raise"])
+async def test_an_application_without_a_lifespan(then: str) -> None:
+    """An application that does not know lifespans is served without one."""
+    async with AsgiServer(speaks(then=then)) as server:
+        assert await status(server) == 200
+
+
+@pytest.mark.parametrize(
+    "stages", [("startup.complete",), ("startup.complete", "shutdown.complete")]
+)
+async def test_an_application_that_goes_on_listening(stages: tuple[str, ...]) -> None:
+    """One that ends early, or never ends, is shut down all the same."""
+    then = "return" if len(stages) == 1 else "listen"
+    async with AsgiServer(speaks(*stages, then=then)) as server:
+        assert await status(server) == 200
+
+
+async def test_nonsense_in_a_lifespan() -> None:
+    """A message that there is not is refused where it is sent."""
+    with pytest.raises(ValueError, match=r"'lifespan\.maybe' is no message") as caught:
+        async with AsgiServer(speaks("startup.complete", "maybe")):
+            pass
+    assert not isinstance(caught.value, LifespanFailed)
+
+
+async def test_a_cancelled_start_is_undone() -> None:
+    """A start that is cancelled while the application starts up leaves nothing behind."""
+    reached = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.set()
+        await anyio.sleep_forever()
+
+    server = AsgiServer(app)
+    async with anyio.create_task_group() as group:
+        group.start_soon(server.start)
+        await reached.wait()
+        group.cancel_scope.cancel()
+    assert server.state == "init"
+
+
+# --- The stop ------------------------------------------------------------------------------------
+
+
+async def test_requests_in_flight_are_finished() -> None:
+    """A stop lets requests end that are being answered, and takes no new ones."""
+    app = Held()
+    server = AsgiServer(app, graceful_timeout=3600)
+    async with anyio.create_task_group() as group:
+        async with server:
+            found: list[int] = []
+
+            async def ask() -> None:
+                found.append(await status(server))
+
+            group.start_soon(ask)
+            await until(lambda: app.waiting)
+            group.start_soon(server.stop)
+            await until(lambda: server.should_stop)
+            app.go.set()
+            await until(lambda: found)
+    assert found == [200]
+    assert app.cancelled == 0
+
+
+async def test_requests_that_take_too_long_are_cut() -> None:
+    """After `graceful_timeout` requests are cancelled, and the stop ends without an error."""
+    app = Held()
+    server = AsgiServer(app, graceful_timeout=0.05)
+    async with anyio.create_task_group() as group:
+        async with server:
+
+            async def ask() -> None:
+                assert await status(server) in {0, 500}
+
+            group.start_soon(ask)
+            await until(lambda: app.waiting)
+            await server.stop()
+    assert app.cancelled == 1
+    assert server.failures == ()
+
+
+async def test_idle_connections_do_not_hold_it_up() -> None:
+    """A client that stays connected and asks nothing does not hold the stop up."""
+    async with AsgiServer(greet, graceful_timeout=3600) as server:
+        async with await anyio.connect_tcp("127.0.0.1", server.port):
+            assert await status(server) == 200
+            await server.stop()
+
+
+@pytest.mark.parametrize("then", ["return", "raise", "listen"])
+async def test_a_failed_shut_down(then: str) -> None:
+    """An application that can't shut down is a failure of the stop."""
+    app = speaks("startup.complete", "shutdown.failed", then=then, message="stuck")
+    with pytest.raises(Broken if then == "raise" else LifespanFailed):
+        async with AsgiServer(app):
+            pass
+
+
+# --- Crashes -------------------------------------------------------------------------------------
+
+
+async def test_a_crash_of_its_services_is_its_own(sigterms: list[int]) -> None:
+    """What services in the application crash with, the server crashes with, as it is; signals have no part in it."""
+    notes: list[str] = []
+    a = Noting("a", notes)
+    server = AsgiServer(WithServices(greet, a))
+    with pytest.raises(Broken, match=r"^a$") as caught:
+        async with server:
+            a.break_down()
+            await anyio.sleep_forever()
+    assert server.failures == (caught.value,)
+    assert notes == ["a starts", "a stops"]
+    assert sigterms == []
+
+
+async def test_requests_in_flight_are_finished_in_a_crash() -> None:
+    """A crash of the services does not cut the requests that are being answered."""
+    app = Held()
+    a = Noting("a", [])
+    found: list[int] = []
+    async with anyio.create_task_group() as group:
+        server = AsgiServer(WithServices(app, a), graceful_timeout=3600)
+        await server.start()
+
+        async def ask() -> None:
+            found.append(await status(server))
+
+        group.start_soon(ask)
+        await until(lambda: app.waiting)
+        a.break_down()
+        await until(lambda: server.crashed)
+        app.go.set()
+        await until(lambda: found)
+        await server.stop()
+    assert found == [200]
+    assert server.crash_reason is a.crash_reason
+
+
+async def test_a_lifespan_that_fails_in_mid_life_is_a_crash() -> None:
+    """An application whose own lifespan raises in mid-life crashes the server."""
+    go = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await go.wait()
+            raise Broken("mid-life")
+
+    with pytest.raises(Broken, match="mid-life"):
+        async with AsgiServer(app):
+            go.set()
+            await anyio.sleep_forever()
+
+
+async def test_a_supervised_server_comes_up_again() -> None:
+    """Under a supervisor, a server whose services crash is started again, with new ones, at the same port."""
+    feeds: list[Noting] = []
+
+    def feed(app: object) -> Noting:
+        feeds.append(Noting("feed", []))
+        return feeds[-1]
+
+    server = AsgiServer(WithServices(greet, feed))
+    async with OneForOneSupervisor(server):
+        port = server.port
+        feeds[0].break_down()
+        await until(lambda: len(feeds) == 2 and server.state == "running")
+        assert server.port == port
+        assert await status(server) == 200
+
+
+async def test_hypercorn_that_ends_by_itself_is_a_crash() -> None:
+    """If the server ends and nobody has asked it to, that is an error."""
+    config = Config()
+    config.max_requests = 1
+    with pytest.raises(RuntimeError, match="_serve has returned"):
+        async with AsgiServer(greet, config=config) as server:
+            while True:
+                with suppress(OSError):
+                    await get(server)
+
+
+async def test_it_may_be_a_part_of_something() -> None:
+    """It is a service like any other: a child, with a `lifespan` in the application it serves."""
+    notes: list[str] = []
+    app = Starlette(lifespan=lifespan(Noting("a", notes)))
+    parent = Noting("parent", notes)
+    parent.add_dependency(AsgiServer(app))
+    async with parent:
+        pass
+    assert notes == ["parent starts", "a starts", "parent stops", "a stops"]
+
+
+# --- Mistakes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        "",
+        *"8000 127.0.0.1 127.0.0.1: :8000 127.0.0.1:http 127.0.0.1:65536 ::1:80 unix: h:-1 h:٣".split(),
+    ],
+)
+def test_what_is_no_address(bind: str) -> None:
+    """What can't be read as an address is refused, with how to write one."""
+    with pytest.raises(ValueError, match="is no address: write"):
+        AsgiServer(greet, bind)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: AsgiServer(7), TypeError, "serves an ASGI application, not 7"),  # type: ignore[arg-type]
+        (lambda: AsgiServer(greet, []), ValueError, "bind is empty"),
+        (lambda: AsgiServer(greet, [8000]), TypeError, "bind is a text"),  # type: ignore[list-item]
+        (lambda: AsgiServer(greet, config={}), TypeError, r"a hypercorn\.Config, not {}"),
+        (lambda: AsgiServer(greet, graceful_timeout="soon"), ValueError, "soon"),
+    ],
+)
+def test_wrong_arguments(call: Callable[[], ServiceT], error: type[Exception], text: str) -> None:
+    """A wrong argument is refused where it is given."""
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_it_has_no_port_before_the_start() -> None:
+    """A port that is to be found has no number yet."""
+    with pytest.raises(LifecycleError, match="has no port yet"):
+        _ = AsgiServer(greet).port
+    assert AsgiServer(greet, "[::1]:8000").url == "http://[::1]:8000"
+
+
+def test_without_hypercorn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Hypercorn is not installed, the error says what to install."""
+    import builtins
+
+    original: Any = builtins.__import__
+
+    def find(name: str, *args: Any) -> Any:
+        if "_hypercorn" in (args[2] or ()):
+            raise ModuleNotFoundError("no hypercorn", name=missing)
+        return original(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", find)
+    missing = "hypercorn.config"
+    with pytest.raises(ModuleNotFoundError, match=r"pip install structmode\[asgi\]"):
+        AsgiServer(greet)
+    missing = "wsproto"
+    with pytest.raises(ModuleNotFoundError, match="no hypercorn"):
+        AsgiServer(greet)
