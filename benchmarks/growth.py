@@ -39,8 +39,8 @@ async def _tick_by_hand() -> None:
 
 async def _idle(count: int) -> float:
     """Return the time of the processor that each takes in a second."""
-    # Of few services there is hardly anything to see, however long one looks.
-    seconds = min(INTERVAL, count / 10)
+    # As long as an interval, so that every timer ticks once; unless it is but tried whether this works.
+    seconds = INTERVAL if count >= SIZES[0] else count / 10
     before, began = time.process_time(), now()
     await sleep(seconds)
     return (time.process_time() - before) / (now() - began) / count

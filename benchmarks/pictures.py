@@ -94,8 +94,11 @@ def figures_picture(results: Mapping[str, Any], theme: Theme) -> Any:
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.axvline(1, color=theme.ink, linewidth=1)
     axis.grid(axis="x", color=theme.faint, linewidth=0.6)
-    axis.set_xlabel(
-        "times as fast as mode, or times as frugal (more is better); a bar is the goal on asyncio"
+    axis.xaxis.set_major_formatter("{x:g}")
+    figure.suptitle(
+        "times as fast as mode, or as frugal: more is better; a bar is structmode's goal on asyncio",
+        color=theme.ink,
+        fontsize=9,
     )
     _legend(figure, axis, theme)
     return figure
@@ -107,16 +110,11 @@ def _draw_row(axis: Any, place: int, row: Row, costs: Measured, theme: Theme) ->
         if spread is None or who is MODE or spread.median <= 0:
             continue
         middle = 1 / spread.median if row.kind == "share" else spread.median
-        label = who.name if place == 0 or not _is_labelled(axis, who) else None
-        axis.plot([middle], [place], look.mark, color=look.colour, label=label, markersize=6)
+        axis.plot([middle], [place], look.mark, color=look.colour, label=who.name, markersize=6)
     for goal in row.goals:
         if goal.contender is ON_ASYNCIO and goal.against is MODE:
             bound = 1 / goal.bound if row.kind == "share" else goal.bound
             axis.plot([bound, bound], [place - 0.35, place + 0.35], color=theme.ink, linewidth=2)
-
-
-def _is_labelled(axis: Any, who: Contender) -> bool:
-    return who.name in axis.get_legend_handles_labels()[1]
 
 
 def growth_picture(results: Mapping[str, Any], theme: Theme) -> Any:
@@ -174,9 +172,10 @@ def _sheet(theme: Theme, panels: int, size: tuple[float, float]) -> tuple[Any, l
 
 
 def _legend(figure: Any, axis: Any, theme: Theme) -> None:
-    handles, labels = axis.get_legend_handles_labels()
+    known = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    labels = [who.name for who in LOOKS if who.name in known]
     figure.legend(
-        handles,
+        [known[label] for label in labels],
         labels,
         loc="outside lower center",
         ncols=4,
