@@ -9,12 +9,13 @@ from importlib import import_module
 from socket import socket
 from typing import Any
 
+import anyio.lowlevel
 from hypercorn.config import Config, Sockets
 from hypercorn.logging import Logger
 
 from structmode import _engine as engine
 
-__all__ = ("bound_config", "checked_config", "serve")
+__all__ = ("bound_config", "checked_config", "serve", "stop_accepting")
 
 
 class _Log(Logger):
@@ -60,6 +61,21 @@ async def serve(
     library = "trio" if engine.on_trio() else "asyncio"
     server: Any = import_module(f"hypercorn.{library}")
     await server.serve(app, config, shutdown_trigger=until, mode="asgi")
+
+
+async def stop_accepting(listeners: Sequence[socket]) -> None:
+    """Have asyncio accept no more connections, and take up those that it has accepted.
+
+    A connection that is accepted in the very step before its server is closed is lost with an error
+    (python/cpython#109564). uvloop and trio do without.
+    """
+    if engine.on_trio():
+        return
+    loop = engine.running_asyncio_loop()
+    for listener in listeners:
+        loop.remove_reader(listener)
+    for _ in range(2):
+        await anyio.lowlevel.checkpoint()
 
 
 def checked_config(config: object) -> Config:

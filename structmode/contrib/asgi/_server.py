@@ -172,9 +172,13 @@ class AsgiServer(Service):
         patience = self.graceful_timeout + MARGIN / 2
         config = hypercorn.bound_config(self._config, self._listeners, patience, self._serving.set)
         try:
-            await hypercorn.serve(self._answer, config, self.wait_until_stopped)
+            await hypercorn.serve(self._answer, config, self._until_to_close)
         finally:
             self._served.set()
+
+    async def _until_to_close(self) -> None:
+        await self.wait_until_stopped()
+        await _hypercorn().stop_accepting(self._listeners)
 
     @Service.task
     async def _limit(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypercorn.config import Config
 from starlette.applications import Starlette
@@ -405,6 +406,20 @@ async def test_idle_connections_do_not_hold_it_up() -> None:
         async with await anyio.connect_tcp("127.0.0.1", server.port):
             assert await status(server) == 200
             await server.stop()
+
+
+async def test_connections_in_the_instant_of_the_stop(caplog: pytest.LogCaptureFixture) -> None:
+    """Connections that come at every step of a stop are accepted or not; none is a failure of the event loop."""
+    server = AsgiServer(greet)
+    with ExitStack() as clients:
+        async with server, anyio.create_task_group() as tasks:
+            tasks.start_soon(server.stop)
+            while server.state != "shutdown":
+                with suppress(OSError):
+                    client = socket.create_connection(("127.0.0.1", server.port), timeout=1)
+                    clients.enter_context(client)
+                await anyio.lowlevel.checkpoint()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("then", ["return", "raise", "listen"])
