@@ -22,9 +22,10 @@ for the stop. The first failure is the one that leaves; every later one is told 
 `failures`, and noted on the first.
 
 *Bounded.* A start may have `start_timeout` seconds; when they have passed, the run notes what is still being started and
-where, and then that is the failure of the start. From the moment a stop is asked for, the run has `stop_timeout` seconds. When they have passed, the run notes
-who is stuck and where, and then kills what is left, from the leaves up. Killed runs go through the same steps in the
-same order, but cut short: hooks are still called, as they may have something to put away that needs no waiting.
+where, and then that is the failure of the start. From the moment a stop is asked for, the run has `stop_timeout`
+seconds. When they have passed, the run notes who is stuck and where, and then kills what is left, from the leaves up.
+Killed runs go through the same steps in the same order, but cut short: hooks are still called, as they may have
+something to put away that needs no waiting.
 
 Nothing here recurses along the tree: a tree may be thousands deep.
 """
@@ -460,12 +461,14 @@ class Run:
             self._finish()
 
     async def _start_to_stop(self) -> None:
-        await self._start()
-        self._steps.close()
-        if self.state is State.RUNNING:
-            await insist(self._turn.wait, self._turn.is_set, self._pass_on_foreign_stop)
-        await self._stop()
-        self._steps.close()
+        try:
+            await self._start()
+            self._steps.close()
+            if self.state is State.RUNNING:
+                await insist(self._turn.wait, self._turn.is_set, self._pass_on_foreign_stop)
+            await self._stop()
+        finally:
+            self._steps.close()
 
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
@@ -491,10 +494,12 @@ class Run:
     @contextmanager
     def _start_watched(self) -> Generator[None]:
         """Have the start fail if it takes too long: told by a task, which looks on while all that hangs still does."""
+        if self._start_timeout == math.inf:
+            yield
+            return
         watch = TaskSet(partial(enter_run, self), self._keeper_ended)
-        if self._start_timeout < math.inf:
-            group = self._group_if(self._group is not None, "watch its start")
-            _ = watch.spawn(group, Task(self._watch_start, "start_timeout"))
+        group = self._group_if(self._group is not None, "watch its start")
+        _ = watch.spawn(group, Task(self._watch_start, "start_timeout"))
         yield
         watch.cancel_now()
 

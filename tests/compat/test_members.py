@@ -860,12 +860,9 @@ def test_what_is_added_where_no_loop_runs_begins_with_the_service() -> None:
     assert service.notes == ["start", "begun", "stop", "ended", "shutdown"]
 
 
-async def test_on_trio_what_is_added_before_a_start_begins_with_the_service(
-    anyio_backend_name: str,
-) -> None:
+@pytest.mark.parametrize("anyio_backend", [("trio", {})])
+async def test_on_trio_what_is_added_before_a_start_begins_with_the_service() -> None:
     """There it has nobody to run it until the service does."""
-    if anyio_backend_name != "trio":
-        pytest.skip("on asyncio it begins at once")
     service, go_on = Quiet(), anyio.Event()
     handle = service.add_future(go_on.wait())
     await anyio.wait_all_tasks_blocked()
@@ -886,9 +883,8 @@ async def test_the_event_loop_is_found_when_it_is_asked_for() -> None:
     assert service.loop is other
 
 
-async def test_there_is_no_event_loop_of_asyncios_on_trio(anyio_backend_name: str) -> None:
+@pytest.mark.parametrize("anyio_backend", [("trio", {})])
+async def test_there_is_no_event_loop_of_asyncios_on_trio() -> None:
     """The error says what to use instead, as structmode's does."""
-    if anyio_backend_name != "trio":
-        pytest.skip("there is one on asyncio")
     with pytest.raises(RuntimeError, match="works on every backend"):
         _ = Quiet().loop

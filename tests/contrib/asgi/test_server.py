@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import stat
@@ -22,7 +21,9 @@ from structmode.contrib.asgi import AsgiServer, LifespanFailed, WithServices, li
 
 from .things import Broken, Noting, get, greet, until
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="unix sockets")
+UNIX_SOCKETS = pytest.mark.skipif(
+    not hasattr(socket, "AF_UNIX"), reason="there are no unix sockets on this platform"
+)
 
 
 async def status(server: AsgiServer) -> int:
@@ -171,6 +172,7 @@ async def ask_unix(path: Path) -> bytes:
         return (await stream.receive()).splitlines()[0]
 
 
+@UNIX_SOCKETS
 async def test_a_unix_socket_is_private(tmp_path: Path) -> None:
     """Nobody but the user may connect to a unix socket, and its file goes with the server."""
     path = tmp_path / "web"
@@ -183,6 +185,7 @@ async def test_a_unix_socket_is_private(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@UNIX_SOCKETS
 async def test_a_unix_socket_that_was_left_behind(tmp_path: Path) -> None:
     """The file that a killed server has left is taken over."""
     path = tmp_path / "web"
@@ -192,6 +195,7 @@ async def test_a_unix_socket_that_was_left_behind(tmp_path: Path) -> None:
         assert (await ask_unix(path)).startswith(b"HTTP/1.1 200")
 
 
+@UNIX_SOCKETS
 async def test_a_unix_socket_in_use(tmp_path: Path) -> None:
     """A unix socket that somebody listens on is not taken away from them."""
     path = tmp_path / "web"
@@ -201,6 +205,7 @@ async def test_a_unix_socket_in_use(tmp_path: Path) -> None:
         assert (await ask_unix(path)).startswith(b"HTTP/1.1 200")
 
 
+@UNIX_SOCKETS
 async def test_a_unix_socket_with_a_full_queue(tmp_path: Path) -> None:
     """A unix socket whose owner does not get round to accepting is not taken away either, and nobody waits for it."""
     path = tmp_path / "web"
@@ -224,6 +229,7 @@ def test_where_there_are_no_unix_sockets(monkeypatch: pytest.MonkeyPatch) -> Non
         AsgiServer(greet, "unix:/web")
 
 
+@UNIX_SOCKETS
 async def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
     """A file of another kind is left alone."""
     path = tmp_path / "web"
@@ -234,6 +240,7 @@ async def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replaced", [False, True])
+@UNIX_SOCKETS
 async def test_a_file_that_is_somebody_elses_by_now(tmp_path: Path, replaced: bool) -> None:
     """The stop does not remove a file that somebody has put in the socket's place, and bears with none at all."""
     path = tmp_path / "web"

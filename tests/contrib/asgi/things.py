@@ -158,7 +158,7 @@ async def answers(app: AsgiApp, kind: str = "http") -> list[dict[str, Any]]:
 async def greet(scope: Any, receive: Any, send: Any) -> None:
     """Be an application that knows nothing but requests."""
     if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])
+        raise ValueError(f"this application has no {scope['type']}")
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"hello"})
 
