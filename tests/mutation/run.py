@@ -60,7 +60,8 @@ TESTS = (
     "tests/loop/test_loops.py",
     "tests/console/test_console.py",
 )
-COPIED = ("structmode", "tests", "pyproject.toml", "README.md")
+# The documentation too: a test of the records reads it.
+COPIED = ("structmode", "tests", "docs", "pyproject.toml", "README.md")
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--capture=sys", "-m", "not process"]
 BACKENDS = {"trio", "asyncio", "asyncio+uvloop", "asyncio+eager"}
 # What is measured, and tried first.
