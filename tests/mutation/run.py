@@ -251,7 +251,8 @@ class Knowledge:
         digest = digest_of((self._root / file).read_text() + backend + repr(tests))
         kept = self._state / f"{digest}.json"
         known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-        if not known or any(self._sources[name] != was for name, was in known["sources"].items()):
+        stale = not known or bool(known["failed"])  # what fails may be mended by another file
+        if stale or any(self._sources[name] != was for name, was in known["sources"].items()):
             known = self._run(server, tests)
             ran = {name for files in known["lines"].values() for name in files}
             known["sources"] = {name: self._sources[name] for name in sorted(ran)}
