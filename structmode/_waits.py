@@ -82,8 +82,10 @@ class _TimedOutResults(WaitResults[R]):
 
 def wait_result(outcome: engine.Outcome, result: T | None) -> WaitResult[T]:
     """Make the pair that `Service.wait` returns."""
-    kind: type[WaitResult[T]] = _TimedOutResult[T] if outcome.timed_out else WaitResult[T]
-    return kind(result, outcome.stopped)
+    # Without its parameter: to give it one here would take longer than all else.
+    kind: Any = _TimedOutResult if outcome.timed_out else WaitResult
+    ended: WaitResult[T] = kind(result, outcome.stopped)
+    return ended
 
 
 def wait_results(outcome: engine.Outcome, things: tuple[Any, ...]) -> WaitResults[Any]:

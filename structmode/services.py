@@ -29,7 +29,7 @@ from contextlib import (
 )
 from functools import partial, wraps
 from types import TracebackType
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
 
 import anyio
 import anyio.lowlevel
@@ -54,15 +54,17 @@ from structmode._policies import OnError
 from structmode._unit import ServiceUnit, service_of
 from structmode._waits import WaitResult, WaitResults, wait_result, wait_results
 from structmode.exceptions import LifecycleError
-from structmode.health import Health
 from structmode.timers import Timer
 from structmode.types.services import DiagT, ServiceT
 from structmode.types.supervisors import SupervisorStrategyT
-from structmode.utils.cron import CronTicks
 from structmode.utils.logging import CompositeLogger, get_logger, level_number
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
 from structmode.utils.types.trees import NodeT
+
+if TYPE_CHECKING:
+    from structmode.health import Health
+    from structmode.utils.cron import CronTicks
 
 __all__ = (
     "CrontabTask",
@@ -263,6 +265,8 @@ class Service(ServiceBase, ServiceCallbacks):
     _beacon: Node[Any] = _Uninitialised()  # type: ignore[assignment]
     _declared: ClassVar[tuple[ServiceTask, ...]] = ()
     _block: engine.OwnedBlock | None = None
+    # The schedules that were made, each with its run; held weakly, as nobody says when one is no longer used.
+    _schedules: Sequence[tuple[weakref.ref[Timer | CronTicks], engine.Run]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -274,9 +278,6 @@ class Service(ServiceBase, ServiceCallbacks):
         self._beacon = Node(self, parent=beacon)
         self._unit = self._make_unit()
         self._life = engine.Life(self._unit)
-        self._schedules: weakref.WeakKeyDictionary[Timer | CronTicks, engine.Run] = (
-            weakref.WeakKeyDictionary()
-        )
         super().__init__(beacon=beacon, loop=loop)
         self.diag = self.Diag(self)
         with self._unit.composing():
@@ -320,6 +321,8 @@ class Service(ServiceBase, ServiceCallbacks):
     @property
     def health(self) -> Health:
         """How well it is: what it says of itself with `Health.degrade`, and what probes and people read."""
+        from structmode.health import Health  # loaded with the first question
+
         return Health(self)
 
     @property
@@ -839,12 +842,14 @@ class Service(ServiceBase, ServiceCallbacks):
 
     def _keep_in_sight(self, schedule: Timer | CronTicks) -> None:
         """Let those who look into the service find a schedule, as long as it is used."""
-        self._schedules[schedule] = self._life.current
+        known = [(which, its) for which, its in self._schedules if which() is not None]
+        self._schedules = [*known, (weakref.ref(schedule), self._life.current)]
 
     def _schedules_in_use(self) -> list[Timer | CronTicks]:
         """Return the schedules of the run that there is; what is left of a former one may outlast it."""
         run = self._life.current
-        return [one for one, its in self._schedules.items() if its is run and run.state.alive]
+        known = [(which(), its) for which, its in self._schedules]
+        return [one for one, its in known if one is not None and its is run and run.state.alive]
 
     def _ticks_skipped(self, name: str, count: int) -> None:
         engine.emit(engine.TicksSkipped, self, name, count)
@@ -990,10 +995,10 @@ class Service(ServiceBase, ServiceCallbacks):
             raise
 
     async def _wait_for_stop(self, timeout: Seconds | None) -> WaitResult[Any]:
-        outcome = await engine.all_of(
-            self._signal("wait()"), [anyio.sleep_forever], _timeout(timeout)
-        )
-        return wait_result(outcome, None)
+        signal = self._signal("wait()")
+        await engine.sleep(signal, _timeout(timeout))
+        stopped = signal.is_set()
+        return wait_result(engine.Outcome(stopped=stopped, timed_out=not stopped), None)
 
     # -- Contexts
 
@@ -1163,6 +1168,10 @@ class _ServiceTicks(AsyncIterator[float]):
         self._timer = ticking
 
     def __aiter__(self) -> Self:
+        if self._timer.clock is anyio.current_time:
+            self._timer.clock = (
+                engine.clock_here()
+            )  # the same, without asking each time which loop this is
         self._timer.start()  # the schedule counts from here, whatever is done before the first tick
         return self
 

@@ -191,13 +191,16 @@ class _Connections:
         with self._lock:
             self._tidy()
             asked, found = list(self._others.values()), list[_Connection]()
+            of_one_kind = not self._of_senders
             if not _is_own_equal_only(sender):  # it may be the equal of one that does not know it
                 for each in list(self._of_senders.values()):
                     asked += list(each.connections.values())
             elif of_sender := self._filed(sender):
                 found += list(of_sender.connections.values())
-        found += [connection for connection in asked if connection.takes(sender)]
-        return sorted(found, key=lambda connection: connection.number)
+        taking = [one for one in asked if one.get_sender is None or one.takes(sender)]
+        if of_one_kind:
+            return taking  # filed in order
+        return sorted(found + taking, key=lambda connection: connection.number)
 
     def find(self, fun: SignalHandlerT, sender: Any) -> list[_Connection]:
         """Return the connections of a receiver to just this sender; None stands for all senders."""
@@ -331,10 +334,10 @@ def _weakly(
 class _Failures:
     """What the receivers of one send raise: the first failure leaves, later ones are noted on it and logged."""
 
-    __slots__ = ("_first", "_label", "_where")
+    __slots__ = ("_first", "_signal", "_where")
 
-    def __init__(self, label: str) -> None:
-        self._label = label
+    def __init__(self, signal: BaseSignal[Any]) -> None:
+        self._signal = signal
         self._first: Exception | None = None
         self._where = ""
 
@@ -343,7 +346,7 @@ class _Failures:
 
     def add(self, receiver: SignalHandlerT, exc: Exception) -> None:
         """Take what a receiver raised."""
-        where = f"{self._label}: {_name_of(receiver)}"
+        where = f"{self._signal._spoken}: {_name_of(receiver)}"
         if self._first is None:
             self._first, self._where = exc, where
             return
@@ -638,7 +641,7 @@ class Signal(BaseSignal[T], SignalT[T]):
         """Call the receivers, one after the other, and await those that are async.
 
         All are called, also if some of them fail. A cancellation leaves at once, and so does what is no ``Exception``;
-        a failure that there has been by then is logged.
+        a failure that there has been by then is logged. Where there is nothing to await it is a checkpoint still.
 
         Args:
             args: The sender, unless there is a default sender, and what else receivers are called with.
@@ -650,15 +653,19 @@ class Signal(BaseSignal[T], SignalT[T]):
         """
         sender, args = self._sender_of(args, kwargs)
         self._check_call(kwargs)
-        await anyio.lowlevel.checkpoint()
-        with _Failures(self._spoken) as failures:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        awaited = False
+        with _Failures(self) as failures:
             for receiver in self.iter_receivers(sender):
                 try:
                     result = receiver(sender, *args, signal=self, **kwargs)
-                    if inspect.isawaitable(result):
+                    if result is not None and inspect.isawaitable(result):
+                        awaited = True
                         await result
                 except Exception as exc:  # noqa: BLE001 - it leaves when all were called
                     failures.add(receiver, exc)
+            if not awaited:  # and what has been done is not taken for cancelled
+                await anyio.lowlevel.cancel_shielded_checkpoint()
 
     async def __call__(self, *args: Any, **kwargs: Any) -> None:
         """Send the signal, as `send` does."""
@@ -688,7 +695,7 @@ class SyncSignal(BaseSignal[T], SyncSignalT[T]):
         """
         sender, args = self._sender_of(args, kwargs)
         self._check_call(kwargs)
-        with _Failures(self._spoken) as failures:
+        with _Failures(self) as failures:
             for receiver in self.iter_receivers(sender):
                 try:
                     self._check_result(receiver, receiver(sender, *args, signal=self, **kwargs))

@@ -220,11 +220,12 @@ class Timer:
 
     def _first_from(self, moment: float) -> int:
         """Return the number of the first tick that is planned at the moment or later."""
-        number = max(math.ceil((moment - self._origin) / self.interval_s), 1)
-        # The division rounds; the product in `_planned` decides.
-        while self._planned(number) < moment:
+        origin, interval = self._origin, self.interval_s
+        number = max(math.ceil((moment - origin) / interval), 1)
+        # The division rounds; the product, as in `_planned`, decides.
+        while origin + number * interval < moment:
             number += 1
-        while number > 1 and self._planned(number - 1) >= moment:
+        while number > 1 and origin + (number - 1) * interval >= moment:
             number -= 1
         return number
 

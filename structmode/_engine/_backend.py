@@ -4,6 +4,7 @@ Theory: anyio is the same on every event loop, and nearly all of structmode is w
 does not offer, because they have no common form, are here and nowhere else:
 
 - a task that belongs to the event loop run itself, for a start that nobody owns (`spawn_in_loop`);
+- the cheapest way to have a task wait until another wakes it, and to tell the time (`bed`, `clock_here`);
 - taking back a cancellation that came from outside every cancel scope, which only asyncio knows, and telling whom a
   cancellation was meant for (`absorb_cancellation`, `being_cancelled`);
 - waking the loop from a signal handler, even while it is busy (`signal_safe_caller`);
@@ -16,9 +17,11 @@ Both libraries are imported inside the functions: importing structmode loads nei
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
+from functools import partial
 from selectors import BaseSelector
 from typing import Any, Literal, TypeVar, cast
 
@@ -43,11 +46,16 @@ def token_here() -> EventLoopToken | None:
 
 def runs_here(token: EventLoopToken | None) -> bool:
     """Whether the caller is on an event loop: in a task of it, or in a callback of asyncio's, which is in none."""
-    here = token_here()
-    if here is not None or token is None:
-        return here == token
+    if token is None:
+        return token_here() is None
+    if on_trio():
+        import trio
+
+        return token.native_token is trio.lowlevel.current_trio_token()
+    import asyncio
+
     try:
-        return token.native_token is running_asyncio_loop()
+        return token.native_token is asyncio.get_running_loop()
     except RuntimeError:
         return False
 
@@ -62,7 +70,56 @@ def in_callback(function: Callable[[], T]) -> T:
 
 def on_trio() -> bool:
     """Whether the caller runs on trio."""
-    return current_token().backend_class.__module__.endswith("._trio")
+    # Nobody does who has not imported it; while another thread is about to, it may be there in part.
+    in_trio_run = getattr(sys.modules.get("trio.lowlevel"), "in_trio_run", None)
+    return in_trio_run is not None and bool(in_trio_run())
+
+
+def clock_here() -> Callable[[], float]:
+    """Return what tells the time of the running event loop, in seconds."""
+    if on_trio():
+        import trio
+
+        return trio.current_time
+    time: Callable[[], float] = running_asyncio_loop().time
+    return time
+
+
+def bed(seconds: float = math.inf) -> tuple[Callable[[], object], Awaitable[object]]:
+    """Return what wakes one task, once, and what that task awaits until then, or for so many seconds.
+
+    Both are for the running event loop. An event of anyio does the same for any number of tasks, and a cancel scope can end
+    any wait; either costs several times as much.
+    """
+    if on_trio():
+        import trio
+
+        event = trio.Event()
+        return event.set, event.wait() if seconds == math.inf else _woken_on_trio(event, seconds)
+    future = running_asyncio_loop().create_future()
+    return partial(_wake, future), (
+        future if seconds == math.inf else _woken_on_asyncio(future, seconds)
+    )
+
+
+async def _woken_on_trio(event: Any, seconds: float) -> None:
+    import trio
+
+    with trio.move_on_after(seconds):
+        await event.wait()
+
+
+async def _woken_on_asyncio(future: Any, seconds: float) -> None:
+    alarm = future.get_loop().call_later(seconds, _wake, future)
+    try:
+        await future
+    finally:
+        alarm.cancel()
+
+
+def _wake(future: Any) -> None:
+    if not future.done():  # its task may have been cancelled
+        future.set_result(None)
 
 
 def spawn_in_loop(function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:

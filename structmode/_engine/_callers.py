@@ -9,14 +9,16 @@ which outlives it, is not taken for the hook.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import Any
 
 
 class Hook:
-    """The mark of code that runs inside a hook.
+    """The mark of code that runs inside a hook: that of a ``with`` block.
+
+    A hook may also end by being dropped, with its event loop: then it is closed by whoever drops it, maybe by garbage
+    collection, in another context. No context variable can be set there, so the mark is switched off and left.
 
     Attributes:
         run: The run whose hook it is.
@@ -24,12 +26,26 @@ class Hook:
         active: Whether the hook has not returned yet.
     """
 
-    __slots__ = ("active", "name", "run")
+    __slots__ = ("_before", "active", "name", "run")
 
     def __init__(self, run: object, name: str) -> None:
         self.run = run
         self.name = name
         self.active = True
+        self._before: Token[Hook | None]
+
+    def __enter__(self) -> None:
+        self._before = _hook.set(self)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.active = False
+        if exc_type is not GeneratorExit:
+            _hook.reset(self._before)
 
 
 _run: ContextVar[object] = ContextVar("structmode_run", default=None)
@@ -56,24 +72,3 @@ def enter_run(run: object) -> None:
     """Make the current task, and all that it begins from now on, part of `run`."""
     _run.set(run)
     _hook.set(None)
-
-
-@contextmanager
-def in_hook(run: object, name: str) -> Generator[None]:
-    """Mark the code inside as the hook `name` of `run`.
-
-    A hook may also end by being dropped, with its event loop: then it is closed by whoever drops it, maybe by garbage
-    collection, in another context. No context variable can be set there, so the mark is switched off and left.
-    """
-    hook = Hook(run, name)
-    token = _hook.set(hook)
-    dropped = False
-    try:
-        yield
-    except GeneratorExit:
-        dropped = True
-        raise
-    finally:
-        hook.active = False
-        if not dropped:
-            _hook.reset(token)

@@ -112,7 +112,8 @@ async def insist(
     seconds: float = math.inf,
 ) -> None:
     """Wait, under a shield, until `done` or so many seconds; take back each foreign cancellation, and tell of it."""
-    with anyio.move_on_after(seconds, shield=True) as scope:
+    deadline = math.inf if seconds == math.inf else anyio.current_time() + seconds
+    with anyio.CancelScope(deadline=deadline, shield=True) as scope:
         while not done():
             try:
                 await wait()

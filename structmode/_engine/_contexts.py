@@ -111,12 +111,15 @@ class Contexts(AsyncExitStack):
         keep: Begins a keeper's task, and returns it. Without it, this is a plain exit stack, such as `pop_all` makes to
             move what was entered.
         until_left: Waits until a keeper that has been released has ended, or is given up.
+        closed: Whether it takes nothing, from the beginning.
     """
 
     def __init__(
         self,
         keep: Callable[[Keeper[Any]], Task[None]] | None = None,
         until_left: Callable[[Keeper[Any]], Awaitable[None]] | None = None,
+        *,
+        closed: bool = False,
     ) -> None:
         super().__init__()
         self._keep = keep
@@ -124,7 +127,7 @@ class Contexts(AsyncExitStack):
         self.sync = SyncContexts(self)
         self._entering: set[Keeper[Any]] = set()
         self._leaving: list[Keeper[Any]] = []
-        self._closed = False
+        self._closed = closed
         self._killed = False
         # The task that closes the stack.
         self._closer: int | None = None

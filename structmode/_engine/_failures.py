@@ -24,17 +24,17 @@ def note(first: BaseException, where: str, later: BaseException) -> None:
 class Failures:
     """The failures of a run, in the order in which they came to it; iterating walks those below it too, each once."""
 
-    __slots__ = ("_known", "_records", "first")
+    __slots__ = ("_records", "first")
 
     def __init__(self) -> None:
         #: The one that leaves.
         self.first: BaseException | None = None
-        self._records: list[BaseException | Failures] = []
-        self._known: set[int] = set()
+        # By identity, in order: an exception may be equal to another, or have no hash.
+        self._records: dict[int, BaseException | Failures] = {}
 
     def __iter__(self) -> Iterator[BaseException]:
         seen: set[int] = set()
-        walks = [iter(self._records)]
+        walks = [iter(list(self._records.values()))]
         while walks:
             record = next(walks[-1], None)
             if record is None:
@@ -42,29 +42,27 @@ class Failures:
             elif id(record) not in seen:
                 seen.add(id(record))
                 if isinstance(record, Failures):
-                    walks.append(iter(record._records))
+                    walks.append(iter(list(record._records.values())))
                 else:
                     yield record
 
     def holds(self, exc: BaseException) -> bool:
         """Whether it is kept as a failure of the run itself."""
-        return id(exc) in self._known
+        return id(exc) in self._records
 
     def add(self, exc: BaseException) -> bool:
         """Keep a failure of the run itself; returns False if it is kept already."""
-        if id(exc) in self._known:
+        if id(exc) in self._records:
             return False
-        self._known.add(id(exc))
-        self._records.append(exc)
+        self._records[id(exc)] = exc
         self._come_first(exc)
         return True
 
     def take_up(self, below: Failures) -> bool:
         """Take up the record of a run below this one; what is added to it later counts too. False if it has been before."""
-        if id(below) in self._known:
+        if id(below) in self._records:
             return False
-        self._known.add(id(below))
-        self._records.append(below)
+        self._records[id(below)] = below
         self._come_first(below.first)
         return True
 

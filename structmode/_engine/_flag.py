@@ -7,10 +7,11 @@ state anywhere. So a flag holds no event of its own; each who waits brings one, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import anyio
 import anyio.lowlevel
+
+from ._backend import bed
 
 
 class Flag:
@@ -20,7 +21,8 @@ class Flag:
 
     def __init__(self) -> None:
         self._set = False
-        self._waiting: dict[anyio.Event, None] = {}
+        # What wakes each who waits; made when the first does.
+        self._waiting: dict[Callable[[], object], None] | None = None
 
     def is_set(self) -> bool:
         """Whether it has turned true."""
@@ -31,20 +33,30 @@ class Flag:
         if self._set:
             return
         self._set = True
-        for event in self._waiting:
-            event.set()
+        waiting, self._waiting = self._waiting, None
+        for wake in waiting or ():
+            wake()
 
     async def wait(self) -> None:
         """Wait until it is true; a checkpoint in any case."""
         if self._set:
             await anyio.lowlevel.checkpoint()
             return
-        event = anyio.Event()
-        self._waiting[event] = None
+        wake, woken = bed()
+        self._note(wake)
         try:
-            await event.wait()
+            await woken
         finally:
-            del self._waiting[event]
+            self._forget(wake)
+
+    def _note(self, wake: Callable[[], object]) -> None:
+        if self._waiting is None:
+            self._waiting = {}
+        self._waiting[wake] = None
+
+    def _forget(self, wake: Callable[[], object]) -> None:
+        if self._waiting is not None:
+            self._waiting.pop(wake, None)
 
 
 async def any_of(flags: Sequence[Flag]) -> None:
@@ -52,11 +64,11 @@ async def any_of(flags: Sequence[Flag]) -> None:
     if any(flag.is_set() for flag in flags):
         await anyio.lowlevel.checkpoint()
         return
-    event = anyio.Event()
+    wake, woken = bed()
     for flag in flags:
-        flag._waiting[event] = None
+        flag._note(wake)
     try:
-        await event.wait()
+        await woken
     finally:
         for flag in flags:
-            flag._waiting.pop(event, None)
+            flag._forget(wake)

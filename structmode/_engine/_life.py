@@ -172,7 +172,9 @@ class Life:
     def signal(self) -> StopSignal:
         """The stop signal of the current run; for what is left of a former run, that of its own."""
         caller = current_run()
-        if caller is not None and self.run is not None and caller is not self.run:
+        if caller is not None and caller is self.run:
+            return caller.signal
+        if caller is not None and self.run is not None:
             for run in caller.lineage():
                 if run.unit is self.unit:
                     return run.signal
@@ -551,7 +553,8 @@ class Life:
         run.check_unit()
         self._next = None
         run.first = not self._started_once
-        run.restarting = restarting
+        if restarting:
+            run.restarting = True
         run.children = list(self.children)
         run.needs = Needs(run)
         return run

@@ -54,7 +54,7 @@ from typing import Any, cast
 
 import anyio
 
-from structmode.exceptions import LifecycleError
+from structmode.exceptions import LifecycleError, StartAborted
 
 from ._flag import Flag, any_of
 from ._protocols import Needed
@@ -78,6 +78,8 @@ class Need:
         self.users: dict[Run, bool] = {}
         #: Its run, while one exists that this hosts.
         self.run: Run | None = None
+        #: Its last run that is over.
+        self.last: Run | None = None
         self._root = root
 
     @property
@@ -101,8 +103,15 @@ class Need:
         self.run = run
 
     def let_out(self, place: object, run: Run) -> None:
-        """Forget the run. Its users learn of its end when they let go, if it was not they who ended it."""
-        self.run = None
+        """Keep the run as the last. Its users learn of its end when they let go, if it was not they who ended it."""
+        self.run, self.last = None, run
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What made its start fail, as long as those who needed it are there; who comes meanwhile shares that."""
+        run = self.run or self.last
+        error = run.start_error if run is not None and self.users else None
+        return None if isinstance(error, StartAborted) else error
 
     def deals_with(self, run: Run, exc: BaseException) -> bool:
         """Nobody deals with a failure of what is needed but as with one of the user."""
@@ -194,6 +203,8 @@ class Needs:
         house = self._house_of_the_tree()
         need = house.get(life) or Need(life, self._run.root)
         life.check_needable(self._run, need)
+        if need.failure is not None:
+            raise need.failure
         run = need.run
         if run is not None and run.signal.is_set():
             if not run.let_be.is_set():
@@ -217,6 +228,10 @@ class Needs:
 
     async def release(self) -> None:
         """Let go of all that was acquired, in reverse; what nobody else uses is stopped, each group at the same time."""
+        if any(need.failure is not None for group in self._groups for need in group):
+            # Who comes for it meanwhile shares the failure; two turns later those above know, and nobody else comes.
+            await self._run.make_way()
+            await self._run.make_way()
         while self._groups:
             group = self._groups.pop()
             group.reverse()

@@ -33,8 +33,7 @@ Nothing here recurses along the tree: a tree may be thousands deep.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any, TypeVar
@@ -53,9 +52,9 @@ from structmode.exceptions import (
     StuckTask,
 )
 
-from ._backend import runs_here
+from ._backend import clock_here, runs_here
 from ._callers import calling_hook, calling_run, enter_run
-from ._cancellation import insist, without_cancellation
+from ._cancellation import without_cancellation
 from ._contexts import Contexts, Keeper
 from ._events import (
     Crashed,
@@ -94,16 +93,61 @@ class Run:
         unit: What is run.
     """
 
+    # What a run begins with; only what changes takes room in it, as there may be very many.
+
+    #: Whether no start of the unit has been complete before.
+    first: bool = True
+    #: Whether it takes the place of a former run.
+    restarting: bool = False
+    #: The run that a restart has put in its place.
+    successor: Run | None = None
+    state: State = State.NEW
+    host: Host[Run] | None = None
+    #: What it needs, and what is needed in its tree if it is the root; made by whoever makes the run.
+    needs: Needs[Run] | None = None
+    #: The first failure of the run or of one above it. From then on nobody in it goes on working.
+    alarm: BaseException | None = None
+    #: The last crash that all below it have been marked with.
+    crash_spread: BaseException | None = None
+    #: Why the start failed.
+    start_error: BaseException | None = None
+    #: What it crashed of.
+    crash_reason: BaseException | None = None
+    #: What went wrong in the stop of a run that had been well until then; for whoever asked for the stop.
+    stop_error: BaseException | None = None
+    #: How many will receive `stop_error`: callers of stop(), and a parent that stops it.
+    receivers: int = 0
+    #: When its start was complete, on the event loop's clock.
+    up_since: float | None = None
+    #: Whether the unit above deals with its failure, which then goes no further.
+    failure_dealt_with: bool = False
+    #: Whether it is known to end by itself, as if it had been asked to: what fails from then on fails in its stop.
+    stop_expected: bool = False
+    #: Whether it was asked to stop by a cancellation that no scope asked for.
+    stopped_from_outside: bool = False
+    #: Whether its task has made its first step.
+    begun: bool = False
+    #: How long its stop may take in all, in seconds.
+    stop_timeout: float = math.inf
+    _start_timeout: float = math.inf
+    _drain_timeout: float = 0.0
+    _group: anyio.abc.TaskGroup | None = None
+    _token: anyio.lowlevel.EventLoopToken | None = None
+    _contexts: Contexts | None = None
+    # Whether it is past the closing of its contexts.
+    _contexts_left: bool = False
+    _set_up_done: bool = False
+    # Whether its stop has been waited for, by the run that owns it; if it is still there, it ignores its cancellation.
+    _waited_for: bool = False
+    _awaits_others: bool = False
+    _told_from_outside: bool = False
+    # Whether it has told what kept it from stopping in time.
+    _forced: bool = False
+    # How many of the children have been started, or are being started.
+    _reached: int = 0
+
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        #: Whether no start of the unit has been complete before.
-        self.first = True
-        #: Whether it takes the place of a former run.
-        self.restarting = False
-        #: The run that a restart has put in its place.
-        self.successor: Run | None = None
-        self.state = State.NEW
-        self.host: Host[Run] | None = None
         self.signal = StopSignal()
         #: Set when it is known how the start ends; what was done for one that failed may not be undone yet.
         self.decided = Flag()
@@ -117,60 +161,18 @@ class Run:
         self.let_be = Flag()
         #: Set by whoever may allow a stop to be completed; `Unit.hold` may wait for it.
         self.permission = Flag()
-        #: What it needs, and what is needed in its tree if it is the root; made by whoever makes the run.
-        self.needs: Needs[Run] | None = None
+        #: Set, and replaced by another, when the alarm sounds or a crash is spread: where that is to be passed on.
+        self.afflicted = Flag()
         #: The children to start, and those that this run adopted on its way.
         self.children: list[Child[Run]] = []
         #: The runs of its children that exist now, in the order they were started. A restarted one keeps its place.
         self.child_runs: dict[Child[Run], Run] = {}
-        self.tasks = TaskSet(partial(enter_run, self), self._task_ended)
-        self.keepers = TaskSet(partial(enter_run, self), self._keeper_ended)
-        self.contexts = Contexts(self._keep, self._until_left)
+        self.tasks = TaskSet(self, self._task_ended)
+        self.keepers = TaskSet(self, self._keeper_ended)
         self._failures = Failures()
-        #: The first failure of the run or of one above it. From then on nobody in it goes on working.
-        self.alarm: BaseException | None = None
-        #: The last crash that all below it have been marked with.
-        self.crash_spread: BaseException | None = None
-        #: Set, and replaced by another, when the alarm sounds or a crash is spread: where that is to be passed on.
-        self.afflicted = Flag()
-        #: Why the start failed.
-        self.start_error: BaseException | None = None
-        #: What it crashed of.
-        self.crash_reason: BaseException | None = None
-        #: What went wrong in the stop of a run that had been well until then; for whoever asked for the stop.
-        self.stop_error: BaseException | None = None
-        #: How many will receive `stop_error`: callers of stop(), and a parent that stops it.
-        self.receivers = 0
-        #: Whether its start was complete.
-        self.was_up = False
-        #: When its start was complete, on the event loop's clock.
-        self.up_since: float | None = None
-        #: Whether the unit above deals with its failure, which then goes no further.
-        self.failure_dealt_with = False
-        #: Whether it is known to end by itself, as if it had been asked to: what fails from then on fails in its stop.
-        self.stop_expected = False
-        #: Whether it was asked to stop by a cancellation that no scope asked for.
-        self.stopped_from_outside = False
-        #: Whether its task has made its first step.
-        self.begun = False
         self._steps = Steps(self, unit.step_names, self._step_failed, self._pass_on_foreign_stop)
         self._turn = Flag()
         self._pending: list[Task[Any]] = []
-        self._group: anyio.abc.TaskGroup | None = None
-        self._token: anyio.lowlevel.EventLoopToken | None = None
-        #: How long its stop may take in all, in seconds.
-        self.stop_timeout = math.inf
-        self._start_timeout = math.inf
-        self._drain_timeout = 0.0
-        self._set_up_done = False
-        # Children whose stop has been waited for; those that are still there ignore their cancellation.
-        self._left_behind: set[Run] = set()
-        self._awaits_others = False
-        self._told_from_outside = False
-        # Whether it has told what kept it from stopping in time.
-        self._forced = False
-        # How many of the children have been started, or are being started.
-        self._reached = 0
 
     def __repr__(self) -> str:
         return f"<Run of {self.unit.label} {self.state.value}>"
@@ -186,6 +188,20 @@ class Run:
     def failures(self) -> list[BaseException]:
         """All that went wrong in it, and in those below that it has stopped; the first comes first."""
         return list(self._failures)
+
+    @property
+    def was_up(self) -> bool:
+        """Whether its start was complete."""
+        return self.up_since is not None
+
+    @property
+    def contexts(self) -> Contexts:
+        """What it holds open until it stops; made for the first who asks."""
+        if self._contexts is None:
+            self._contexts = Contexts(self._keep, self._until_left, closed=self._contexts_left)
+            if self._steps.killed:
+                self._contexts.kill()
+        return self._contexts
 
     @property
     def above(self) -> Sequence[Run]:
@@ -286,7 +302,7 @@ class Run:
         if self.state is State.STOPPED:
             return
         if not self._turn.is_set():
-            self._steps.deadline = anyio.current_time() + self._time_to_stop()
+            self._steps.deadline = self._steps.now() + self._time_to_stop()
             self._turn.set()
             self.signal.set()
         if self.state is State.STARTING and self.called_from_own_hook():
@@ -334,7 +350,8 @@ class Run:
             run.request_stop()
             run._steps.kill()
             run.tasks.cancel_now()
-            run.contexts.kill()
+            if run._contexts is not None:
+                run._contexts.kill()
 
     @property
     def accepts(self) -> bool:
@@ -349,8 +366,8 @@ class Run:
         """
         if self.state is State.NEW or self._about_to_start:
             self._pending.append(task)
-        elif self.accepts:
-            _ = self.tasks.spawn(self._open_group("begin a task"), task)
+        elif self._group is not None and self.accepts:
+            _ = self.tasks.spawn(self._group, task, self._token)
         else:
             task.discard()
         return task
@@ -419,6 +436,7 @@ class Run:
         """Belong to `host`, which will begin the run's task; from now on the run is starting, on the caller's loop."""
         self.host = host
         self._token = anyio.lowlevel.current_token()
+        self._steps.now = clock_here()
         self.state = advance(self.state, Trigger.START)
         emit(Starting, self.unit.subject)
 
@@ -447,11 +465,10 @@ class Run:
             async with anyio.create_task_group() as group:
                 self._group = group
                 group.cancel_scope.shield = True
-                # anyio cancels a whole group for one task in it that asyncio has cancelled.
-                with anyio.CancelScope(shield=True):
-                    await self._start_to_stop()
-                    if self.tasks or self.keepers or self.child_runs or self._hosted():
-                        self.unwound.set()
+                # anyio cancels a whole group for one task in it that asyncio has cancelled: so each step is a shield too.
+                await self._start_to_stop()
+                if self.tasks or self.keepers or self.child_runs or self._hosted():
+                    self.unwound.set()
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             # asyncio may cancel even the last checkpoint; anything else is a fault of ours.
             failure = without_cancellation(exc)
@@ -463,9 +480,8 @@ class Run:
     async def _start_to_stop(self) -> None:
         try:
             await self._start()
-            self._steps.close()
-            if self.state is State.RUNNING:
-                await insist(self._turn.wait, self._turn.is_set, self._pass_on_foreign_stop)
+            while self.state is State.RUNNING and not self._turn.is_set():
+                _ = await self._steps.do("run", self._turn.wait)
             await self._stop()
         finally:
             self._steps.close()
@@ -473,8 +489,7 @@ class Run:
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
         if not self._turn.is_set() and self._failures.first is None:
-            with self._start_watched():
-                ending = await self._steps.do("start", self._start_steps)
+            ending = await self._start_watched()
         if ending is Ending.OVERDUE:
             self._force(self._steps.last_hook)
         if ending is not Ending.COMPLETED:
@@ -483,25 +498,23 @@ class Run:
             self.decided.set()
             return
         self.state = advance(self.state, Trigger.READY)
-        self.was_up = True
-        self.up_since = anyio.current_time()
+        self.up_since = self._steps.now()
         emit(Started, self.unit.subject)
         self.decided.set()
         self.settled.set()
         if self.stop_expected:
             self.request_stop()
 
-    @contextmanager
-    def _start_watched(self) -> Generator[None]:
-        """Have the start fail if it takes too long: told by a task, which looks on while all that hangs still does."""
+    async def _start_watched(self) -> Ending:
+        """Do the start, and have it fail if it takes too long: told by a task, which looks on while all that hangs still does."""
         if self._start_timeout == math.inf:
-            yield
-            return
-        watch = TaskSet(partial(enter_run, self), self._keeper_ended)
+            return await self._steps.do("start", self._start_steps)
+        watch = TaskSet(self, self._keeper_ended)
         group = self._group_if(self._group is not None, "watch its start")
-        _ = watch.spawn(group, Task(self._watch_start, "start_timeout"))
-        yield
+        _ = watch.spawn(group, Task(self._watch_start, "start_timeout"), self._token)
+        ending = await self._steps.do("start", self._start_steps)
         watch.cancel_now()
+        return ending
 
     async def _watch_start(self) -> None:
         await anyio.sleep(self._start_timeout)
@@ -546,7 +559,8 @@ class Run:
             await self._start_children(self._next_children())
         self._check_wanted()
         await hook("ready", unit.ready)
-        self._check_well()
+        if self._failures.first is not None:
+            raise self._failures.first
 
     def _next_children(self) -> list[Child[Run]]:
         """Return those whose turn it is: one, or those beside it that start together with it."""
@@ -565,13 +579,10 @@ class Run:
 
     def _check_wanted(self) -> None:
         """Give up a start that one of its own hooks has called off; others interrupt the step."""
-        self._check_well()
-        if self._turn.is_set():
-            raise StartAborted(self.unit.label)
-
-    def _check_well(self) -> None:
         if self._failures.first is not None:
             raise self._failures.first
+        if self._turn.is_set():
+            raise StartAborted(self.unit.label)
 
     async def _begin_work(self) -> None:
         own: list[Task[Any]] = []
@@ -588,7 +599,7 @@ class Run:
         self.state = advance(self.state, Trigger.STOP)
         self.signal.set()
         if self._steps.deadline == math.inf:  # a start that failed by itself
-            self._steps.deadline = anyio.current_time() + self._time_to_stop()
+            self._steps.deadline = self._steps.now() + self._time_to_stop()
         self._turn.set()
         self._put_children_in_order()
         emit(Stopping, self.unit.subject)
@@ -608,11 +619,8 @@ class Run:
     async def _teardown_hook(
         self, step_name: str, hook: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
-        async def step() -> None:
-            await self._steps.hook(step_name, hook)
-
         name = self._steps.name_of(step_name)
-        ending = await self._steps.do(name, step)
+        ending = await self._steps.do(name, partial(self._steps.hook, step_name, hook))
         if (
             ending is Ending.OVERDUE or self._steps.overdue
         ):  # it may have ignored that it was cut short
@@ -634,7 +642,7 @@ class Run:
         asked: list[Run] = []
         for run in runs:
             if asked:
-                await self._steps.do("wait", anyio.lowlevel.cancel_shielded_checkpoint)
+                await self.make_way()
             if not which(run):
                 continue
             asked.append(run)
@@ -644,10 +652,14 @@ class Run:
                 run.kill()
         for run in asked:
             await self._until_ended(run)
-            self._left_behind.add(run)
+            run._waited_for = True
             if not run.finished.is_set():
                 run._be_left_behind()
             self._take_up(run)
+
+    async def make_way(self) -> None:
+        """As a step of its own, let all others have their turn."""
+        await self._steps.do("wait", anyio.lowlevel.cancel_shielded_checkpoint)
 
     async def _until_ended(self, run: Run) -> None:
         """Wait for the end of a run that has been asked to stop, or give it up."""
@@ -670,6 +682,8 @@ class Run:
 
     def _put_children_in_order(self) -> None:
         """Have children stop in the reverse of the order in which they were added, whenever each has been started."""
+        if len(self.child_runs) < 2:
+            return
         places = {child: place for place, child in enumerate(self.children)}
 
         def place_of(child: Child[Run]) -> int:
@@ -688,7 +702,7 @@ class Run:
         batch: list[Run] = []
         together: object = None
         for child, run in reversed(self.child_runs.items()):
-            if run in self._left_behind or not which(run):
+            if run._waited_for or not which(run):
                 continue
             if batch and (together is None or child.together is not together):
                 break
@@ -697,10 +711,11 @@ class Run:
         return batch
 
     async def _stop_tasks(self) -> None:
-        # Soft first: every wait that the signal ends has returned before anything is cancelled.
-        await self._steps.do("soft stop", partial(self.signal.heard, self))
+        if self.tasks or self.keepers:
+            # Soft first: every wait that the signal ends has returned before anything is cancelled.
+            await self._steps.do("soft stop", partial(self.signal.heard, self))
         if self._drain_timeout > 0 and self.tasks:
-            drained_by = anyio.current_time() + self._drain_timeout
+            drained_by = self._steps.now() + self._drain_timeout
             await self._steps.do("drain", self.tasks.join, until=min(self.deadline, drained_by))
         if self.tasks:
             await self._steps.do("cancel tasks", self.tasks.cancel_all)
@@ -710,17 +725,24 @@ class Run:
         await self._steps.until(self.tasks.join, self.tasks.empty, self._force)
 
     async def _close_contexts(self) -> None:
-        if await self._steps.do("close contexts", self._leave_contexts) is Ending.OVERDUE:
+        self._contexts_left = True
+        if self._contexts is None:
+            return
+        leave = partial(self._leave_contexts, self._contexts)
+        if await self._steps.do("close contexts", leave) is Ending.OVERDUE:
             self._force("close contexts")
         await self._steps.until(
-            self.keepers.join, lambda: len(self.keepers) <= len(self.contexts.leaving), self._force
+            self.keepers.join, lambda: len(self.keepers) <= len(self._being_left()), self._force
         )
+
+    def _being_left(self) -> Sequence[Keeper[Any]]:
+        return self._contexts.leaving if self._contexts is not None else ()
 
     async def _until_left(self, keeper: Keeper[Any]) -> None:
         await self._steps.until(keeper.ended.wait, keeper.ended.is_set, self._force)
 
-    async def _leave_contexts(self) -> None:
-        await self._steps.marked("close contexts", self.contexts.close_all)
+    async def _leave_contexts(self, contexts: Contexts) -> None:
+        await self._steps.marked("close contexts", contexts.close_all)
 
     def _finish(self) -> None:
         self._group = None
@@ -773,7 +795,7 @@ class Run:
 
     def _asked_to_end(self) -> list[Task[Any]]:
         tasks = [task for task in self.tasks.alive() if task.cancelling]
-        leaving = {keeper.task for keeper in self.contexts.leaving}
+        leaving = {keeper.task for keeper in self._being_left()}
         return tasks + [
             task for task in self.keepers.alive() if task.cancelling or task in leaving
         ]
@@ -838,6 +860,11 @@ class Run:
             return  # asked for, so no failure
         if self.state is State.STOPPING:
             self._fail_in_stop(exc, name)
+            return
+        if (
+            self.state is State.RUNNING
+        ):  # as it waits to be stopped: a KeyboardInterrupt, in whatever task that lands
+            self.fail(exc, name)
             return
         self._note(exc, name)
         self._record(exc)
@@ -934,16 +961,24 @@ class Run:
         group = self._group_if(self.accepts or starting, "enter an async context")
         task = Task(self._steps.marked(keeper.name, keeper.hold), keeper.name)
         task.add_done_callback(lambda _: keeper.gone())
-        return self.keepers.spawn(group, task)
+        return self.keepers.spawn(group, task, self._token)
 
 
 async def until_settled(run: Run) -> Run:
     """Wait until a start is over; returns the run that was started: a restart may have put another in its place."""
-    await run.settled.wait()
+    await _until_one_settled(run)
     while isinstance(run.start_error, StartAborted) and run.successor is not None:
         run = run.successor
-        await run.settled.wait()
+        await _until_one_settled(run)
     return run
+
+
+async def _until_one_settled(run: Run) -> None:
+    # Whoever comes here has made way for the run's task already.
+    if run.settled.is_set():
+        await anyio.lowlevel.checkpoint_if_cancelled()
+    else:
+        await run.settled.wait()
 
 
 def way_to_go(run: Run) -> Flag | None:

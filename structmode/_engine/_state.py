@@ -24,6 +24,9 @@ class State(enum.Enum):
     STOPPING = "stopping"
     STOPPED = "stopped"
 
+    # Members are compared by identity: so may they be hashed, which is done often.
+    __hash__ = object.__hash__
+
     @property
     def alive(self) -> bool:
         """Whether a task of the run exists: it has begun and has not ended."""
@@ -37,6 +40,8 @@ class Trigger(enum.Enum):
     READY = "ready"
     STOP = "stop"
     END = "end"
+
+    __hash__ = object.__hash__
 
 
 _ALIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})

@@ -6,6 +6,8 @@ deadline of the stop passes, or the run is killed; a killed run does all further
 the beginning. What a step raises is kept, not passed on, and a cancellation that none of these asked for - asyncio lets
 anybody cancel a task - is taken back and told, so that it can become a stop.
 
+Nothing else reaches a step: each scope is a shield.
+
 Opening a scope costs more than most steps do. So the scope of a step that was completed stays open for the next one, with
 the deadline of that; between two steps nobody can cut anything short, and nothing may be awaited there: see `close`.
 
@@ -23,7 +25,7 @@ from typing import Any
 import anyio
 
 from ._backend import absorb_cancellation
-from ._callers import in_hook
+from ._callers import Hook
 from ._cancellation import as_failure, insist, result_of, without_cancellation
 from ._stacks import stack_of, stack_of_exception
 
@@ -71,8 +73,11 @@ class Steps:
         self._scopes: list[anyio.CancelScope] = []
         # That of the last step, if it was completed.
         self._open: anyio.CancelScope | None = None
+        self._until = math.inf
         self._hook: tuple[str, Coroutine[Any, Any, None]] | None = None
-        #: When the stop must be over, on the event loop's clock.
+        #: What tells the time on the run's event loop.
+        self.now: Callable[[], float] = anyio.current_time
+        #: When the stop must be over, on that clock.
         self.deadline = math.inf
         self.killed = False
         self._began_at = -math.inf
@@ -90,6 +95,7 @@ class Steps:
         """Have the present step end by the deadline of the stop."""
         for scope in self._scopes:
             scope.deadline = min(scope.deadline, self.deadline)
+        self._until = min(self._until, self.deadline)
 
     def kill(self) -> None:
         """Cut the present step short, and all that follow."""
@@ -105,7 +111,7 @@ class Steps:
             until: A deadline of its own, on the event loop's clock; by default that of the stop.
         """
         ending = Ending.CUT_SHORT
-        self._began_at = anyio.current_time()
+        self._began_at = self.now()
         scope = self._open_scope(self.deadline if until is None else until)
         self._scopes.append(scope)
         if self.killed:
@@ -121,7 +127,7 @@ class Steps:
                 self._on_failure(failure, name)
             else:
                 self.where = stack_of_exception(exc)
-        self._scopes.remove(scope)
+        _ = self._scopes.pop()
         if scope is not self._open or ending is not Ending.COMPLETED or scope.cancel_called:
             self._close_scope(scope)
         if ending is not Ending.CUT_SHORT:
@@ -129,7 +135,7 @@ class Steps:
         if not scope.cancel_called:
             absorb_cancellation()
             self._on_foreign_cancellation()
-        elif not self.killed and anyio.current_time() >= scope.deadline:
+        elif not self.killed and self.now() >= scope.deadline:
             return Ending.OVERDUE
         return Ending.CUT_SHORT
 
@@ -137,15 +143,15 @@ class Steps:
         """Return a scope that is open: that of the last step, if it will do, and if this step is not part of another."""
         scope = self._open
         if scope is not None and not self._scopes:
-            if not scope.cancel_called and not self.killed:
-                if scope.deadline != deadline:
-                    scope.deadline = deadline
+            if not self.killed:
+                if self._until != deadline:
+                    scope.deadline = self._until = deadline
                 return scope
             self.close()
-        scope = anyio.CancelScope(deadline=deadline)
+        scope = anyio.CancelScope(deadline=deadline, shield=True)
         scope.__enter__()
         if not self._scopes:
-            self._open = scope
+            self._open, self._until = scope, deadline
         return scope
 
     def _close_scope(self, scope: anyio.CancelScope) -> None:
@@ -164,7 +170,7 @@ class Steps:
         self.last_hook = self.name_of(name)
         self._hook = (self.last_hook, coroutine)
         try:
-            with in_hook(self._run, name):
+            with Hook(self._run, name):
                 await result_of(coroutine, self.last_hook)
         finally:
             self._hook = None
@@ -175,7 +181,7 @@ class Steps:
 
     async def marked(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do in another task what counts as a hook: it must not wait for the run's end."""
-        with in_hook(self._run, name):
+        with Hook(self._run, name):
             await work()
 
     async def until(
@@ -205,7 +211,7 @@ class Steps:
         while not done():
             if self.killed:
                 self.close()
-                self._began_at = anyio.current_time()
+                self._began_at = self.now()
                 await insist(wait, done, self._on_foreign_cancellation, seconds=patience)
             else:
                 ending = await self.do("wait", wait, until=min(self.deadline, limit))
@@ -214,22 +220,22 @@ class Steps:
                     return
                 if ending is not Ending.OVERDUE:
                     continue
-                if anyio.current_time() >= self.deadline:
+                if self.now() >= self.deadline:
                     on_overdue()
                     continue
-                limit = anyio.current_time() + patience
+                limit = self.now() + patience
             if not done() and stuck():
                 return
 
     @property
     def overdue(self) -> bool:
         """Whether the stop should be over, and nobody has seen to that yet."""
-        return not self.killed and anyio.current_time() >= self.deadline
+        return not self.killed and self.now() >= self.deadline
 
     @property
     def stuck(self) -> bool:
         """Whether the task has been at its present step, which is its own, for so long that it won't end it."""
-        return anyio.current_time() >= self._began_at + _STUCK_AFTER
+        return self.now() >= self._began_at + _STUCK_AFTER
 
     def stack(self) -> list[tuple[str, str]]:
         """Return the name and the stack of the hook that is running, if one is."""

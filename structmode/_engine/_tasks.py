@@ -21,7 +21,8 @@ import anyio.lowlevel
 
 from structmode.exceptions import EventLoopMismatch
 
-from ._backend import absorb_cancellation, in_callback, runs_here, token_here
+from ._backend import absorb_cancellation, in_callback, runs_here
+from ._callers import enter_run
 from ._cancellation import as_failure, first_step
 from ._flag import Flag
 from ._stacks import stack_of
@@ -50,7 +51,7 @@ class Task(Generic[T_co]):
         ended: Set when the task has ended.
     """
 
-    __slots__ = ("_callbacks", "_cancel_requested", "_error", "_result", "_scope", "_token", "_was_cancelled",
+    __slots__ = ("_callbacks", "_cancel_requested", "_error", "_handle", "_result", "_token", "_was_cancelled",
                  "_work", "arrived", "begun", "ended", "finite", "name")  # fmt: skip
 
     def __init__(
@@ -63,7 +64,8 @@ class Task(Generic[T_co]):
         self.name: str = name
         self.finite: bool = finite
         self._work = work
-        self._scope: anyio.CancelScope | None = None
+        # What runs it, for as long as it does.
+        self._handle: anyio.TaskHandle[None] | None = None
         self._token: anyio.lowlevel.EventLoopToken | None = None
         self.ended: Flag = Flag()
         self._result: T_co
@@ -117,8 +119,8 @@ class Task(Generic[T_co]):
                 "Call it there, for example through anyio.from_thread.run_sync(..., token=...)",
             )
         self._cancel_requested = True
-        if self._scope is not None:
-            self._scope.cancel()
+        if self.begun and self._handle is not None:
+            self._handle.cancel()
         return True
 
     def result(self) -> T_co:
@@ -169,12 +171,24 @@ class Task(Generic[T_co]):
         """Return where the task stands, as text."""
         return "" if callable(self._work) else stack_of(self._work)
 
+    def bind(
+        self, handle: anyio.TaskHandle[None], token: anyio.lowlevel.EventLoopToken | None
+    ) -> None:
+        """Know what cancels it. An eager event loop may have begun it before; anyio takes care that the known ones don't."""
+        if self.done():  # pragma: no cover - see above
+            return
+        self._handle, self._token = handle, token
+        if self.begun and self._cancel_requested:  # pragma: no cover - see above
+            handle.cancel()
+
     def discard(self) -> BaseException | None:
         """End a task that will never run: its coroutine is closed and it counts as cancelled.
 
         Returns what a done-callback raised that is no `Exception`.
         """
         close_all([self._work])
+        if self._handle is not None and not self.arrived:
+            self._handle.coro.close()
         self._was_cancelled = True
         return self._end(None)
 
@@ -187,15 +201,12 @@ class Task(Generic[T_co]):
         if self._cancel_requested:
             return self.discard()
         failure: BaseException | None = None
-        self._token = token_here()
-        with anyio.CancelScope() as scope:
-            self._scope = scope
-            try:
-                self._work = work = self._work() if callable(self._work) else self._work
-                self._result = await work
-            except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
-                failure = as_failure(exc, self.name)
-                self._was_cancelled = failure is None
+        try:
+            self._work = work = self._work() if callable(self._work) else self._work
+            self._result = await work
+        except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            failure = as_failure(exc, self.name)
+            self._was_cancelled = failure is None
         if self.cancelled_from_outside():
             absorb_cancellation()
         return self._end(failure)
@@ -206,7 +217,7 @@ class Task(Generic[T_co]):
 
     def _end(self, failure: BaseException | None) -> BaseException | None:
         self._error = failure
-        self._scope = None
+        self._handle = None
         self.ended.set()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
@@ -225,19 +236,19 @@ class TaskSet:
     Each makes its first step after the one before has, on loops too that run what is new in random order, as trio does.
 
     Args:
-        on_begin: Called in each task before its work.
+        run: The run.
         on_end: Called in each task after its work, with what it raised.
     """
 
-    __slots__ = ("_alive", "_idle", "_on_begin", "_on_end", "_youngest")
+    __slots__ = ("_alive", "_idle", "_on_end", "_run", "_youngest")
 
     def __init__(
         self,
-        on_begin: Callable[[], None],
+        run: object,
         on_end: Callable[[Task[Any], BaseException | None], None],
     ) -> None:
-        self._alive: dict[Task[Any], anyio.TaskHandle[None] | None] = {}
-        self._on_begin = on_begin
+        self._alive: dict[Task[Any], None] = {}
+        self._run = run
         self._youngest: Task[Any] | None = None
         # Set when no task is left, and made by who waits for that.
         self._idle: Flag | None = None
@@ -254,8 +265,13 @@ class TaskSet:
         """Return the tasks that have not ended, oldest first."""
         return list(self._alive)
 
-    def spawn(self, group: anyio.abc.TaskGroup, task: Task[T]) -> Task[T]:
-        """Begin a task in `group`."""
+    def spawn(
+        self,
+        group: anyio.abc.TaskGroup,
+        task: Task[T],
+        token: anyio.lowlevel.EventLoopToken | None,
+    ) -> Task[T]:
+        """Begin a task in `group`, which runs on the event loop that `token` identifies."""
         self._alive[task] = None
         previous, self._youngest = self._youngest, task
         coroutine = self._look_after(task, previous)
@@ -263,16 +279,14 @@ class TaskSet:
             handle = group.create_task(coroutine, name=task.name)
         except anyio.NoEventLoopError:
             handle = in_callback(partial(group.create_task, coroutine, name=task.name))
-        # An eager event loop may have run it to its end already; anyio takes care that the known ones don't.
-        if task in self._alive:  # pragma: no branch - see above
-            self._alive[task] = handle
+        task.bind(handle, token)
         return task
 
     async def _look_after(self, task: Task[Any], previous: Task[Any] | None) -> None:
-        self._on_begin()
+        enter_run(self._run)
         task.arrived = True
         try:
-            if previous is not None:
+            if previous is not None and not (previous.begun or previous.done()):
                 await self.settle(previous)
             del previous
             failure = await task.run()
@@ -311,9 +325,7 @@ class TaskSet:
 
     def _bury(self, task: Task[Any]) -> None:
         """Give up a task that was cancelled before its first step, as asyncio does when its run ends."""
-        handle = self._alive.pop(task)
-        if handle is not None:  # pragma: no branch - as in spawn()
-            handle.coro.close()
+        del self._alive[task]
         self._on_end(task, task.discard())
 
     async def join(self) -> None:

@@ -1,9 +1,10 @@
 """Waits that also end when the run is told to stop.
 
 Theory: "should stop" is a level, not an edge. Who asks after it was set must see it, who waits must be woken, and
-neither may leave anything behind. A wait for one thing needs no second task: it runs in the caller's own task, inside
-a cancel scope that the signal cancels. Only a wait for several things needs tasks, and those live in a task group
-inside the same scope, so that the losers have been cancelled *and awaited* before the call returns.
+neither may leave anything behind. Who sleeps is woken by the signal as by the clock. A wait for one thing needs no second
+task: it runs in the caller's own task, inside a cancel scope that the signal cancels. Only a wait for several things needs
+tasks, one less than there are things, and those live in a task group inside the same scope, so that the losers have been
+cancelled *and awaited* before the call returns.
 
 A result that has been computed is never thrown away: if the awaited thing ended, that counts, even when the stop came
 in the same instant.
@@ -13,15 +14,16 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from functools import lru_cache, partial
+from types import TracebackType
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 
+from ._backend import bed
 from ._callers import calling_run
 from ._cancellation import as_failure, result_of
 from ._failures import note
@@ -47,12 +49,12 @@ WaitArg: TypeAlias = Awaitable[T] | Callable[[], Awaitable[T]] | Waitable[T]
 class StopSignal:
     """A level that turns true once, and the waits that it cuts short."""
 
-    __slots__ = ("_event", "_quiet", "_scopes")
+    __slots__ = ("_event", "_quiet", "_waits")
 
     def __init__(self) -> None:
         self._event = Flag()
-        # Each with the run whose task waits.
-        self._scopes: dict[anyio.CancelScope, object] = {}
+        # What ends each, with the run whose task waits.
+        self._waits: dict[Callable[[], object], object] = {}
         self._quiet: Flag | None = None
 
     def is_set(self) -> bool:
@@ -60,12 +62,12 @@ class StopSignal:
         return self._event.is_set()
 
     def set(self) -> None:
-        """Give the signal: every wait under `interrupts` ends."""
+        """Give the signal: every wait that is known ends."""
         if self._event.is_set():
             return
         self._event.set()
-        for scope in tuple(self._scopes):
-            scope.cancel()
+        for end in tuple(self._waits):
+            end()
 
     async def wait(self) -> None:
         """Wait until the signal is given."""
@@ -73,27 +75,58 @@ class StopSignal:
 
     async def heard(self, run: object) -> None:
         """Wait until every wait of the run's own tasks that the given signal cuts short has returned."""
-        while run in self._scopes.values():
+        while run in self._waits.values():
             self._quiet = Flag()
             await self._quiet.wait()
         # Those who wait for the signal itself are woken by now; two passes let them run, in whatever order.
         for _ in range(2):
             await anyio.lowlevel.checkpoint()
 
-    @contextmanager
-    def interrupts(self, timeout: float = math.inf) -> Generator[anyio.CancelScope]:
+    def interrupts(self, timeout: float = math.inf) -> Interruptible:
         """Open a scope that the signal cancels, and that ends after `timeout` seconds."""
         deadline = math.inf if timeout == math.inf else anyio.current_time() + timeout
-        with anyio.CancelScope(deadline=deadline) as scope:
-            self._scopes[scope] = calling_run()
-            try:
-                if self.is_set():
-                    scope.cancel()
-                yield scope
-            finally:
-                del self._scopes[scope]
-                if self._quiet is not None:
-                    self._quiet.set()
+        return Interruptible(self, deadline)
+
+    def note(self, end: Callable[[], object]) -> None:
+        """Know a wait of the calling task, by what ends it when the signal is given."""
+        self._waits[end] = calling_run()
+        if self._event.is_set():
+            end()
+
+    def forget(self, end: Callable[[], object]) -> None:
+        """Know it no more: it has returned."""
+        del self._waits[end]
+        if self._quiet is not None:
+            self._quiet.set()
+
+
+class Interruptible:
+    """The scope that a stop signal cancels, for the length of a ``with`` block.
+
+    Args:
+        signal: The signal.
+        deadline: When the scope ends by itself, on the event loop's clock.
+    """
+
+    __slots__ = ("_scope", "_signal")
+
+    def __init__(self, signal: StopSignal, deadline: float) -> None:
+        self._signal = signal
+        self._scope = anyio.CancelScope(deadline=deadline)
+
+    def __enter__(self) -> anyio.CancelScope:
+        scope = self._scope.__enter__()
+        self._signal.note(scope.cancel)
+        return scope
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._signal.forget(self._scope.cancel)
+        return bool(self._scope.__exit__(exc_type, exc, traceback))
 
 
 async def sleep(signal: StopSignal, seconds: float) -> None:
@@ -101,8 +134,12 @@ async def sleep(signal: StopSignal, seconds: float) -> None:
     if signal.is_set() or seconds <= 0:
         await anyio.lowlevel.checkpoint()
         return
-    with signal.interrupts():
-        await anyio.sleep(seconds)
+    wake, woken = bed(seconds)
+    signal.note(wake)
+    try:
+        await woken
+    finally:
+        signal.forget(wake)
 
 
 @dataclass
@@ -140,6 +177,8 @@ async def first_of(
 async def _race(
     signal: StopSignal, things: Sequence[object], timeout: float, enough: int
 ) -> Outcome:
+    if len(things) == 1 and _is_set_event(things[0]) and not signal.is_set():
+        return Outcome({0: await cast("Waitable[Any]", things[0]).wait()})
     coroutines = as_coroutines(things)
     if signal.is_set():
         close_all(coroutines)
@@ -156,7 +195,8 @@ async def _race(
                 await _run_side_by_side(coroutines, outcome, enough)
             else:
                 await anyio.lowlevel.checkpoint()
-        await anyio.lowlevel.cancel_shielded_checkpoint()
+        if len(coroutines) < 2:  # with tasks there has been one
+            await anyio.lowlevel.cancel_shielded_checkpoint()
     finally:
         close_all(coroutines)
     if len(outcome.done) < enough:
@@ -168,7 +208,7 @@ async def _race(
 async def _run_side_by_side(
     coroutines: Sequence[Coroutine[Any, Any, Any]], outcome: Outcome, enough: int
 ) -> None:
-    """Run each coroutine in a task of its own until enough have ended or one has failed."""
+    """Run coroutines until enough have ended or one has failed: the first here, each other in a task of its own."""
     errors: list[BaseException] = []
 
     async def contestant(position: int) -> None:
@@ -184,8 +224,9 @@ async def _run_side_by_side(
 
     try:
         async with anyio.create_task_group() as group:
-            for position in range(len(coroutines)):
+            for position in range(1, len(coroutines)):
                 group.start_soon(contestant, position)
+            await contestant(0)
     except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
         if not errors:  # what a loser raised on its way out says more than that it was cancelled
             raise
@@ -196,6 +237,21 @@ async def _run_side_by_side(
         raise first
     if len(outcome.done) < enough:  # asyncio lets anybody cancel one of these tasks
         raise anyio.TaskCancelled("a part of this wait was cancelled")
+
+
+def _is_set_event(thing: object) -> bool:
+    """Whether it is an event that is set, and of a kind whose `wait` is a checkpoint then as well."""
+    return _is_kind_of_event(cast("Any", type(thing))) and bool(cast("Any", thing).is_set())
+
+
+@lru_cache
+def _is_kind_of_event(kind: type[Any]) -> bool:
+    makers = ("anyio.", "trio.", "structmode.")  # asyncio's would return at once
+    return (
+        f"{kind.__module__}.".startswith(makers)
+        and callable(getattr(kind, "is_set", None))
+        and inspect.iscoroutinefunction(getattr(kind, "wait", None))
+    )
 
 
 def as_coroutines(things: Sequence[object]) -> list[Coroutine[Any, Any, Any]]:
@@ -211,6 +267,8 @@ def as_coroutines(things: Sequence[object]) -> list[Coroutine[Any, Any, Any]]:
 
 
 def _refuse_twins(things: Sequence[object]) -> None:
+    if len(things) < 2:
+        return
     coroutines = [thing for thing in things if inspect.iscoroutine(thing)]
     for position, coroutine in enumerate(coroutines):
         if any(coroutine is other for other in coroutines[:position]):
@@ -242,8 +300,10 @@ def as_work(thing: WaitArg[T]) -> Coroutine[Any, Any, T] | Callable[[], Coroutin
         ValueError: As `as_coroutine`.
     """
     check_awaitable(thing)
+    if inspect.iscoroutine(thing):
+        return thing
     function = _async_wait_of(thing) or thing
-    if inspect.isawaitable(thing) and not inspect.iscoroutine(thing):
+    if inspect.isawaitable(thing):
         return partial(as_coroutine, thing)
     return (
         partial(as_coroutine, thing)

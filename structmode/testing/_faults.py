@@ -195,7 +195,9 @@ def _may_raise(frames: Sequence[FrameType]) -> bool:
         if package not in _LIBRARIES or module.startswith("testing"):
             return True
         ends_block = frame.f_code.co_name in {"__aexit__", "_nested_child_finished"}
-        if ends_block or (module.startswith("_engine") and not module.endswith("_waiting")):
+        # What may raise is awaited in the room for waits, and comes down to the backend.
+        waits = module.endswith(("_waiting", "_backend"))
+        if ends_block or (module.startswith("_engine") and not waits):
             return False
     return False
 

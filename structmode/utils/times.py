@@ -75,7 +75,8 @@ def want_seconds(s: Seconds) -> float:
         ValueError: If `s` is NaN, a string that can't be read, or an integer too large for a
             float.
     """
-    return _read_seconds(s, "")
+    # What nearly all are, and what is read on every wait.
+    return s if type(s) is float and s == s else _read_seconds(s, "")
 
 
 def want_interval(s: Seconds, what: str) -> float:

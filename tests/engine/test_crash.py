@@ -12,6 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from structmode._engine import Task
+from structmode._engine._flag import Flag
 
 from .unit import STOP, Act, Unit, doing, family, hanging, raising, settle
 
@@ -51,6 +52,35 @@ async def test_failing_task(label: str) -> None:
     left = await crash_in(units, beginning(units[label], raising(error)))
     assert left is error
     assert log == [f"{label}:task", *STOP]
+    assert {unit.state for unit in units.values()} == {"stopped"}
+
+
+@pytest.mark.parametrize("label", "abcd")
+async def test_an_interrupt_meets_the_run_at_rest(
+    label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is raised in a unit's own task, as Ctrl-C may be in any, while that waits to be stopped is a crash."""
+    log: list[str] = []
+    units, interrupt = family(log), KeyboardInterrupt()
+    wait, now = Flag.wait, anyio.Event()
+    pending: list[BaseException] = [interrupt]
+
+    async def interrupted(flag: Flag) -> None:
+        run = units[label].life.run
+        if run is not None and flag is run._turn and pending:
+            await now.wait()
+            raise pending.pop()
+        await wait(flag)
+
+    monkeypatch.setattr(Flag, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        async with units["a"].life.block():
+            log.clear()
+            now.set()
+            await anyio.sleep_forever()
+    assert caught.value is interrupt
+    assert not pending
+    assert log == STOP
     assert {unit.state for unit in units.values()} == {"stopped"}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextvars import Context
 from types import coroutine
 
-from structmode._engine._callers import calling_hook, in_hook
+from structmode._engine._callers import Hook, calling_hook
 
 
 @coroutine
@@ -19,7 +19,7 @@ def test_a_dropped_hook_ends_quietly_in_another_context() -> None:
     home = Context()
 
     async def hook() -> None:
-        with in_hook(object(), "on_start"):
+        with Hook(object(), "on_start"):
             await wait_for_ever()
 
     running = hook()

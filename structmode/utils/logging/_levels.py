@@ -1,17 +1,33 @@
-"""Severity levels: names to numbers and back."""
+"""Loggers by name, and severity levels: names to numbers and back."""
 
 from __future__ import annotations
 
 import logging
 from typing import TypeAlias
 
-__all__ = ("Severity", "level_name", "level_number")
+__all__ = ("Severity", "get_logger", "level_name", "level_number")
 
 #: How severe a log message is: a number, or the name of a level in any case.
 Severity: TypeAlias = int | str
 
 # Names of the log methods that `logging` doesn't know as names of levels.
 _ALIASES = {"CRIT": logging.CRITICAL, "DEV": logging.DEBUG}
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Get a logger by name.
+
+    Differs from mode: the logger gets no `logging.NullHandler`. Importing a module must not change
+    logging, and while nobody has set logging up, warnings and errors are better seen - on stderr,
+    by the standard library's handler of last resort - than lost.
+
+    Args:
+        name: The name of the logger, by custom the `__name__` of the module.
+
+    Returns:
+        The logger.
+    """
+    return logging.getLogger(name)
 
 
 def level_number(loglevel: Severity) -> int:
@@ -55,6 +71,12 @@ def level_name(loglevel: Severity) -> str:
 
 
 def _number_of(name: str) -> int:
+    # Asked with a name, the standard library returns its number; and a text, if there is none.
+    number: int | str = logging.getLevelName(name.strip().upper())  # pyright: ignore[reportDeprecated]
+    return number if isinstance(number, int) else _number_of_rare(name)
+
+
+def _number_of_rare(name: str) -> int:
     known = {**_ALIASES, **logging.getLevelNamesMapping()}
     number = known.get(name.strip().upper(), known.get(name))
     if number is None:

@@ -18,25 +18,9 @@ from structmode.utils.logging._formatters import (
 )
 from structmode.utils.logging._levels import Severity, level_number
 
-__all__ = ("get_logger", "logging_setup", "setup_logging")
+__all__ = ("logging_setup", "setup_logging")
 
 LogFile: TypeAlias = str | os.PathLike[str] | IO[str]
-
-
-def get_logger(name: str) -> logging.Logger:
-    """Get a logger by name.
-
-    Differs from mode: the logger gets no `logging.NullHandler`. Importing a module must not change
-    logging, and while nobody has set logging up, warnings and errors are better seen - on stderr,
-    by the standard library's handler of last resort - than lost.
-
-    Args:
-        name: The name of the logger, by custom the `__name__` of the module.
-
-    Returns:
-        The logger.
-    """
-    return logging.getLogger(name)
 
 
 def setup_logging(
