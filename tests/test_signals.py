@@ -1056,6 +1056,22 @@ async def test_a_send_is_a_checkpoint_also_without_receivers() -> None:
     assert turns == ["other"]
 
 
+async def test_a_send_that_is_done_is_not_taken_for_cancelled() -> None:
+    """A cancellation that comes while plain functions are called does not make the send look as if it had not been."""
+    signal, ended = Signal[Any](), list[str]()
+    with anyio.CancelScope() as scope:
+
+        @signal.connect
+        def receive(sender: str, **kwargs: Any) -> None:
+            scope.cancel()
+
+        await signal.send("me")
+        ended.append("sent")
+        await signal.send("me")
+        ended.append("sent again")  # pragma: no cover - only if the test fails
+    assert ended == ["sent"]
+
+
 # --- What can't be done ---------------------------------------------------------------------------
 
 

@@ -740,6 +740,24 @@ async def test_a_coroutine_passed_twice_to_add_future() -> None:
         assert await handle == 42
 
 
+@pytest.mark.parametrize("wait", [False, True])
+async def test_a_coroutine_among_very_many(wait: bool) -> None:
+    """However many have been passed meanwhile, and are gone or have ended: one that still waits for its turn is known."""
+    waiting, service = Plain(), Plain()
+    coroutine = give(42)
+    handle = waiting.add_future(coroutine)
+    async with service:
+        for _ in range(1000):
+            await service.add_future(give(1))
+        with pytest.raises(ValueError, match=r"give.* was passed to a service before"):
+            if wait:
+                await service.wait(coroutine)
+            else:
+                service.add_future(coroutine)
+    async with waiting:
+        assert await handle == 42
+
+
 async def test_a_coroutine_passed_twice_to_wait() -> None:
     """A coroutine that is passed twice to one wait is refused."""
     coroutine = give(42)

@@ -69,6 +69,9 @@ class Parent(Service):
     async def on_start(self) -> None:
         await anyio.sleep(0.01)
 
+    async def on_started(self) -> None:
+        await anyio.sleep(0.01)
+
     async def on_stop(self) -> None:
         await anyio.sleep(0.01)
 
