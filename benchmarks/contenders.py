@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-Code: TypeAlias = Literal["services", "facet", "hand", "asyncio", "trio", "interpreter"]
+Code: TypeAlias = Literal["services", "facet", "hand", "floor", "asyncio", "trio", "interpreter"]
 
 #: Names the contender that a process is there for.
 VARIABLE = "STRUCTMODE_BENCHMARK"
@@ -43,6 +43,8 @@ MODE = Contender("mode", ("services",), "mode", "asyncio")
 FACET = Contender("facet", ("facet",), "facet", "asyncio")
 ANYIO = Contender("by hand, asyncio", ("hand",), "anyio", "asyncio")
 ANYIO_ON_TRIO = Contender("by hand, trio", ("hand",), "anyio", "trio")
+FLOOR = Contender("the floor, asyncio", ("floor",), "anyio", "asyncio")
+FLOOR_ON_TRIO = Contender("the floor, trio", ("floor",), "anyio", "trio")
 BARE_ASYNCIO = Contender("bare asyncio", ("asyncio",), "asyncio", "asyncio")
 BARE_TRIO = Contender("bare trio", ("trio", "hand"), "trio", "trio")
 ON_ASYNCIO = Contender("structmode, asyncio", ("services",), "structmode", "asyncio")
@@ -55,6 +57,8 @@ CONTENDERS: Sequence[Contender] = (
     FACET,
     ANYIO,
     ANYIO_ON_TRIO,
+    FLOOR,
+    FLOOR_ON_TRIO,
     BARE_ASYNCIO,
     BARE_TRIO,
     INTERPRETER,

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TypeAlias
 
 from benchmarks.clock import settle
+from benchmarks.floor import Kept, all_of
 from benchmarks.library import Service, ServiceMixin, hand, open_group, sleep
 from benchmarks.model import ELSEWHERE, Row, share_of_mode
 from benchmarks.topics.trees import Empty, FacetEmpty
@@ -86,6 +87,13 @@ async def tasks(count: int) -> AsyncGenerator[None]:
         group.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def kept(count: int) -> AsyncGenerator[None]:
+    """Have so many run of what keeps the laws by hand."""
+    async with all_of([Kept(tick_by_hand) for _ in range(count)]):
+        yield
+
+
 async def memory(many: Many, count: int) -> float:
     """Return the bytes that each takes."""
     async with many(count):  # what is allocated once, and kept, is there then
@@ -123,6 +131,7 @@ ROWS: Sequence[Row] = (
             "services": partial(memory, services),
             "facet": partial(memory, facet_services),
             "hand": partial(memory, tasks),
+            "floor": partial(memory, kept),
         },
         size=1000,
         kind="share",
@@ -138,6 +147,7 @@ ROWS: Sequence[Row] = (
             "services": partial(processor, services),
             "facet": partial(processor, facet_services),
             "hand": partial(processor, tasks),
+            "floor": partial(processor, kept),
         },
         size=1000,
         kind="share",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from benchmarks.clock import now, settle
+from benchmarks.floor import Kept, Work, all_of
 from benchmarks.library import Event, Service, ServiceMixin, hand, open_group, sleep
 from benchmarks.model import ELSEWHERE, Row, times_mode
 
@@ -179,6 +181,32 @@ async def stop_by_hand(count: int) -> float:
     return (await start_and_stop_by_hand(count))[1] / count
 
 
+async def start_and_stop_the_floor(work: Work | None, count: int) -> tuple[float, float]:
+    """Return the same of what keeps the laws by hand."""
+    services = [Kept(work) for _ in range(count)]
+    began = now()
+    async with all_of(services):
+        started = now() - began
+        await settle()
+        stopping = now()
+    return started, now() - stopping
+
+
+async def nap() -> None:
+    """Sleep until the service stops."""
+    await sleep(LONG)
+
+
+async def start_floor(work: Work | None, count: int) -> float:
+    """Start what keeps the laws by hand."""
+    return (await start_and_stop_the_floor(work, count))[0] / count
+
+
+async def stop_floor(work: Work | None, count: int) -> float:
+    """Stop what keeps the laws by hand."""
+    return (await start_and_stop_the_floor(work, count))[1] / count
+
+
 async def start_and_stop_on_asyncio(count: int) -> tuple[float, float]:
     """Return the same of asyncio's own tasks."""
     began = now()
@@ -288,6 +316,16 @@ async def one_by_hand(units: int) -> float:
         async with open_group() as group:
             group.start_soon(sleep, LONG)
             group.cancel_scope.cancel()
+    return (now() - began) / units
+
+
+async def one_floor(units: int) -> float:
+    """Start and stop what keeps the laws by hand."""
+    services = [Kept(nap) for _ in range(units)]
+    began = now()
+    for service in services:
+        async with all_of([service]):
+            pass
     return (now() - began) / units
 
 
@@ -415,6 +453,17 @@ async def chain_by_hand(depth: int) -> float:
     return spent / depth
 
 
+async def chain_of_the_floor(depth: int) -> float:
+    """Start and stop what keeps the laws by hand, each in another."""
+    top = Kept()
+    for _ in range(depth - 1):
+        top = Kept(child=top)
+    began = now()
+    async with all_of([top]):
+        pass
+    return (now() - began) / depth
+
+
 ROWS: Sequence[Row] = (
     Row(
         name="crash-tree",
@@ -430,6 +479,7 @@ ROWS: Sequence[Row] = (
             "services": stop_sleepers,
             "facet": stop_facet_sleepers,
             "hand": stop_by_hand,
+            "floor": partial(stop_floor, nap),
             "asyncio": stop_on_asyncio,
         },
         size=1000,
@@ -442,6 +492,7 @@ ROWS: Sequence[Row] = (
             "services": start_sleepers,
             "facet": start_facet_sleepers,
             "hand": start_by_hand,
+            "floor": partial(start_floor, nap),
             "asyncio": start_on_asyncio,
         },
         size=1000,
@@ -454,6 +505,7 @@ ROWS: Sequence[Row] = (
             "services": one_service,
             "facet": one_facet_service,
             "hand": one_by_hand,
+            "floor": one_floor,
             "asyncio": one_on_asyncio,
         },
         size=500,
@@ -462,21 +514,36 @@ ROWS: Sequence[Row] = (
     Row(
         name="flat-start",
         work="flat tree of 1,000, start per service",
-        codes={"services": start_empty, "facet": start_facet_empty, "hand": start_by_hand},
+        codes={
+            "services": start_empty,
+            "facet": start_facet_empty,
+            "hand": start_by_hand,
+            "floor": partial(start_floor, None),
+        },
         size=1000,
         goals=(times_mode(0.6), *ELSEWHERE),
     ),
     Row(
         name="flat-stop",
         work="flat tree of 1,000, stop per service",
-        codes={"services": stop_empty, "facet": stop_facet_empty, "hand": stop_by_hand},
+        codes={
+            "services": stop_empty,
+            "facet": stop_facet_empty,
+            "hand": stop_by_hand,
+            "floor": partial(stop_floor, None),
+        },
         size=1000,
         goals=(times_mode(0.8), *ELSEWHERE),
     ),
     Row(
         name="chain",
         work="chain 200 deep, start and stop per service",
-        codes={"services": chain, "facet": facet_chain, "hand": chain_by_hand},
+        codes={
+            "services": chain,
+            "facet": facet_chain,
+            "hand": chain_by_hand,
+            "floor": chain_of_the_floor,
+        },
         size=200,
         goals=(times_mode(0.8), *ELSEWHERE),
     ),

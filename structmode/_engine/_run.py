@@ -303,8 +303,8 @@ class Run:
             return
         if not self._turn.is_set():
             self._steps.deadline = self._steps.now() + self._time_to_stop()
+            self.signal.set()  # first: what it wakes may have ended when the run's own task looks for it
             self._turn.set()
-            self.signal.set()
         if self.state is State.STARTING and self.called_from_own_hook():
             self._steps.bound()
         elif self.state is State.STARTING:

@@ -144,9 +144,11 @@ class MethodQueue(Service):
             CallAborted: If it stopped before the call was done.
             BaseException: What ``fun`` raised, with its traceback.
         """
-        reply = engine.Reply[Any]()
-        await self._post(QueuedMethod(reply, fun, args, kwargs))
-        return await reply
+        reply: engine.Reply[Any] = engine.Reply()
+        call = self._call_of(QueuedMethod(reply, fun, args, kwargs))
+        await anyio.lowlevel.checkpoint_if_cancelled()  # to wait for the answer is a checkpoint
+        self._post(call, reply)
+        return await reply.receive()
 
     @overload
     async def call(
@@ -180,8 +182,10 @@ class MethodQueue(Service):
         Raises:
             LifecycleError: If the queue does not run.
         """
-        reply = engine.Reply[Any]() if promise is None else _FutureReply(promise)
-        await self._post(QueuedMethod(reply, fun, args, kwargs))
+        reply: engine.Reply[Any] = engine.Reply() if promise is None else _FutureReply(promise)
+        call = self._call_of(QueuedMethod(reply, fun, args, kwargs))
+        await anyio.lowlevel.checkpoint()
+        self._post(call, reply)
         return reply if promise is None else promise
 
     async def cast(self, fun: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -195,18 +199,22 @@ class MethodQueue(Service):
         Raises:
             LifecycleError: If the queue does not run.
         """
-        await self._post(QueuedMethod(None, fun, args, kwargs))
+        call = self._call_of(QueuedMethod(None, fun, args, kwargs))
+        await anyio.lowlevel.checkpoint()
+        self._post(call, None)
 
-    async def _post(self, method: QueuedMethod) -> None:
+    @staticmethod
+    def _call_of(method: QueuedMethod) -> engine.Call:
         if not callable(method.method):
             engine.close_all([method.method])
             raise TypeError(
                 f"a call takes a function and its arguments, as in call_thread(fun, 1, 2); not {method.method!r}"
             )
-        await anyio.lowlevel.checkpoint()
         reply = cast("engine.Reply[Any] | None", method.promise)
         name = getattr(method.method, "__qualname__", None) or repr(method.method)
-        call = engine.Call(name, partial(method.method, *method.args, **method.kwargs), reply)
+        return engine.Call(name, partial(method.method, *method.args, **method.kwargs), reply)
+
+    def _post(self, call: engine.Call, reply: engine.Reply[Any] | None) -> None:
         box = self._box
         if box is None or not box.post(call, reply):
             raise LifecycleError(
