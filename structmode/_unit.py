@@ -7,8 +7,8 @@ the lines that it logs, in mode's order and mode's words.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, cast
 
@@ -197,14 +197,9 @@ class ServiceUnit:
         if beacon is not None:  # the other face has none
             beacon.detach(self._service.beacon)
 
-    @contextmanager
-    def composing(self) -> Generator[None]:
+    def composing(self) -> AbstractContextManager[None]:
         """Let the service pass on what there may not be yet, while it says what it is made of."""
-        self._service._composing = True
-        try:
-            yield
-        finally:
-            self._service._composing = False
+        return _Composing(self._service)
 
     def noting_children(self) -> AbstractContextManager[None]:
         """Note what is added inside as what `__post_init__` adds."""
@@ -213,6 +208,17 @@ class ServiceUnit:
     def note_child(self, child: engine.Life) -> None:
         if self._noting:
             self._initial.append(child)
+
+
+class _Composing(AbstractContextManager[None]):
+    def __init__(self, service: Face) -> None:
+        self._service = service
+
+    def __enter__(self) -> None:
+        self._service._composing = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._service._composing = False
 
 
 class _Noting(AbstractContextManager[None]):

@@ -29,7 +29,7 @@ from contextlib import (
 )
 from functools import partial, wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
 
 import anyio
 import anyio.lowlevel
@@ -54,6 +54,7 @@ from structmode._policies import OnError
 from structmode._unit import ServiceUnit, service_of
 from structmode._waits import WaitResult, WaitResults, wait_result, wait_results
 from structmode.exceptions import LifecycleError
+from structmode.health import Health
 from structmode.timers import Timer
 from structmode.types.services import DiagT, ServiceT
 from structmode.types.supervisors import SupervisorStrategyT
@@ -61,10 +62,6 @@ from structmode.utils.logging import CompositeLogger, get_logger, level_number
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
 from structmode.utils.types.trees import NodeT
-
-if TYPE_CHECKING:
-    from structmode.health import Health
-    from structmode.utils.cron import CronTicks
 
 __all__ = (
     "CrontabTask",
@@ -265,8 +262,9 @@ class Service(ServiceBase, ServiceCallbacks):
     _beacon: Node[Any] = _Uninitialised()  # type: ignore[assignment]
     _declared: ClassVar[tuple[ServiceTask, ...]] = ()
     _block: engine.OwnedBlock | None = None
-    # The schedules that were made, each with its run; held weakly, as nobody says when one is no longer used.
-    _schedules: Sequence[tuple[weakref.ref[Timer | CronTicks], engine.Run]] = ()
+    # The schedules that were made, timers and crontabs, each with its run; held weakly, as nobody says when one is no longer
+    # used.
+    _schedules: Sequence[tuple[weakref.ref[Any], engine.Run]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -321,8 +319,6 @@ class Service(ServiceBase, ServiceCallbacks):
     @property
     def health(self) -> Health:
         """How well it is: what it says of itself with `Health.degrade`, and what probes and people read."""
-        from structmode.health import Health  # loaded with the first question
-
         return Health(self)
 
     @property
@@ -840,12 +836,12 @@ class Service(ServiceBase, ServiceCallbacks):
         self._keep_in_sight(ticking)
         return _ServiceTicks(self, ticking)
 
-    def _keep_in_sight(self, schedule: Timer | CronTicks) -> None:
+    def _keep_in_sight(self, schedule: Timer | Any) -> None:
         """Let those who look into the service find a schedule, as long as it is used."""
         known = [(which, its) for which, its in self._schedules if which() is not None]
         self._schedules = [*known, (weakref.ref(schedule), self._life.current)]
 
-    def _schedules_in_use(self) -> list[Timer | CronTicks]:
+    def _schedules_in_use(self) -> list[Timer | Any]:
         """Return the schedules of the run that there is; what is left of a former one may outlast it."""
         run = self._life.current
         known = [(which(), its) for which, its in self._schedules]

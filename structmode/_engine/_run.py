@@ -347,11 +347,11 @@ class Run:
     def kill(self) -> None:
         """Cancel it and all that it owns without mercy, from the leaves up; its steps still come, cut short."""
         for run in reversed(self.subtree()):
-            run.request_stop()
-            run._steps.kill()
-            run.tasks.cancel_now()
+            run.tasks.cancel_now()  # first: it is too late to be told, and to end by oneself
             if run._contexts is not None:
                 run._contexts.kill()
+            run.request_stop()
+            run._steps.kill()
 
     @property
     def accepts(self) -> bool:
@@ -381,10 +381,7 @@ class Run:
         self, function: Callable[[], Coroutine[Any, Any, None]], name: str
     ) -> anyio.TaskHandle[None]:
         """Begin the task of a child's run."""
-        return self._open_group("start a child").start_soon(function, name=name)
-
-    def _open_group(self, purpose: str) -> anyio.abc.TaskGroup:
-        return self._group_if(self.accepts, purpose)
+        return self._group_if(self.accepts, "start a child").create_task(function(), name=name)
 
     def _group_if(self, open_now: bool, purpose: str) -> anyio.abc.TaskGroup:
         if self._group is None or not open_now:
@@ -435,8 +432,11 @@ class Run:
     def settle_in(self, host: Host[Run]) -> None:
         """Belong to `host`, which will begin the run's task; from now on the run is starting, on the caller's loop."""
         self.host = host
-        self._token = anyio.lowlevel.current_token()
-        self._steps.now = clock_here()
+        parent = host.parent
+        if parent is not None:  # then this is its loop
+            self._token, self._steps.now = parent._token, parent._steps.now
+        else:
+            self._token, self._steps.now = anyio.lowlevel.current_token(), clock_here()
         self.state = advance(self.state, Trigger.START)
         emit(Starting, self.unit.subject)
 

@@ -3,8 +3,8 @@
 Theory: "should stop" is a level, not an edge. Who asks after it was set must see it, who waits must be woken, and
 neither may leave anything behind. Who sleeps is woken by the signal as by the clock. A wait for one thing needs no second
 task: it runs in the caller's own task, inside a cancel scope that the signal cancels. Only a wait for several things needs
-tasks, one less than there are things, and those live in a task group inside the same scope, so that the losers have been
-cancelled *and awaited* before the call returns.
+tasks, and those live in a task group inside the same scope, so that the losers have been cancelled *and awaited* before
+the call returns.
 
 A result that has been computed is never thrown away: if the awaited thing ended, that counts, even when the stop came
 in the same instant.
@@ -208,7 +208,7 @@ async def _race(
 async def _run_side_by_side(
     coroutines: Sequence[Coroutine[Any, Any, Any]], outcome: Outcome, enough: int
 ) -> None:
-    """Run coroutines until enough have ended or one has failed: the first here, each other in a task of its own."""
+    """Run each coroutine in a task of its own until enough have ended or one has failed."""
     errors: list[BaseException] = []
 
     async def contestant(position: int) -> None:
@@ -224,9 +224,8 @@ async def _run_side_by_side(
 
     try:
         async with anyio.create_task_group() as group:
-            for position in range(1, len(coroutines)):
+            for position in range(len(coroutines)):
                 group.start_soon(contestant, position)
-            await contestant(0)
     except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
         if not errors:  # what a loser raised on its way out says more than that it was cancelled
             raise

@@ -193,7 +193,7 @@ class Execution:
         """Take the signals in an event loop of somebody else, for the length of a block."""
         try:
             call_soon = engine.signal_safe_caller()
-        except anyio.NoEventLoopError:
+        except RuntimeError:
             raise LifecycleError(
                 f"{self._program.label} can't handle signals yet: no event loop runs",
                 "Call install_signal_handlers() in a hook of the running worker",

@@ -196,7 +196,8 @@ def _where(stack: str) -> str:
 
 
 def _timers_of(service: Service) -> Iterator[str]:
-    for schedule in sorted(service._schedules_in_use(), key=lambda one: one.name):
+    schedules: list[Timer | CronTicks] = service._schedules_in_use()
+    for schedule in sorted(schedules, key=lambda one: one.name):
         late = f"last late by {schedule.late:.3f} s"
         match schedule:
             case Timer():

@@ -339,7 +339,7 @@ class Relay:
         def errand() -> None:
             try:
                 texts[one] = describe_tasks()
-            except anyio.NoEventLoopError:
+            except RuntimeError:
                 texts[one] = ""  # it has just joined
             finally:
                 done.set()

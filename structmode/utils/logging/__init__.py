@@ -6,9 +6,9 @@ Nothing here configures anything when it is imported. Only `setup_logging`, `log
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from structmode._lazy import at_home, loader
 from structmode.utils.logging._composite import (
     CompositeLogger as CompositeLogger,
     LogSeverityMixin as LogSeverityMixin,
@@ -60,7 +60,8 @@ _ROOMS = {
     "_redirect": ("FileLogProxy", "redirect_logger", "redirect_stdouts"),
     "_setup": ("logging_setup", "setup_logging"),
 }
-_HOME = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}
+
+__getattr__ = loader(__name__, _ROOMS)
 
 __all__ = (
     "CompositeLogger",
@@ -87,24 +88,9 @@ __all__ = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = _settled(getattr(import_module(_HOME[name]), name))
-    globals()[name] = value
-    return value
-
-
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
-
-
-def _settled(value: Any) -> Any:
-    """Have a name be at home where it is imported from: to users the rooms of this package are no places."""
-    if getattr(value, "__module__", "").startswith(f"{__name__}."):
-        value.__module__ = __name__
-    return value
+    return sorted({*globals(), *__all__})
 
 
 for _name in ("CompositeLogger", "LogSeverityMixin", "get_logger", "level_name", "level_number"):
-    _settled(globals()[_name])
+    at_home(globals()[_name], __name__)
