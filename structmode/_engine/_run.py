@@ -770,8 +770,8 @@ class Run:
         if hook is not None:
             stuck.insert(0, StuckTask(self.unit.label, hook, self._steps.where))
         emit(StopOverdue, self.unit.subject, tuple(stuck))
+        self.kill()  # before the failure is told to all below: they are not to end by themselves
         self._fail_in_stop(ShutdownTimeout(self.unit.label, self.stop_timeout, stuck), "stop")
-        self.kill()
 
     def _named_by_children(self) -> list[StuckTask]:
         """Return what was stuck in children whose own time was up in the same instant, and who have said so."""

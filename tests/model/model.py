@@ -1383,19 +1383,22 @@ class World:
             self.log.add("body ends", "block")
 
     def _end(self) -> Doing[None]:
-        """Stop what still runs."""
+        """Stop what still runs; and again, if one of its own hooks has restarted it meanwhile."""
         yield Wait(until=self.plan.end, cause="end")
-        for label, unit in sorted(self.units.items()):
-            if not unit.alive:
-                continue
-            self.log.add(f"end: stop {label}", "end")
-            try:
-                yield from unit.stop(Caller("end"))
-            except Fault as fault:
-                self.log.add(f"end: {label} raised {fault.name}", "end")
-            else:
-                self.log.add(f"end: {label} stopped", "end")
-        yield Wait(until=self.simulation.now + PATIENCE, cause="end")
+        running = True
+        while running:
+            for label, unit in sorted(self.units.items()):
+                if not unit.alive:
+                    continue
+                self.log.add(f"end: stop {label}", "end")
+                try:
+                    yield from unit.stop(Caller("end"))
+                except Fault as fault:
+                    self.log.add(f"end: {label} raised {fault.name}", "end")
+                else:
+                    self.log.add(f"end: {label} stopped", "end")
+            yield Wait(until=self.simulation.now + PATIENCE, cause="end")
+            running = any(unit.alive for unit in self.units.values())
 
 
 def play(plan: Plan, kinds: Mapping[str, type[Unit]] | None = None) -> Story:

@@ -198,17 +198,20 @@ class RealPlay:
 
     async def _end(self) -> None:
         await self._until(self._plan.end)
-        for label, service in sorted(self.services.items()):
-            if not service.started:
-                continue
-            self.log(f"end: stop {label}")
-            try:
-                await service.stop()
-            except Exception as exc:
-                self.log(f"end: {label} raised {_name_of(exc)}")
-            else:
-                self.log(f"end: {label} stopped")
-        await anyio.sleep(PATIENCE / SECOND)
+        running = True
+        while running:
+            for label, service in sorted(self.services.items()):
+                if not service.started:
+                    continue
+                self.log(f"end: stop {label}")
+                try:
+                    await service.stop()
+                except Exception as exc:
+                    self.log(f"end: {label} raised {_name_of(exc)}")
+                else:
+                    self.log(f"end: {label} stopped")
+            await anyio.sleep(PATIENCE / SECOND)
+            running = any(service.started for service in self.services.values())
 
 
 def _name_of(exc: BaseException) -> str:
