@@ -195,7 +195,7 @@ def main(arguments: Sequence[str]) -> None:
         for name in options.only
     }
     text = as_markdown(found, options.share)
-    print(text)
+    print(text, end="")
     if options.write:
         TABLE.write_text(text, encoding="utf-8")
 

@@ -49,6 +49,8 @@ class Ward:
         self.attempts = 0
         #: The run that is its last, if it is given up.
         self.last: Run | None = None
+        #: Whether it has ended while it was being started, without a failure: if that was called off, it was undone.
+        self.undone = False
 
     @property
     def is_at_rest(self) -> bool:
@@ -161,6 +163,7 @@ class Supervisor(Unit):
             return  # whoever starts it is told
         if run.start_fault is not None and not _was_called_off(child, run.start_fault):
             ward.has_failed = True
+        ward.undone = ward.place is Place.STARTING and not ward.has_failed
         ward.has_ended()
 
     def drop(self, child: Unit) -> None:
@@ -407,7 +410,7 @@ class Supervisor(Unit):
         unit = ward.unit
         if not again and unit.run is not None and unit.run.turn.is_open:
             yield Wait(unit.run.stopped)  # it is on its way out
-        ward.place, ward.has_failed = Place.STARTING, False
+        ward.place, ward.has_failed, ward.undone = Place.STARTING, False, False
         if not unit.alive:
             self.world.log.follow(unit.script.label, caller.track)
         try:
@@ -416,7 +419,7 @@ class Supervisor(Unit):
             elif not again:
                 yield from self._start_unless_up(unit)
         except Cut:
-            if ward.place is Place.STARTING:
+            if ward.place is Place.STARTING or ward.undone:
                 ward.place = Place.DOWN
             raise
         except Fault as fault:
