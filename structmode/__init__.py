@@ -2,7 +2,7 @@
 
 General layout, from the bottom up; imports go down only, and import-linter holds it:
 
-- `exceptions`: every error, its text made here from its parts; `_lazy`: what is loaded when it is first asked for.
+- `exceptions`: every error, its text made here from its parts.
 - `_engine`: structured lifecycles on the standard library and anyio; not one of a service's words in it.
 - `utils`: times, trees, logging, cron lines, containers, names and types; the engine knows none of them.
 - `types`: the abstract surface of services, for `isinstance` and for typing.

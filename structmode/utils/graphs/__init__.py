@@ -7,9 +7,6 @@ of running services, with the states as they are at that moment.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from structmode._lazy import loader
 from structmode.utils.graphs.formatter import (
     GraphFormatter as GraphFormatter,
     StateFormatter as StateFormatter,
@@ -18,27 +15,16 @@ from structmode.utils.graphs.graph import (
     CycleError as CycleError,
     DependencyGraph as DependencyGraph,
 )
-
-if TYPE_CHECKING:
-    from structmode.utils.graphs.pictures import (
-        PictureError as PictureError,
-        write_picture as write_picture,
-    )
-    from structmode.utils.graphs.views import (
-        HasBeacon as HasBeacon,
-        HasChildren as HasChildren,
-        as_dot as as_dot,
-        as_mermaid as as_mermaid,
-        as_text as as_text,
-    )
-
-# Who draws needs it, and every service has a node that could be drawn.
-__getattr__ = loader(
-    __name__,
-    {
-        "pictures": ("PictureError", "write_picture"),
-        "views": ("HasBeacon", "HasChildren", "as_dot", "as_mermaid", "as_text"),
-    },
+from structmode.utils.graphs.pictures import (
+    PictureError as PictureError,
+    write_picture as write_picture,
+)
+from structmode.utils.graphs.views import (
+    HasBeacon as HasBeacon,
+    HasChildren as HasChildren,
+    as_dot as as_dot,
+    as_mermaid as as_mermaid,
+    as_text as as_text,
 )
 
 __all__ = (

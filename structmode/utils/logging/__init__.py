@@ -6,9 +6,9 @@ Nothing here configures anything when it is imported. Only `setup_logging`, `log
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from structmode._lazy import at_home, loader
 from structmode.utils.logging._composite import (
     CompositeLogger as CompositeLogger,
     LogSeverityMixin as LogSeverityMixin,
@@ -61,7 +61,7 @@ _ROOMS = {
     "_setup": ("logging_setup", "setup_logging"),
 }
 
-__getattr__ = loader(__name__, _ROOMS)
+_HOME = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}
 
 __all__ = (
     "CompositeLogger",
@@ -88,9 +88,24 @@ __all__ = (
 )
 
 
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = _at_home(getattr(import_module(_HOME[name]), name))
+    globals()[name] = value
+    return value
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOME})
+
+
+def _at_home(value: Any) -> Any:
+    """Have a name be at home where it is imported from: to users the rooms of this package are no places."""
+    if getattr(value, "__module__", "").startswith(f"{__name__}."):
+        value.__module__ = __name__
+    return value
 
 
 for _name in ("CompositeLogger", "LogSeverityMixin", "get_logger", "level_name", "level_number"):
-    at_home(globals()[_name], __name__)
+    _ = _at_home(globals()[_name])
