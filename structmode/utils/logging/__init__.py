@@ -91,7 +91,8 @@ __all__ = (
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = _at_home(getattr(import_module(_HOME[name]), name))
+    value = getattr(import_module(_HOME[name]), name)
+    _take_home(value)
     globals()[name] = value
     return value
 
@@ -100,12 +101,11 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
 
 
-def _at_home(value: Any) -> Any:
+def _take_home(value: Any) -> None:
     """Have a name be at home where it is imported from: to users the rooms of this package are no places."""
     if getattr(value, "__module__", "").startswith(f"{__name__}."):
         value.__module__ = __name__
-    return value
 
 
 for _name in ("CompositeLogger", "LogSeverityMixin", "get_logger", "level_name", "level_number"):
-    _ = _at_home(globals()[_name])
+    _take_home(globals()[_name])
