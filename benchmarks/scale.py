@@ -12,7 +12,8 @@ import argparse
 import gc
 import json
 import logging
-import resource
+import math
+import os
 import subprocess
 import sys
 import time
@@ -76,13 +77,20 @@ class Remote(QueueServiceThread):
     mundane_level = "debug"
 
 
-def memory() -> int:
-    """Return what the process occupies now, in bytes; where the system does not tell, the most it has occupied."""
+def memory() -> float:
+    """Return what the process occupies, in bytes; no number where the system does not tell, as only Linux does."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return pages * resource.getpagesize()
+        return math.nan
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+async def watched() -> float:
+    """Look on for some seconds; returns the share of them in which the processor was busy."""
+    before = time.process_time()
+    await anyio.sleep(WATCHED)
+    return (time.process_time() - before) / WATCHED
 
 
 async def services(count: int) -> Figures:
@@ -95,14 +103,12 @@ async def services(count: int) -> Figures:
     async with root:
         started = time.perf_counter() - began - made
         gc.collect()
-        taken, busy = memory() - before, time.process_time()
-        await anyio.sleep(WATCHED)
-        busy = time.process_time() - busy
+        taken, busy = memory() - before, await watched()
         stopping = time.perf_counter()
     return {
         "memory of each": f"{taken / count / 1024:.1f} KiB",
         "start of all": f"{made + started:.1f} s",
-        "processor while idle": f"{100 * busy / WATCHED:.1f} %",
+        "processor while idle": f"{100 * busy:.1f} %",
         "stop of all": f"{time.perf_counter() - stopping:.1f} s",
     }
 
@@ -116,15 +122,13 @@ async def timers(count: int) -> Figures:
     async with root:
         await anyio.sleep(1.5)
         late.clear()
-        busy = time.process_time()
-        await anyio.sleep(WATCHED)
-        busy = time.process_time() - busy
+        busy = await watched()
         ticks = quantiles(late, n=100)
     return {
         "ticks": f"{len(late) / WATCHED:,.0f} a second",
         "late, median": f"{1000 * ticks[49]:.1f} ms",
         "late, 99 of 100": f"{1000 * ticks[98]:.1f} ms",
-        "processor": f"{100 * busy / WATCHED:.0f} %",
+        "processor": f"{100 * busy:.0f} %",
     }
 
 

@@ -199,34 +199,26 @@ class ServiceUnit:
 
     def composing(self) -> AbstractContextManager[None]:
         """Let the service pass on what there may not be yet, while it says what it is made of."""
-        return _Composing(self._service)
+        return _Set(self._service, "_composing")
 
     def noting_children(self) -> AbstractContextManager[None]:
         """Note what is added inside as what `__post_init__` adds."""
-        return _Noting(self)
+        return _Set(self, "_noting")
 
     def note_child(self, child: engine.Life) -> None:
         if self._noting:
             self._initial.append(child)
 
 
-class _Composing(AbstractContextManager[None]):
-    def __init__(self, service: Face) -> None:
-        self._service = service
+class _Set(AbstractContextManager[None]):
+    """Inside, a flag of something is set."""
+
+    def __init__(self, owner: object, flag: str) -> None:
+        self._owner = owner
+        self._flag = flag
 
     def __enter__(self) -> None:
-        self._service._composing = True
+        setattr(self._owner, self._flag, True)
 
     def __exit__(self, *exc_info: object) -> None:
-        self._service._composing = False
-
-
-class _Noting(AbstractContextManager[None]):
-    def __init__(self, unit: ServiceUnit) -> None:
-        self._unit = unit
-
-    def __enter__(self) -> None:
-        self._unit._noting = True
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._unit._noting = False
+        setattr(self._owner, self._flag, False)

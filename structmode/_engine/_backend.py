@@ -4,7 +4,8 @@ Theory: anyio is the same on every event loop, and nearly all of structmode is w
 does not offer, because they have no common form, are here and nowhere else:
 
 - a task that belongs to the event loop run itself, for a start that nobody owns (`spawn_in_loop`);
-- the cheapest way to have a task wait until another wakes it, and to tell the time (`bed`, `clock_here`);
+- the cheapest way to have a task wait until another wakes it, and to tell the time (`bed`, `clock_here`), and which events
+  are waited for at a checkpoint, be they set or not (`waits_at_checkpoint`);
 - taking back a cancellation that came from outside every cancel scope, which only asyncio knows, and telling whom a
   cancellation was meant for (`absorb_cancellation`, `being_cancelled`);
 - waking the loop from a signal handler, even while it is busy (`signal_safe_caller`);
@@ -17,11 +18,12 @@ Both libraries are imported inside the functions: importing structmode loads nei
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
-from functools import partial
+from functools import lru_cache, partial
 from selectors import BaseSelector
 from typing import Any, Literal, TypeVar, cast
 
@@ -52,12 +54,7 @@ def runs_here(token: EventLoopToken | None) -> bool:
         import trio
 
         return token.native_token is trio.lowlevel.current_trio_token()
-    import asyncio
-
-    try:
-        return token.native_token is asyncio.get_running_loop()
-    except RuntimeError:
-        return False
+    return token.native_token is asyncio_loop_here()
 
 
 def in_callback(function: Callable[[], T]) -> T:
@@ -71,8 +68,12 @@ def in_callback(function: Callable[[], T]) -> T:
 def on_trio() -> bool:
     """Whether the caller runs on trio."""
     # Nobody does who has not imported it; while another thread is about to, it may be there in part.
-    in_trio_run = getattr(sys.modules.get("trio.lowlevel"), "in_trio_run", None)
-    return in_trio_run is not None and bool(in_trio_run())
+    lowlevel = sys.modules.get("trio.lowlevel")
+    in_trio_run = getattr(lowlevel, "in_trio_run", None)
+    if lowlevel is None or in_trio_run is None or not in_trio_run():
+        return False
+    # As a guest it shares its thread with asyncio, whose own tasks are in its run, too.
+    return lowlevel.in_trio_task() or asyncio_loop_here() is None
 
 
 def clock_here() -> Callable[[], float]:
@@ -99,6 +100,16 @@ def bed(seconds: float = math.inf) -> tuple[Callable[[], object], Awaitable[obje
     future = running_asyncio_loop().create_future()
     return partial(_wake, future), (
         future if seconds == math.inf else _woken_on_asyncio(future, seconds)
+    )
+
+
+@lru_cache
+def waits_at_checkpoint(kind: type[Any]) -> bool:
+    """Whether a class is one of events whose ``wait`` is a checkpoint in any case; asyncio's returns at once if it is set."""
+    return (
+        f"{kind.__module__}.".startswith(("anyio.", "trio.", "structmode."))
+        and callable(getattr(kind, "is_set", None))
+        and inspect.iscoroutinefunction(getattr(kind, "wait", None))
     )
 
 
@@ -166,6 +177,14 @@ def being_cancelled() -> bool:
 
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+def asyncio_loop_here() -> Any:
+    """Return the running asyncio loop; None where there is none."""
+    try:
+        return running_asyncio_loop()
+    except RuntimeError:
+        return None
 
 
 def running_asyncio_loop() -> Any:

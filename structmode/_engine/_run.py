@@ -199,8 +199,6 @@ class Run:
         """What it holds open until it stops; made for the first who asks."""
         if self._contexts is None:
             self._contexts = Contexts(self._keep, self._until_left, closed=self._contexts_left)
-            if self._steps.killed:
-                self._contexts.kill()
         return self._contexts
 
     @property
@@ -861,9 +859,8 @@ class Run:
         if self.state is State.STOPPING:
             self._fail_in_stop(exc, name)
             return
-        if (
-            self.state is State.RUNNING
-        ):  # as it waits to be stopped: a KeyboardInterrupt, in whatever task that lands
+        if self.state is State.RUNNING:
+            # At rest it does nothing but wait; but a KeyboardInterrupt may land in any task.
             self.fail(exc, name)
             return
         self._note(exc, name)

@@ -71,9 +71,9 @@ class Steps:
         self._on_foreign_cancellation = on_foreign_cancellation
         # Of the present step, and of those that it is part of.
         self._scopes: list[anyio.CancelScope] = []
-        # That of the last step, if it was completed.
+        # That of the last step, if it was completed, and its deadline.
         self._open: anyio.CancelScope | None = None
-        self._until = math.inf
+        self._open_until = math.inf
         self._hook: tuple[str, Coroutine[Any, Any, None]] | None = None
         #: What tells the time on the run's event loop.
         self.now: Callable[[], float] = anyio.current_time
@@ -95,7 +95,7 @@ class Steps:
         """Have the present step end by the deadline of the stop."""
         for scope in self._scopes:
             scope.deadline = min(scope.deadline, self.deadline)
-        self._until = min(self._until, self.deadline)
+        self._open_until = min(self._open_until, self.deadline)
 
     def kill(self) -> None:
         """Cut the present step short, and all that follow."""
@@ -144,14 +144,14 @@ class Steps:
         scope = self._open
         if scope is not None and not self._scopes:
             if not self.killed:
-                if self._until != deadline:
-                    scope.deadline = self._until = deadline
+                if self._open_until != deadline:
+                    scope.deadline = self._open_until = deadline
                 return scope
             self.close()
         scope = anyio.CancelScope(deadline=deadline, shield=True)
         scope.__enter__()
         if not self._scopes:
-            self._open, self._until = scope, deadline
+            self._open, self._open_until = scope, deadline
         return scope
 
     def _close_scope(self, scope: anyio.CancelScope) -> None:

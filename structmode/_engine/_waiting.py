@@ -16,14 +16,14 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 
-from ._backend import bed
+from ._backend import bed, waits_at_checkpoint
 from ._callers import calling_run
 from ._cancellation import as_failure, result_of
 from ._failures import note
@@ -240,17 +240,7 @@ async def _run_side_by_side(
 
 def _is_set_event(thing: object) -> bool:
     """Whether it is an event that is set, and of a kind whose `wait` is a checkpoint then as well."""
-    return _is_kind_of_event(cast("Any", type(thing))) and bool(cast("Any", thing).is_set())
-
-
-@lru_cache
-def _is_kind_of_event(kind: type[Any]) -> bool:
-    makers = ("anyio.", "trio.", "structmode.")  # asyncio's would return at once
-    return (
-        f"{kind.__module__}.".startswith(makers)
-        and callable(getattr(kind, "is_set", None))
-        and inspect.iscoroutinefunction(getattr(kind, "wait", None))
-    )
+    return waits_at_checkpoint(cast("Any", type(thing))) and bool(cast("Any", thing).is_set())
 
 
 def as_coroutines(things: Sequence[object]) -> list[Coroutine[Any, Any, Any]]:
