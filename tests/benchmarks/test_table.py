@@ -309,6 +309,28 @@ def test_what_was_measured_is_kept_and_can_be_shown_again(
     assert {path.name: path.read_bytes() for path in own_room.iterdir()} == kept
 
 
+def test_the_curves_can_be_measured_by_themselves(
+    own_room: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table stays what it was; a size that takes minutes is measured once, however many rounds are asked for."""
+    monkeypatch.setattr(program, "measure", samples)
+    monkeypatch.setattr(pictures, "draw", lambda results, directory: [])
+    program.main(["--quick", "--no-growth", "--write"])
+    before = json.loads((own_room / "data.json").read_bytes())
+    rounds: dict[int, int] = {}
+
+    def measure(row: Row, who: Any, size: int, times: int, tell: Any) -> Any:
+        rounds[size] = times
+        return samples(row, who, size, times, tell)
+
+    monkeypatch.setattr(program, "measure", measure)
+    program.main(["--growth", "--write", "--rounds", "3"])
+    after = json.loads((own_room / "data.json").read_bytes())
+    assert after.pop("growth").keys() == {panel.name for panel in PANELS}
+    assert after == before
+    assert (rounds[10_000], rounds[100_000]) == (3, 1)
+
+
 def test_pictures_of_the_same_are_the_same(
     tmp_path: Path,
 ) -> None:  # pragma: no cover - only who measures has matplotlib
