@@ -352,8 +352,9 @@ class Life:
     def drop_child(self, child: Life) -> None:
         """Forget a child; it must not be running."""
         child._removed, child.together = False, None
-        if child in self.children:
-            self.children.remove(child)
+        for kept in (self.children, self._lasting):
+            if child in kept:
+                kept.remove(child)
         if self.run is not None:
             self.run.drop_child(child)
         child.parent = None
@@ -533,7 +534,11 @@ class Life:
         self._check_host(host)
         run = self._make_run(restarting=restarting)
         self._settle_in(run, host)
-        return run, host.spawn(self._live, self.unit.label)
+        try:
+            return run, host.spawn(self._live, self.unit.label)
+        except LifecycleError:  # who listens to what starts has stopped the host
+            self._bury(run, None)
+            raise StartAborted(self.unit.label) from None
 
     def _bury(self, run: Run, task: anyio.TaskHandle[None] | None) -> None:
         """Give up a run whose task was cancelled before its first step, as asyncio does when its run ends."""

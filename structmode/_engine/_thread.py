@@ -444,13 +444,9 @@ class ThreadHome:
             self.told_inside.append(self._failure)
 
     def _failure_of_floor(self, floor: Run) -> BaseException | None:
-        """What the end is to raise outside: what crashed here, or went wrong in the stop, and not before that."""
+        """What the end is to raise outside: what crashed here, or else what came to light in the stop."""
         crashed = not any(floor.crash_reason is exc for exc in (None, *self._from_above))
-        if crashed:
-            return floor.crash_reason
-        run = self.life.run
-        from_life = run is not None and any(floor.stop_error is exc for exc in run.failures)
-        return run.stop_error if run is not None and from_life else floor.stop_error
+        return floor.crash_reason if crashed else floor.stop_error
 
     async def watch_life(self) -> None:
         """If the life ends by itself, tell the owner, who has nothing left to hold."""
