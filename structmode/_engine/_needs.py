@@ -229,7 +229,8 @@ class Needs:
     async def release(self) -> None:
         """Let go of all that was acquired, in reverse; what nobody else uses is stopped, each group at the same time."""
         if any(need.failure is not None for group in self._groups for need in group):
-            # Who comes for it meanwhile shares the failure; two turns later those above know, and nobody else comes.
+            # Who comes for it meanwhile shares the failure. Two turns later those above know, and nobody else comes; unless
+            # they are still busy beginning what stands beside us: who is begun after that tries it once more, in vain.
             await self._run.make_way()
             await self._run.make_way()
         while self._groups:
