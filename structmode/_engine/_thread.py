@@ -116,6 +116,8 @@ class _Floor:
 
     def on_child_failed(self, child: Unit, exc: BaseException) -> bool:
         """Leave it to those above; what went wrong in a stop that nobody waits for here is for them alone."""
+        if self._home.start_was_called_off:
+            return True  # they learn at the end what went wrong while it was undone
         if not self._home.has_ended_uncrashed:
             return False
         self._home.pass_up_crash(exc)
@@ -215,13 +217,19 @@ class ThreadHome:
         self._runner.begun(thread)
 
     async def attend(self) -> None:
-        """Do what is asked for from inside; a task of the unit outside."""
-        while True:
-            call = self._up.take()
-            if call is None:
-                await self._up.until_news()
-            else:
-                await call.perform()
+        """Do what is asked for from inside; a task of the unit outside.
+
+        It is the last to know: of a start that was called off, it tells what went wrong while that was undone.
+        """
+        try:
+            while True:
+                call = self._up.take()
+                if call is None:
+                    await self._up.until_news()
+                else:
+                    await call.perform()
+        finally:
+            self._raise_failure()
 
     async def pass_down_afflictions(self) -> None:
         """Tell those inside of failures above; a task of the unit outside."""
@@ -280,8 +288,7 @@ class ThreadHome:
             BaseException: What went wrong inside.
         """
         cancelled = await self._end(label, subject, timeout, math.inf)
-        if self._failure is not None and not isinstance(self._failure, StartAborted):
-            raise self._failure
+        self._raise_failure()
         if cancelled is not None:
             raise cancelled
 
@@ -331,6 +338,10 @@ class ThreadHome:
             deadline = min(run.deadline for run in self._outside.current.lineage())
             within = max(0.0, deadline - anyio.current_time())
             await self._end(label, subject, timeout, within)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     async def _until_over(self) -> None:
         await self._over.until_answered()
@@ -439,9 +450,7 @@ class ThreadHome:
         if not run.finished.is_set():
             self._over.give(run.stuck())
             await through(run.finished)
-        self._failure = self._failure_of_floor(run)
-        if self._failure is not None:
-            self.told_inside.append(self._failure)
+        self._fails_at_its_end(self._failure_of_floor(run))
 
     def _failure_of_floor(self, floor: Run) -> BaseException | None:
         """What the end is to raise outside: what crashed here, or else what came to light in the stop."""
@@ -474,12 +483,20 @@ class ThreadHome:
         self._outside.current.request_stop()
 
     def _start_failed(self, failure: BaseException) -> None:
-        self._failure = failure
         if isinstance(failure, StartAborted):
+            self._fails_at_its_end(self.life.run.stop_error if self.life.run is not None else None)
             self.tell_owner(self._outside.current.request_stop)
-        elif not self._owner_waits_for_start:
-            self.ask_owner(partial(self._fail_outside, failure))
+        else:
+            self._failure = failure
+            if not self._owner_waits_for_start:
+                self.ask_owner(partial(self._fail_outside, failure))
         self.started.fail(failure)
+
+    def _fails_at_its_end(self, failure: BaseException | None) -> None:
+        """Raise a failure, which has been told of inside, where the end is waited for."""
+        self._failure = failure
+        if failure is not None:
+            self.told_inside.append(failure)
 
     async def start_life(self) -> None:
         """Start what the thread is for, on its floor."""
@@ -490,6 +507,11 @@ class ThreadHome:
         """Whether the life has come to an end that was asked for."""
         run = self.life.run
         return run is not None and run.was_up and not run.state.alive and run.crash_reason is None
+
+    @property
+    def start_was_called_off(self) -> bool:
+        """Whether the life was told to stop before it had started."""
+        return self.life.run is not None and isinstance(self.life.run.start_error, StartAborted)
 
     async def until_turn(self) -> None:
         """Wait until the owner has said that it is this thread's turn to stop."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from structmode.exceptions import StartAborted
 
-from .things import Noting, threads_of
+from .things import Noting, threads_of, until
 
 
 class Leaving(Noting):
@@ -60,12 +61,12 @@ async def test_called_off(inside: str) -> None:
 
 @pytest.mark.parametrize("fails_in", ["on_start", "on_stop", "on_shutdown"])
 async def test_wanted_again_and_failed(inside: str, fails_in: str) -> None:
-    """What then fails leaves start(), and is kept; there is no second start, and the service may be started again."""
+    """There is no second start; what failed is kept, and leaves start() if it was the start; it may be started again."""
     error = OSError("bad end")
     service = Again(error, fails_in, backend=inside)
-    with pytest.raises(OSError, match="bad end") as caught:
+    with pytest.raises((OSError, StartAborted)) as caught:
         await service.start()
-    assert caught.value is error
+    assert (caught.value is error) == (fails_in == "on_start")
     assert list(service.failures) == [error]
     assert service.crash_reason is None
     assert service.state == "init"
@@ -75,3 +76,60 @@ async def test_wanted_again_and_failed(inside: str, fails_in: str) -> None:
     async with service:
         assert service.state == "running"
         assert list(service.failures) == []
+
+
+class Undone(Noting):
+    """Is called off while it starts, and fails while that is undone."""
+
+    def __init__(self, error: BaseException, *, by_itself: bool, backend: str) -> None:
+        super().__init__(backend=backend)
+        self._error = error
+        self._by_itself = by_itself
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        if self._by_itself:
+            await self.stop()
+
+    async def on_started(self) -> None:
+        await super().on_started()
+        await anyio.sleep_forever()
+
+    async def on_stop(self) -> None:
+        raise self._error
+
+
+async def test_what_fails_while_a_start_is_undone(inside: str) -> None:
+    """Who starts it learns that it was called off, and who has called it off, what went wrong; it has not crashed."""
+    error = OSError("bad end")
+    service = Undone(error, by_itself=False, backend=inside)
+
+    async def start() -> None:
+        with pytest.raises(StartAborted):
+            await service.start()
+
+    async with anyio.create_task_group() as group:
+        _ = group.start_soon(start)
+        await until(lambda: "on_started" in service.calls)
+        with pytest.raises(OSError, match="bad end") as caught:
+            await service.stop()
+    assert caught.value is error
+    assert service.failures == (error,)
+    assert (service.state, service.crashed) == ("init", False)
+    assert not threads_of(service)
+
+
+async def test_what_fails_while_its_own_undoing_is_left_to_its_block(
+    inside: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If it calls off its own start, the block around it raises what went wrong, and it is told once."""
+    error = OSError("bad end")
+    service = Undone(error, by_itself=True, backend=inside)
+    with pytest.raises(OSError, match="bad end") as caught:
+        async with service:
+            raise AssertionError("not started")
+    assert caught.value is error
+    assert service.failures == (error,)
+    assert (service.state, service.crashed) == ("init", False)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert told == ["[^Undone]: Failed while stopping, in on_stop: OSError('bad end')"]
