@@ -194,7 +194,6 @@ class ThreadHome:
         self._turn: Flag | None = None
         self._floor = Life(_Floor(self))
         self._passed_down: list[tuple[str, BaseException]] = []
-        self._from_above: list[BaseException] = []
         self._former = life.run
         self._failure: BaseException | None = None
         self._owner_waits_for_start = True
@@ -229,7 +228,8 @@ class ThreadHome:
                 else:
                     await call.perform()
         finally:
-            self._raise_failure()
+            if self.start_was_called_off:
+                self._raise_failure()
 
     async def pass_down_afflictions(self) -> None:
         """Tell those inside of failures above; a task of the unit outside."""
@@ -450,12 +450,7 @@ class ThreadHome:
         if not run.finished.is_set():
             self._over.give(run.stuck())
             await through(run.finished)
-        self._fails_at_its_end(self._failure_of_floor(run))
-
-    def _failure_of_floor(self, floor: Run) -> BaseException | None:
-        """What the end is to raise outside: what crashed here, or else what came to light in the stop."""
-        crashed = not any(floor.crash_reason is exc for exc in (None, *self._from_above))
-        return floor.crash_reason if crashed else floor.stop_error
+        self._fails_at_its_end(run.stop_error)  # who is to know of a crash has been told
 
     async def watch_life(self) -> None:
         """If the life ends by itself, tell the owner, who has nothing left to hold."""
@@ -554,7 +549,6 @@ class ThreadHome:
 
     def _afflict(self, alarm: BaseException | None, crash: BaseException | None) -> None:
         floor = self._floor.current
-        self._from_above += [exc for exc in (alarm, crash) if exc is not None]
         if crash is not None:
             floor.mark_subtree_crashed(crash)
         if alarm is not None:
