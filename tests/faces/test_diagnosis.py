@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from structmode import Diag, Service
+from structmode import Diag, Service, ShutdownTimeout
 from structmode.types.services import DiagT
 
 
@@ -493,3 +493,19 @@ def test_service_classes_can_be_looked_into() -> None:
 def test_a_service_has_no_supervisor() -> None:
     """By default nobody looks after a service but its owner."""
     assert Plain().supervisor is None
+
+
+async def test_what_it_waits_for_at_the_end() -> None:
+    """If nobody calls set_shutdown(), the error of the stop says that it was waited for."""
+
+    class Held(Plain):
+        wait_for_shutdown = True
+        shutdown_timeout = 0.01
+
+    service = Held()
+    await service.start()
+    with pytest.raises(ShutdownTimeout) as caught:
+        await service.stop()
+    assert [(one.owner, one.task) for one in caught.value.stuck] == [
+        ("Held", "wait for set_shutdown()")
+    ]
