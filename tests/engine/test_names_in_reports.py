@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import math
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 
 import anyio
@@ -123,8 +124,9 @@ def test_a_task_that_a_callback_begins() -> None:
         unit = Unit("a", [])
         async with unit.life.block():
             # As a thread does that knows nothing of anyio.
-            begin = contextvars.Context().run
-            asyncio.get_running_loop().call_soon(begin, unit.begin, hanging, "chosen")
+            elsewhere = contextvars.Context()
+            begin = partial(unit.begin, hanging, "chosen")
+            asyncio.get_running_loop().call_soon(elsewhere.run, begin)
             await settle()
             assert "chosen" in [task.name for task in anyio.get_running_tasks()]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from structmode.exceptions import ShutdownTimeout
