@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal
 
 import anyio
 import pytest
 
-from structmode import Diag, Service, ShutdownTimeout
+from structmode import Diag, Service, ShutdownTimeout, StartAborted
+from structmode.testing import VirtualClock, virtual_backend
 from structmode.types.services import DiagT
 
 
@@ -509,3 +512,37 @@ async def test_what_it_waits_for_at_the_end() -> None:
     assert [(one.owner, one.task) for one in caught.value.stuck] == [
         ("Held", "wait for set_shutdown()")
     ]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    "hook", ["on_first_start", "on_start", "on_started", "on_stop", "on_shutdown", "on_restart"]
+)
+def test_the_hook_that_hangs(hook: str, backend: Literal["asyncio", "trio"]) -> None:
+    """A hook that ignores its cancellation is named as it is written."""
+
+    async def main() -> None:
+        go_on = anyio.Event()
+
+        async def hang(self: Service) -> None:
+            with anyio.CancelScope(shield=True):
+                await go_on.wait()
+
+        service = type("Hanging", (Plain,), {hook: hang, "shutdown_timeout": 0.01})()
+
+        async def begin() -> None:
+            with suppress(StartAborted, ShutdownTimeout):
+                await service.start()
+                if hook == "on_restart":
+                    await service.restart()
+
+        with VirtualClock():
+            async with anyio.create_task_group() as group:
+                _ = group.start_soon(begin)
+                await anyio.sleep(1.0)  # it runs by now, or hangs
+                with pytest.raises(ShutdownTimeout) as caught:
+                    await service.stop()
+                go_on.set()
+        assert [(one.owner, one.task) for one in caught.value.stuck] == [("Hanging", hook)]
+
+    anyio.run(main, **virtual_backend(backend))
