@@ -20,3 +20,15 @@ def test_the_whole_text() -> None:
         "anyio.lowlevel.current_token() to name the loop, self.add_future() to run something on it, "
         "anyio.current_time() for its clock. An argument loop=self.loop may be left out: services find their loop"
     )
+
+
+def test_asked_before_it_is_made() -> None:
+    """Only the hooks that say what a service is made of may pass on a loop that there is not."""
+
+    class Early(Asked):
+        def __init__(self) -> None:
+            self.kept = self.loop
+            super().__init__()
+
+    with pytest.raises(RuntimeError, match=r"Early\.loop is the running asyncio event loop"):
+        Early()
