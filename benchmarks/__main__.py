@@ -75,6 +75,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         options.rounds = 1
     if options.write and options.only:
         parser.error("--write needs all rows: a table is of one run. Leave --only out")
+    if options.growth and options.only:
+        parser.error("--growth measures the curves, and --only chooses rows. Leave one out")
     try:
         options.rows = rows_named(options.only)
     except ValueError as exc:

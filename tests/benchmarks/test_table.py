@@ -250,6 +250,7 @@ def test_event_loops_are_told_to_anyio() -> None:
         (["--rounds", "0"], "at least 1"),
         (["--only", "nonsense"], "there is no row nonsense"),
         (["--only", "chain", "--write"], "a table is of one run"),
+        (["--only", "chain", "--growth"], "--growth measures the curves"),
         (["--write", "--show"], "not allowed with"),
     ],
 )

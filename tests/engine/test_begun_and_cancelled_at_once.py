@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Any
 
 import anyio
@@ -12,27 +11,16 @@ import pytest
 
 from structmode.exceptions import StartAborted
 
+from .kinds import KINDS, backend_of
 from .unit import Unit
 
-KINDS = ["asyncio", "asyncio+uvloop"] + ["asyncio+eager"] * (sys.version_info >= (3, 12))
 OF_BOTH_KINDS = pytest.mark.parametrize("as_needs", [True, False])
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """The backends that have such a thing."""
-    options: dict[str, Any] = {"debug": True}
-    if request.param == "asyncio+uvloop":
-        options["use_uvloop"] = True
-    if request.param == "asyncio+eager":
-        options["loop_factory"] = _eager_loop
-    return "asyncio", options
-
-
-def _eager_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
-    return loop
+    return backend_of(request.param)
 
 
 def beginning(log: list[str], as_needs: bool) -> tuple[Unit, list[Unit]]:

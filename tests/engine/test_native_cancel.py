@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,27 +13,15 @@ import pytest
 from structmode._engine import StopSignal, Task, all_of, first_of
 from structmode.exceptions import ShutdownTimeout, StartAborted
 
+from .kinds import KINDS, backend_of
 from .oracle import EVERY_START_STEP, interrupted_start
 from .unit import START, STOP, Unit, doing, family, hanging, raising, settle, stubborn, yielding
-
-KINDS = ["asyncio", "asyncio+uvloop"] + ["asyncio+eager"] * (sys.version_info >= (3, 12))
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """The backends that have such a thing."""
-    options: dict[str, Any] = {"debug": True}
-    if request.param == "asyncio+uvloop":
-        options["use_uvloop"] = True
-    if request.param == "asyncio+eager":
-        options["loop_factory"] = _eager_loop
-    return "asyncio", options
-
-
-def _eager_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
-    return loop
+    return backend_of(request.param)
 
 
 def task_named(name: str) -> asyncio.Task[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,3 +24,14 @@ def inside(request: pytest.FixtureRequest) -> str:
     """The backend of the thread's event loop."""
     name: str = request.param
     return name
+
+
+@pytest.fixture
+def go() -> Iterator[threading.Event]:
+    """What threads wait for in vain, until the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+    for thread in threading.enumerate():
+        if hasattr(thread, "service"):
+            thread.join()

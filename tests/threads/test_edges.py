@@ -15,7 +15,7 @@ from structmode._engine import Run, current_run, on_trio
 from structmode.exceptions import CallAborted
 from structmode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 
-from .things import START, STOP, Noting, threads_of, until
+from .things import ON_ASYNCIO, START, STOP, Noting, threads_of, until
 
 # --- Before the event loop has begun --------------------------------------------------------------
 
@@ -135,10 +135,9 @@ async def test_no_event_loop(inside: str, wait: bool, caplog: pytest.LogCaptureF
     assert not threads_of(service)
 
 
+@ON_ASYNCIO
 async def test_event_loop_that_is_stopped(inside: str) -> None:
     """Whoever stops the event loop of asyncio itself crashes the service; what runs there still stops in order."""
-    if inside == "trio":
-        return
     service = Noting(backend=inside)
     with anyio.fail_after(5):
         with pytest.raises(RuntimeError, match="Event loop stopped before Future completed"):
@@ -352,10 +351,9 @@ async def test_stopped_in_the_time_of_the_parent(inside: str) -> None:
     assert not threads_of(service)
 
 
+@ON_ASYNCIO
 async def test_all_tasks_cancelled_while_starting(inside: str) -> None:
     """If somebody cancels all tasks of the thread's asyncio, the start is called off, and says so by its name."""
-    if inside == "trio":
-        return
 
     class Cancelling(Noting):
         async def on_start(self) -> None:

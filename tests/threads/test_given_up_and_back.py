@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 
 import anyio
 import pytest
 
 from structmode import ShutdownTimeout
 
-from .things import STOP, Noting, threads_of, until
+from .things import ON_ASYNCIO, STOP, Noting, threads_of, until
 
 pytestmark = pytest.mark.slow  # waits for the grace, in real time
 
 
-@pytest.fixture
-def go() -> Iterator[threading.Event]:
-    """What the thread waits for in vain, until the test is over."""
-    event = threading.Event()
-    yield event
-    event.set()
-    for thread in threading.enumerate():
-        if hasattr(thread, "service"):
-            thread.join()
-
-
+@ON_ASYNCIO
 async def test_stopped_below_a_thread_that_hangs(inside: str, go: threading.Event) -> None:
     """Whoever cancels a task below it stops what is there; but not before the thread above, which owns it, has come back."""
-    if inside == "trio":
-        return
     order: list[str] = []
     tasks: list[asyncio.Task[object] | None] = []
 

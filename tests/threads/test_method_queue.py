@@ -15,7 +15,7 @@ from structmode._engine import on_trio
 from structmode.exceptions import CallAborted
 from structmode.threads import MethodQueue, QueuedMethod
 
-from .things import Noting, here, until
+from .things import ON_ASYNCIO, Noting, here, until
 
 
 async def test_called_from_a_thread(inside: str) -> None:
@@ -39,10 +39,9 @@ async def test_promise(inside: str) -> None:
         assert promise.done()
 
 
+@ON_ASYNCIO
 async def test_future_of_asyncio(inside: str) -> None:
     """As in mode, `call` fills a future that it is given; if that is cancelled, so is the call."""
-    if inside == "trio":
-        return
     log: list[str] = []
 
     async def work() -> None:

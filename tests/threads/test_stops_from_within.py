@@ -11,7 +11,7 @@ import pytest
 
 from structmode import Service, StartAborted
 
-from .things import START, STOP, Noting, threads_of, until
+from .things import ON_ASYNCIO, START, STOP, Noting, threads_of, until
 
 
 class Leaving(Noting):
@@ -101,10 +101,9 @@ async def test_a_start_that_is_called_off_and_badly_undone(inside: str) -> None:
 # --- By who cancels tasks ---------------------------------------------------------------------------
 
 
+@ON_ASYNCIO
 async def test_a_task_that_is_cancelled_in_the_thread(inside: str) -> None:
     """Whoever cancels a task of the service stops it; but not before the owner has time for that."""
-    if inside == "trio":
-        return
     stopping = threading.Event()
     tasks: list[asyncio.Task[object] | None] = []
 
@@ -135,10 +134,9 @@ async def test_a_task_that_is_cancelled_in_the_thread(inside: str) -> None:
     assert not threads_of(service)
 
 
+@ON_ASYNCIO
 async def test_the_task_that_takes_messages_is_cancelled(inside: str) -> None:
     """Nothing from the owner would arrive any more, so all in the thread stops in order, and the owner is told."""
-    if inside == "trio":
-        return
 
     class Lively(Noting):
         async def on_start(self) -> None:

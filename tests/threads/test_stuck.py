@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -22,17 +21,6 @@ from .things import STOP, Noting, threads_of, until
 pytestmark = pytest.mark.slow  # each waits for the grace, in real time
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def go() -> Iterator[threading.Event]:
-    """What threads wait for in vain, until the test is over."""
-    event = threading.Event()
-    yield event
-    event.set()
-    for thread in threading.enumerate():
-        if hasattr(thread, "service"):
-            thread.join()
 
 
 class Stuck(Noting):

@@ -9,7 +9,7 @@ from structmode import LifecycleError, Service
 from structmode.threads import QueueServiceThread
 from structmode.utils.graphs import as_text
 
-from .things import START, STOP, Noting, Plain, here, threads_of, until
+from .things import ON_ASYNCIO, START, STOP, Noting, Plain, here, threads_of, until
 
 
 class Named(Service):
@@ -245,10 +245,9 @@ async def test_work_in_the_thread_is_work(inside: str) -> None:
         assert done == ["work"]
 
 
+@ON_ASYNCIO
 async def test_tasks_cancelled_from_within(inside: str) -> None:
     """Whoever cancels all tasks of the thread's asyncio event loop stops the service in order."""
-    if inside == "trio":
-        return
 
     import asyncio
 
@@ -265,10 +264,9 @@ async def test_tasks_cancelled_from_within(inside: str) -> None:
     assert service.state == "shutdown"
 
 
+@ON_ASYNCIO
 async def test_loop_stopped_from_within(inside: str) -> None:
     """Whoever stops the thread's asyncio event loop itself crashes the service, with what that says."""
-    if inside == "trio":
-        return
     service = Noting(backend=inside)
     with pytest.raises(RuntimeError, match="Event loop stopped"):
         async with service:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import anyio
+import pytest
 
 from structmode.threads import QueueServiceThread, ServiceThread
+
+#: For tests of what only asyncio has, in the thread.
+ON_ASYNCIO = pytest.mark.parametrize(
+    "inside", ["asyncio"] + ["asyncio+uvloop"] * (find_spec("uvloop") is not None)
+)
 
 
 def here() -> int:
