@@ -9,6 +9,8 @@ import anyio
 import pytest
 
 from structmode._engine import StopSignal, Task, all_of, first_of
+from structmode.exceptions import ShutdownTimeout
+from structmode.testing import virtual_backend
 
 from .unit import Unit, doing, settle
 
@@ -64,6 +66,28 @@ async def test_in_a_callback() -> None:
     with pytest.raises(anyio.TaskCancelled) as caught:
         await unit.life.stop()
     assert str(caught.value) == "close contexts awaited something that was cancelled"
+
+
+def test_in_a_callback_as_time_is_up() -> None:
+    """What a callback awaits is cancelled in the very instant in which its time ends: it was late, and has not failed."""
+
+    async def main() -> None:
+        unit = Unit("a", [])
+        await unit.life.start()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+
+        async def callback() -> None:
+            await future
+
+        unit.run.contexts.push_async_callback(callback)
+        # Before the deadline, and in the same pass of the event loop.
+        loop.call_at(loop.time() + unit.stop_timeout - 1e-10, future.cancel)
+        with pytest.raises(ShutdownTimeout, match="a: close contexts"):
+            await unit.life.stop()
+        assert [type(exc) for exc in unit.run.failures] == [ShutdownTimeout]
+
+    anyio.run(main, **virtual_backend("asyncio"))
 
 
 async def test_in_a_task() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +13,16 @@ from structmode.exceptions import StartAborted
 
 from .laws import check
 from .unit import Unit
+
+
+@contextmanager
+def subscribed(listen: Callable[[Any], None]) -> Iterator[None]:
+    """Have `listen` told of all events, in a ``with`` block."""
+    unsubscribe = subscribe(listen)
+    try:
+        yield
+    finally:
+        unsubscribe()
 
 
 async def test_a_listener_that_stops_the_parent_as_a_child_starts() -> None:
@@ -23,18 +35,34 @@ async def test_a_listener_that_stops_the_parent_as_a_child_starts() -> None:
         if isinstance(event, Starting) and event.subject is child:
             parent.life.request_stop()
 
-    unsubscribe = subscribe(listen)
-    try:
-        with pytest.raises(StartAborted):
-            await parent.life.start()
-    finally:
-        unsubscribe()
+    with subscribed(listen), pytest.raises(StartAborted):
+        await parent.life.start()
     assert child.returned == []
     assert (parent.state, child.state) == ("stopped", "stopped")
     await parent.life.start()
     await parent.life.stop()
     assert (parent.state, child.state) == ("stopped", "stopped")
     check([parent, child], log)
+
+
+async def test_a_listener_that_stops_a_running_parent_as_a_child_starts() -> None:
+    """Who has asked for the start is told which one was called off: that of the child."""
+    child = Unit("child", [])
+    parent = Unit("parent", [])
+
+    def listen(event: Any) -> None:
+        if isinstance(event, Starting) and event.subject is child:
+            parent.life.request_stop()
+
+    async with parent.life.block():
+        parent.life.add_child(child.life)
+        with (
+            subscribed(listen),
+            pytest.raises(StartAborted, match=r"^child was stopped") as caught,
+        ):
+            await child.life.start()
+        assert caught.value.label == "child"
+    assert (child.returned, child.state) == ([], "stopped")
 
 
 async def test_a_child_of_the_first_hook_that_is_removed_stays_away() -> None:

@@ -707,7 +707,8 @@ async def test_stack_taken_over_takes_more() -> None:
     async with taken:
         assert await taken.enter_async_context(noted("second")) == "second"
         assert anyio.get_current_task().id == task
-    assert log == ["+first", "+second", "-second", "-first"]
+        taken.sync.enter_context(noted_sync(log, "third"))
+    assert log == ["+first", "+second", "+third", "-third", "-second", "-first"]
     await unit.life.stop()
 
 

@@ -26,13 +26,16 @@ class Dealing(Unit):
 
 @pytest.mark.parametrize("is_up", [True, False])
 async def test_needed_below_what_has_failed(is_up: bool) -> None:
-    """Where somebody above deals with a failure, the tree goes on: what is needed below is had until the turn to stop comes."""
+    """Where somebody above deals with a failure, the tree goes on: what is needed below is had until the turn to stop comes.
+
+    What is needed either is up already, so that its user goes on at once, or does not come up before that turn.
+    """
     log: list[str] = []
 
     async def fail(unit: Unit) -> None:
         branch.life.fail(OSError("branch fails"), "by hand")
 
-    base = Unit("base", log)
+    base = Unit("base", log) if is_up else Unit("base", log, set_up=hanging)
     a = Unit("a", log, needs=[[base]], first=fail, set_up=hanging)
     branch = Unit("branch", log)
     other = Unit("other", log, needs=[[base]] if is_up else ())

@@ -11,6 +11,8 @@ import pytest
 
 from structmode._engine import StopSignal, all_of, first_of, sleep
 
+from .unit import Unit, hanging
+
 TIMES = 200
 
 
@@ -45,3 +47,11 @@ async def test_waits_with_a_signal(wait: Callable[[StopSignal], Awaitable[Any]])
     """A signal that is never given does not collect those who have waited with it."""
     signal = StopSignal()
     assert await made_by(lambda: wait(signal)) < TIMES
+
+
+async def test_waits_for_a_task() -> None:
+    """Neither does a task that has not ended collect those who have waited for it."""
+    unit = Unit("a", [])
+    async with unit.life.block():
+        task = unit.begin(hanging)
+        assert await made_by(lambda: task) < TIMES
