@@ -185,7 +185,7 @@ class Mending:
     async def call_off(self) -> None:
         """Cancel it, and wait until nothing of it goes on."""
         self.called_off = True
-        if self.task is not None:
+        if self.task is not None:  # pragma: no branch - it is begun as it is made
             self.task.cancel()
         await self.over.wait()
 

@@ -363,9 +363,9 @@ def run(
 async def _until_stopped(service: Service | ServiceMixin) -> None:
     if isinstance(service, ServiceMixin):
         await service.run()
-        return
-    async with service:
-        await service.wait_until_stopped()
+    else:
+        async with service:
+            await service.wait_until_stopped()
 
 
 # --- What is passed -------------------------------------------------------------------------------

@@ -493,7 +493,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         """
         ward = self._ward_to_start(service, "restart_service")
         with _Starting(ward, self.wakeup):
-            if self.replacement is None or not await self._replace(ward):
+            if not await self._replace(ward):
                 await ward.service.restart()
 
     async def _replace(self, ward: Ward) -> bool:
@@ -572,7 +572,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         """
         async with self:
             overseer = self._unit.overseer
-            if isinstance(overseer, Overseer):
+            if isinstance(overseer, Overseer):  # pragma: no branch - it runs, so there is one
                 await self.wait(overseer.nothing_left)
 
     # -- What it is called

@@ -218,7 +218,7 @@ class Call:
             finally:
                 self._parts -= 1
 
-        if self._group is not None:
+        if self._group is not None:  # pragma: no branch - its parts begin while it is active
             self._parts += 1
             self._group.start_soon(count_and_do, name=name)
 

@@ -100,7 +100,9 @@ class Parent:
 
     def let_out(self, place: Child[Run], run: Run) -> None:
         """Forget the run, and have the parent told."""
-        if self._run.child_runs.get(place) is run:
+        if (
+            self._run.child_runs.get(place) is run
+        ):  # pragma: no branch - nobody else took its place
             del self._run.child_runs[place]
             self._run.child_ended(run)
 

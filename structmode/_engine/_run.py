@@ -610,7 +610,7 @@ class Run:
         await self._close_contexts()
         if self._set_up_done:
             await self._teardown_hook("farewell", self.unit.farewell)
-        if self.needs is not None:
+        if self.needs is not None:  # pragma: no branch - one that lives was made with its needs
             await self.needs.release()
             await self.needs.clear()
 

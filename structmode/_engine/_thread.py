@@ -191,7 +191,10 @@ class ThreadHome:
         self._lock = threading.Lock()
         self._down: Mailbox | None = None
         self._stop_asked = False
-        self._turn: Flag | None = None
+        # Set when it is this thread's turn to stop.
+        self._turn = Flag()
+        # Whether the stop inside may be completed.
+        self._permitted = False
         self._floor = Life(_Floor(self))
         self._passed_down: list[tuple[str, BaseException]] = []
         self._former = life.run
@@ -375,7 +378,8 @@ class ThreadHome:
         return self._send_down(partial(self.life.fail, exc, origin))
 
     def set_permission(self) -> None:
-        """Allow the stop inside to be completed."""
+        """Allow the stop inside to be completed, also if there is no run inside yet."""
+        self._permitted = True
         self._send_down(self._permit)
 
     # -- Inside: in the thread
@@ -400,15 +404,15 @@ class ThreadHome:
 
     def _fail(self, exc: BaseException) -> None:
         """The event loop itself has failed, or could not be made: nobody inside can tell of it."""
-        if self._failure is None:
-            self._failure = exc
+        failures = [exc] if self._failure is None else [self._failure, exc]
+        self._failure = failures[0]
         if self.started.done() or not self._owner_waits_for_start:
-            self.ask_owner(partial(self._fail_outside, exc))
+            for failure in failures:  # what came first is to be known first
+                self.ask_owner(partial(self._fail_outside, failure))
 
     async def _main(self) -> None:
         adopt(self._context)
         enter_run(None)
-        self._turn = Flag()
         down = Mailbox(self.life.unit.label, outlasts=True)
         with self._lock:
             self._down = down
@@ -455,7 +459,7 @@ class ThreadHome:
     async def watch_life(self) -> None:
         """If the life ends by itself, tell the owner, who has nothing left to hold."""
         run = self.life.run
-        if run is None:
+        if run is None:  # pragma: no cover - it has been started
             return
         await run.finished.wait()
         if not self._floor.current.stop_requested:
@@ -463,7 +467,7 @@ class ThreadHome:
 
     async def watch_work(self) -> None:
         """Tell the owner when there is no work left in the thread that comes to an end by itself."""
-        if self.life.run is not None:
+        if self.life.run is not None:  # pragma: no branch - it has been started
             await self.life.run.work_done()
         self._idle.give(None)
 
@@ -495,6 +499,8 @@ class ThreadHome:
 
     async def start_life(self) -> None:
         """Start what the thread is for, on its floor."""
+        if self._permitted:
+            self.life.upcoming.permission.set()
         await self.life.start_in(Parent(self._floor.current), restarting=self._restarting)
 
     @property
@@ -510,12 +516,14 @@ class ThreadHome:
 
     async def until_turn(self) -> None:
         """Wait until the owner has said that it is this thread's turn to stop."""
-        turn, floor = self._turn, self._floor.current
-        if turn is None or not floor.was_up:  # a start is undone at once
+        floor = self._floor.current
+        if not floor.was_up:  # a start is undone at once
             return
-        if not turn.is_set() and floor.crash_reason is None:  # somebody has cancelled all tasks
+        if (
+            not self._turn.is_set() and floor.crash_reason is None
+        ):  # somebody has cancelled all tasks
             self.ask_owner(self._stop_outside)
-        await turn.wait()
+        await self._turn.wait()
 
     def pass_up_crash(self, exc: BaseException) -> None:
         """Tell the owner that something inside has failed."""
@@ -523,29 +531,30 @@ class ThreadHome:
         self.tell_owner(partial(self._outside.fail, exc, self.life.unit.label))
 
     def tell_owner(self, message: Callable[[], object]) -> None:
-        """Have the owner's end do something at once, before whatever it is told or asked later, or learns from an answer."""
+        """Have the owner's end do something at once, before whatever it is told or asked later, or learns from an answer.
+
+        If its event loop is over, nobody is left to wait for.
+        """
         if not self._up.ring(message):
-            self._nobody_is_left()
+            self._turn.set()
 
     def ask_owner(self, message: Callable[[], Awaitable[object]]) -> None:
-        """Have the owner's end do something that may take a while; if its event loop is over, nobody is left to wait for."""
+        """As `tell_owner`, for what may take a while."""
         if not self._up.post(_told(message)):
-            self._nobody_is_left()
-
-    def _nobody_is_left(self) -> None:
-        if self._turn is not None:
             self._turn.set()
 
     # What is sent down
 
     def _take_turn(self) -> None:
-        if self._turn is not None:
-            self._turn.set()
+        self._turn.set()
         self._floor.request_stop()
 
     def _permit(self) -> None:
-        if self.life.run is not None:
-            self.life.run.permission.set()
+        run = self.life.run
+        if (
+            run is not None and run is not self._former
+        ):  # pragma: no branch - else it gets it as it begins
+            run.permission.set()
 
     def _afflict(self, alarm: BaseException | None, crash: BaseException | None) -> None:
         floor = self._floor.current

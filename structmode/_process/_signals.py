@@ -166,7 +166,7 @@ def take_no_signals() -> None:
     """Leave signals to the other threads from now on; in the main thread it does nothing."""
     # What gevent and eventlet make of a thread is a part of the main one.
     if threading.get_native_id() == threading.main_thread().native_id:
-        return
+        return  # pragma: no cover - as the tests show that run under these, where nothing is measured
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 

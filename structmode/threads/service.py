@@ -61,8 +61,7 @@ class WorkerThread(threading.Thread):
     def stop(self) -> None:
         """Wait until the thread has ended. It blocks the calling thread: not for use in an event loop."""
         self.is_stopped.wait()
-        if self.is_alive():
-            self.join()
+        self.join()
 
 
 class ServiceThread(Service):
@@ -296,7 +295,9 @@ class ServiceThread(Service):
         async with self._own_end() as run:
             if run is not None and run.was_up:
                 self._tell_owner(self._outer.request_stop)
-            elif run is not None:  # its start is undone, and the owner is told of that
+            elif (
+                run is not None
+            ):  # pragma: no branch - its start is undone, and the owner is told of that
                 self._tell_owner(self._outer.call_off_restart)
                 self._end_start(run)
 
@@ -311,7 +312,7 @@ class ServiceThread(Service):
         async with self._own_end() as run:
             if run is not None and run.was_up:
                 self._tell_owner(self._outer.request_restart)
-            elif run is not None:
+            elif run is not None:  # pragma: no branch - as in stop()
                 self._tell_owner(self._outer.expect_restart)
                 self._end_start(run)
 
@@ -409,7 +410,7 @@ class ServiceThread(Service):
         )
 
     def _tell_owner(self, message: Callable[[], object]) -> None:
-        if self._outside.home is not None:
+        if self._outside.home is not None:  # pragma: no branch - who is inside has one
             self._outside.home.tell_owner(message)
 
     @asynccontextmanager

@@ -362,7 +362,8 @@ async def test_a_crash_nobody_owns_reaches_those_above_in_the_tree() -> None:
 
     class Starter(Quiet):
         async def on_start(self) -> None:
-            self.other = Quiet(beacon=self.beacon)
+            between = self.beacon.new("no service")
+            self.other = Quiet(beacon=between)
             await self.other.start()
 
         async def on_stop(self) -> None:

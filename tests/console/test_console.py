@@ -266,6 +266,20 @@ async def test_failures() -> None:
         assert await one.ask("tree Failing") == "Failing (init, restarts: 1)\n"
 
 
+async def test_failures_of_tasks() -> None:
+    """A task that fails and is begun again is told of, too."""
+
+    class Unlucky(Service):
+        @Service.task(on_error="restart")
+        async def work(self) -> None:
+            raise OSError("no luck")
+
+    async with App() as app, client(app.console) as one:
+        await app.add_runtime_dependency(Unlucky())
+        while "Unlucky.work failed: OSError('no luck')" not in await one.ask("failures"):
+            pass  # pragma: no cover - it was told in the instant of the failure, most often
+
+
 async def test_crashes_are_remembered() -> None:
     """A crash anywhere in the process is told, once for all that it has reached, also if it can't be shown."""
 
@@ -305,6 +319,7 @@ async def test_a_tree_that_holds_more_than_services() -> None:
     async with App(beacon=root) as app, client(app.console) as one:
         assert (await one.ask("tree")).startswith("program\n├── ('a', 'pair')\n└── App (running")
         assert await one.ask("stop program") == "program is no service\n"
+        assert await one.ask("health program") == "program is no service\n"
         assert "program/App/Web\n" in await one.ask("tasks")
 
 

@@ -220,7 +220,7 @@ async def test_one_that_fails_first() -> None:
             """Fail at once."""
             raise OSError("first")
 
-        async def on_started(self) -> None:
+        async def on_stop(self) -> None:
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(2)
 

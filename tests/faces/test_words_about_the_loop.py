@@ -28,7 +28,7 @@ def test_asked_before_it_is_made() -> None:
     class Early(Asked):
         def __init__(self) -> None:
             self.kept = self.loop
-            super().__init__()
+            super().__init__()  # pragma: no cover - that was refused
 
     with pytest.raises(RuntimeError, match=r"Early\.loop is the running asyncio event loop"):
         Early()

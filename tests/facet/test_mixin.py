@@ -107,7 +107,9 @@ class Model(metaclass=Counting):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name != "value":
-            raise ValueError(f"the model has no field {name!r}")
+            raise ValueError(
+                f"the model has no field {name!r}"
+            )  # pragma: no cover - nobody does so
         object.__setattr__(self, name, value)
 
     def __eq__(self, other: object) -> bool:

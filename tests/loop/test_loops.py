@@ -226,7 +226,9 @@ def test_a_policy_for_code_that_asks_asyncio(packages: Packages) -> None:
 def test_a_program_on_greenlets(name: str) -> None:
     """Services run on gevent and eventlet: what blocks elsewhere leaves them running, and signals stop them."""
     if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed; the test group has it")
+        pytest.skip(
+            f"{name} is not installed; the test group has it"
+        )  # pragma: no cover - both are in the test group
     environ = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(PROGRAMS / "green.py"), name],

@@ -26,6 +26,7 @@ from .plan import (
     HookName,
     Op,
     Plan,
+    Policy,
     Script,
     Verb,
     Work,
@@ -686,6 +687,52 @@ def test_what_is_needed_is_made_simple() -> None:
             asks=False,
         ),
         spares=(Script("d", work=(Work(),)),),
+    )
+
+
+SUPERVISED = Plan(
+    root=Script(
+        "a",
+        kind="one for one",
+        policy=Policy(
+            delay=SECOND,
+            jitter=2,
+            chances=(1, 5),
+            replacement=Hook(3 * MILLI, "raise"),
+            auto_shutdown="all",
+        ),
+        children=(
+            Script(
+                "b",
+                restart="permanent",
+                significant=True,
+                substitute=Script("c", work=(Work(then="raise"),)),
+            ),
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_concerns_supervisors_is_made_simple(*, replaced: bool) -> None:
+    """It becomes what it is where nothing is said; another service in the place of one stays if it is needed."""
+
+    def fails(plan: Plan) -> bool:
+        if not plan.root.children:
+            return False
+        (ward,) = plan.root.children
+        hook, another = plan.root.policy.replacement, ward.substitute
+        return not replaced or (hook is not None and another is not None and bool(another.work))
+
+    another = Script("c", work=(Work(),)) if replaced else None
+    policy = Policy(replacement=Hook(3 * MILLI)) if replaced else Policy()
+    assert reduce(SUPERVISED, fails) == Plan(
+        root=Script(
+            "a",
+            kind=SUPERVISED.root.kind,
+            policy=policy,
+            children=(Script("b", substitute=another),),
+        )
     )
 
 

@@ -113,7 +113,7 @@ def test_e04_it_works_outside_of_the_main_thread(backend: str, reported: Reporte
     """The event loop may run in any thread, also to be interrupted there."""
     crashed: list[BaseException] = []
 
-    def compute() -> None:
+    def compute() -> None:  # pragma: no cover - not traced
         sys.settrace(None)  # nothing is raised under coverage; the thread is the test's own
         compute_for(PATIENCE)
 
@@ -121,8 +121,8 @@ def test_e04_it_works_outside_of_the_main_thread(backend: str, reported: Reporte
         try:
             async with BlockingDetector(SHORT, raises=Blocking) as detector:
                 await detector.add_runtime_dependency(Job(compute))
-                await anyio.sleep_forever()
-        except Blocking as exc:
+                await anyio.sleep_forever()  # pragma: no cover - it may have crashed before
+        except Blocking as exc:  # pragma: no cover - not traced
             crashed.append(exc)
 
     thread = threading.Thread(target=functools.partial(anyio.run, main, backend=backend))
@@ -142,5 +142,5 @@ async def test_e04_nothing_is_raised_into_code_that_did_not_ask_for_it(
     async with detector:
         await detector.add_runtime_dependency(job)
         while not job.went_on:
-            await anyio.sleep(0.002)
+            await anyio.sleep(0.002)  # pragma: no cover - it is over, most often
         assert job.state == "running"

@@ -54,7 +54,10 @@ async def look_when_quiet() -> Measure:
     while anyio.current_time() - since < QUIET:
         await anyio.sleep(_TICK)
         if (now := look()) != found:
-            found, since = now, anyio.current_time()
+            found, since = (
+                now,
+                anyio.current_time(),
+            )  # pragma: no cover - only where it has not come to rest
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from structmode.supervisors import (
     Supervised,
     SupervisorStrategy,
 )
+from structmode.types import ServiceT
 
 from .worker import SlowToStop, Worker, failing, quiet, workers
 
@@ -84,6 +85,21 @@ async def test_started_again_by_hand(strategy: type[SupervisorStrategy]) -> None
         await failing(first)
         assert sorted(log[:2]) == ["stop a", "stop b"]
         assert log[2:] == ["start a", "start b"]
+
+
+async def test_a_strategy_that_restarts_by_itself() -> None:
+    """What its own code has started again is looked after as before."""
+
+    class ByItself(OneForOneSupervisor):
+        async def restart_services(self, services: Sequence[ServiceT]) -> None:
+            for one in services:
+                await one.restart()
+
+    worker = Worker("a")
+    async with ByItself(worker, max_restarts=10.0):
+        for starts in (2, 3, 4):
+            await failing(worker)
+            assert (worker.starts, worker.started) == (starts, True)
 
 
 @pytest.mark.parametrize("discarded", [False, True])

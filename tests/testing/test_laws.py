@@ -104,6 +104,22 @@ def test_outside_of_its_owner() -> None:
     )
 
 
+def test_needs() -> None:
+    """What is needed is up before its user starts, and begins to stop after it; unless somebody stops it by hand."""
+    user, need = whole_run(APP, 10, 50), whole_run(CHILD, 2, 60)
+    user.needs = [CHILD]
+    assert told(user, need) == []
+    absent = "a need is there while it is used: child was not up when app started, which needs it"
+    assert told(user) == [absent]
+    for began in (8, 12):  # not up yet; not there yet
+        assert told(user, whole_run(CHILD, began, 60)) == [absent]
+    early = whole_run(CHILD, 2, 40)
+    assert told(user, early) == [
+        "a need is there while it is used: child began to stop before app was done, which needs it"
+    ]
+    assert told(user, early, calls=(Call(CHILD, False, 35, 41),)) == []
+
+
 def test_told_by_itself() -> None:
     """A child that stops before its owner was told to: by a stop, or since the call that started it was cancelled."""
     app, child = whole_run(APP, 0, 50), whole_run(CHILD, 6, 30, APP)

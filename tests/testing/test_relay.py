@@ -385,6 +385,43 @@ async def test_a_loop_that_is_stopped_from_within() -> None:
         assert clock.elapsed >= DAY
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_a_loop_that_fails(backend: str) -> None:
+    """What it raises comes out as it is; time goes on for the others."""
+    raised: list[BaseException] = []
+
+    async def main() -> None:
+        await anyio.sleep(DAY)
+        raise OSError("no more")
+
+    with VirtualClock() as clock:
+        seat = clock._relay.seat()
+
+        def work() -> None:
+            try:
+                seat.run(main, {"backend": backend})
+            except OSError as exc:
+                raised.append(exc)
+
+        thread = threading.Thread(target=seat.serve, args=(work,))
+        thread.start()
+        seat.begun(thread)
+        await anyio.sleep(DAY / 2)
+        assert not raised
+        await anyio.sleep(DAY)
+        assert [str(exc) for exc in raised] == ["no more"]
+        assert clock.elapsed == pytest.approx(1.5 * DAY)
+    assert not thread.is_alive()
+
+
+async def test_a_worker_that_is_done_soon(inside: str) -> None:
+    """While one event loop waits for a worker thread, the others have their turn, and time stands still."""
+    with VirtualClock() as clock:
+        async with ServiceThread(backend=inside):
+            await anyio.to_thread.run_sync(time.sleep, 0.005)
+        assert clock.elapsed == 0.0
+
+
 async def test_a_thread_that_has_just_come() -> None:
     """It has no tasks that could be described; when nobody is left to have a turn, it goes on at once."""
     done: list[str] = []

@@ -63,7 +63,7 @@ def test_hooks_are_checked() -> None:
     with pytest.raises(TypeError, match="must be async"):
 
         class Wrong(ServiceThread):
-            def on_thread_stop(self) -> None:  # type: ignore[override]
+            def on_thread_stop(self) -> None:  # type: ignore[override]  # pragma: no cover - the class is refused
                 pass
 
 

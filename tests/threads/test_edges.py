@@ -136,6 +136,29 @@ async def test_no_event_loop(inside: str, wait: bool, caplog: pytest.LogCaptureF
 
 
 @ON_ASYNCIO
+@pytest.mark.parametrize("fails_before", [False, True])
+async def test_event_loop_that_can_not_be_closed(inside: str, fails_before: bool) -> None:
+    """Who stops the service is told what went wrong in its thread; of two such things, the first."""
+
+    class Unclosable(asyncio.SelectorEventLoop):
+        def close(self) -> None:
+            super().close()
+            raise OSError("can't be closed")
+
+    class Failing(Noting):
+        async def on_shutdown(self) -> None:
+            if fails_before:
+                raise ValueError("on_shutdown fails")
+
+    service = Failing(backend="asyncio", backend_options={"loop_factory": Unclosable})
+    await service.start()
+    with pytest.raises(ValueError if fails_before else OSError, match=r"fails|can.t be closed"):
+        await service.stop()
+    assert service.state == "shutdown"
+    assert not threads_of(service)
+
+
+@ON_ASYNCIO
 async def test_event_loop_that_is_stopped(inside: str) -> None:
     """Whoever stops the event loop of asyncio itself crashes the service; what runs there still stops in order."""
     service = Noting(backend=inside)
@@ -422,7 +445,7 @@ async def test_crash_in_the_instant_of_being_up(inside: str) -> None:
     with anyio.fail_after(5):
         with pytest.raises(ValueError, match="in the instant") as caught:
             async with service:
-                await anyio.sleep_forever()
+                await anyio.sleep_forever()  # pragma: no cover - it may have crashed before
     assert caught.value is error
     assert service.calls[-3:] == STOP
     assert not threads_of(service)

@@ -275,7 +275,7 @@ async def test_failure_without_waiting_is_told_once(
         async def on_started(self) -> None:
             if how == "hook":
                 raise ValueError("in the thread")
-            await anyio.sleep_forever()
+            await anyio.sleep_forever()  # pragma: no cover - it may have crashed before
 
         @Service.task
         async def work(self) -> None:
@@ -445,6 +445,31 @@ async def test_set_shutdown(inside: str) -> None:
         assert service.state == "shutdown"
 
 
+async def test_set_shutdown_before_the_thread_has_a_loop(inside: str) -> None:
+    """A permission counts for a start that goes on, however far the thread has come: it is not given in vain."""
+    go = threading.Event()
+
+    class Late(WorkerThread):
+        def run(self) -> None:
+            go.wait()
+            super().run()
+
+    class Permitted(Noting):
+        wait_for_shutdown = True
+        Worker = Late
+
+    service = Permitted(backend=inside)
+    for _ in range(2):
+        go.clear()
+        async with anyio.create_task_group() as group:
+            group.start_soon(service.start)
+            await until(lambda: threads_of(service))
+            service.set_shutdown()
+            go.set()
+        await service.stop()
+    assert service.state == "shutdown"
+
+
 async def test_owner_never_blocks(inside: str) -> None:
     """While the thread takes its time to start, to work and to stop, the owner's event loop goes on."""
     go = threading.Event()
@@ -594,7 +619,7 @@ async def test_calls_that_belong_to_the_thread_while_it_starts(inside: str) -> N
     service = Slow(backend=inside)
     begun: list[str] = []
 
-    async def note() -> None:
+    async def note() -> None:  # pragma: no cover - it is refused
         begun.append("begun")
 
     async with anyio.create_task_group() as group:

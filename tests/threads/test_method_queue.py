@@ -153,3 +153,16 @@ async def test_promise_of_another_loop_gone(inside: str) -> None:
         await anyio.to_thread.run_sync(run)
         go.set()
         assert await queue.perform(lambda: "alive") == "alive"
+
+
+async def test_one_that_never_opened() -> None:
+    """A subclass that leaves out what the base does at the start has no queue, and stops like any service."""
+
+    class Closed(MethodQueue):
+        async def on_start(self) -> None:
+            pass
+
+    async with Closed() as queue:
+        with pytest.raises(LifecycleError, match="Closed"):
+            await queue.perform(anyio.sleep, 0)
+    assert queue.state == "shutdown"

@@ -236,7 +236,7 @@ async def test_work_in_the_thread_is_work(inside: str) -> None:
 
         @Service.timer(1000.0)
         async def tick(self) -> None:
-            pass
+            pass  # pragma: no cover - it is stopped before the first tick
 
     root = Service()
     root.add_dependency(Working(backend=inside))

@@ -402,6 +402,7 @@ def test_the_data_may_be_any_set() -> None:
     letters.difference_update("d")
     letters ^= {"a", "z"}
     assert list(letters) == ["b", "c", "e", "z"]
+    assert "e" in letters
     assert letters & {"b", "x"} == {"b"}
     assert letters.issuperset("bc")
 

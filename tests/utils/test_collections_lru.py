@@ -13,7 +13,7 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from structmode.utils.collections import FastUserDict, LRUCache, ManagedUserDict
 
@@ -114,6 +114,7 @@ STEPS = st.one_of(
 
 @BOTH
 @given(limit=st.none() | st.integers(0, 4), steps=st.lists(STEPS, max_size=15))
+@example(limit=None, steps=[("__setitem__", (1, 2)), ("incr", (1, 3))])
 @settings(max_examples=60)
 def test_it_does_what_a_cache_does(
     thread_safety: bool, limit: int | None, steps: list[tuple[str, Any]]

@@ -288,6 +288,13 @@ def test_asked_from_the_second_pass() -> None:
     assert hourly.next_after(again).isoformat() == "2026-10-25T02:30:00+01:00"
 
 
+def test_asked_from_the_first_pass_on_another_day() -> None:
+    """A line that would run in both passes, but not on that day, does not run in the second one."""
+    first = datetime(2026, 10, 25, 2, 10, tzinfo=ZoneInfo(BERLIN), fold=0)
+    line = CronSchedule("0 * 1 1 *", timezone=ZoneInfo(BERLIN))
+    assert line.next_after(first).isoformat() == "2027-01-01T00:00:00+01:00"
+
+
 def test_hourly_line_of_one_day() -> None:
     """A line that names a day runs through that day's changes, and on no other day."""
     spring = until("0 * 15 10 *", SAO_PAULO, "2017-10-14T12:00", "2017-10-16T12:00")

@@ -298,7 +298,9 @@ def test_a_handler_without_a_stream_to_fall_back_on_is_silent(
     assert capsys.readouterr() == ("", "")
 
 
-def refuse(handler: logging.Handler, record: logging.LogRecord) -> None:
+def refuse(
+    handler: logging.Handler, record: logging.LogRecord
+) -> None:  # pragma: no cover - it is not to be called
     """Take the place of what keeps silent about the errors of handlers."""
     raise AssertionError(record.getMessage())
 

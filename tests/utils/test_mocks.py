@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import unittest.mock
@@ -219,6 +220,18 @@ def test_a_module_in_a_package_is_masked_and_patched_there_too() -> None:
         assert json.there_is_none is none  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     assert json.decoder is decoder
     assert not hasattr(json, "there_is_none")
+
+
+def test_a_module_that_its_package_does_not_have_is_masked() -> None:
+    """There is nothing to be taken from the package, and nothing is left in it."""
+    import json
+
+    before = set(vars(json))
+    with mask_module("json.there_is_none"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("json.there_is_none")
+    assert set(vars(json)) == before
+    assert "json.there_is_none" not in sys.modules
 
 
 def test_a_package_and_what_is_in_it_can_be_patched_together() -> None:

@@ -168,6 +168,13 @@ def test_short_names(name: str, max: int, expected: str) -> None:  # noqa: A002
     assert shorten_fqdn(name, max) == expected
 
 
+def test_no_room_for_a_name() -> None:
+    """Less than no room is a mistake."""
+    assert shorten_fqdn(SIMPLE, 0) == ""
+    with pytest.raises(ValueError, match=r"shorten_fqdn\(max=-1\)"):
+        shorten_fqdn(SIMPLE, -1)
+
+
 @given(name=st.text(alphabet="ab.", max_size=80), max=st.integers(0, 40))
 def test_short_names_are_short_enough(name: str, max: int) -> None:  # noqa: A002
     """What comes out is never longer than it may be; that is 32 if nothing is said."""

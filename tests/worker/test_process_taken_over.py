@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from structmode import Worker
+from structmode._process._report import process_report
 
 from .here import SIGNALS, Job, Log, execute, handlers, raising, root_state
 
@@ -92,6 +94,11 @@ def test_ctrl_c_without_handlers_of_its_own(backend: str) -> None:
     finally:
         signal.signal(signal.SIGINT, original)
     assert job.events == ["stop"]
+
+
+def test_report_without_services() -> None:
+    """Before there are any, it tells of the threads alone."""
+    assert re.match(r"=+\n(MainThread|Thread \d+) \(", process_report(None))
 
 
 def test_report_while_nothing_is_written(backend: str) -> None:

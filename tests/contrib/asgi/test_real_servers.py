@@ -103,7 +103,7 @@ def get(port: int, path: str) -> str | None:
         try:
             answer = one.getresponse()
             return answer.read().decode() or None
-        except (http.client.HTTPException, ConnectionError):
+        except (http.client.HTTPException, ConnectionError):  # pragma: no cover - as luck has it
             return None
 
 

@@ -483,7 +483,7 @@ async def test_a_lifespan_that_fails_in_mid_life_is_a_crash() -> None:
     go = anyio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
+        if scope["type"] == "lifespan":  # pragma: no branch - nothing else comes
             await receive()
             await send({"type": "lifespan.startup.complete"})
             await go.wait()
@@ -582,7 +582,9 @@ def test_without_hypercorn(monkeypatch: pytest.MonkeyPatch) -> None:
     def find(name: str, *args: Any) -> Any:
         if "_hypercorn" in (args[2] or ()):
             raise ModuleNotFoundError("no hypercorn", name=missing)
-        return original(name, *args)
+        return original(
+            name, *args
+        )  # pragma: no cover - hypercorn imports nothing in that moment, most often
 
     monkeypatch.setattr(builtins, "__import__", find)
     missing = "hypercorn.config"
