@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 
 from structmode import Service
+from tests.engine.unit import settle
 
 
 class Worker(Service):
@@ -92,6 +93,9 @@ def workers(names: str) -> tuple[list[str], list[Worker]]:
 async def quiet() -> None:
     """Wait until nothing happens any more."""
     await anyio.wait_all_tasks_blocked()
+    await (
+        settle()
+    )  # on asyncio the other one may come back while what is due has not been called yet
 
 
 async def failing(*those: Worker) -> None:
