@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,12 @@ from structmode import Service
 from structmode.contrib.asgi import lifespan
 
 
+def say(line: str) -> None:
+    """Write a line at once, in one piece: other processes write to the same place."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 class Feed(Service):
     """Works until it is broken."""
 
@@ -24,7 +31,7 @@ class Feed(Service):
         if os.environ.get("REFUSE"):
             raise ValueError("the feed refuses")
         self.broken = anyio.Event()
-        print("feed starts", flush=True)  # noqa: T201
+        say("feed starts")
 
     @Service.task
     async def work(self) -> None:
@@ -34,7 +41,7 @@ class Feed(Service):
 
     async def on_stop(self) -> None:
         """Say that it stops."""
-        print("feed stops", flush=True)  # noqa: T201
+        say("feed stops")
 
 
 def feed(app: Starlette) -> Feed:
@@ -47,13 +54,13 @@ def feed(app: Starlette) -> Feed:
 async def life(app: Starlette) -> AsyncIterator[None]:
     """Hold something besides the service."""
     async with lifespan(feed)(app):
-        print("pool opens", flush=True)  # noqa: T201
+        say("pool opens")
         try:
             yield
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(0.01)
-            print("pool closes", flush=True)  # noqa: T201
+            say("pool closes")
 
 
 async def hello(request: Request) -> PlainTextResponse:
