@@ -323,13 +323,11 @@ class ServiceThread(Service):
 
     async def crash(self, reason: BaseException) -> None:
         """Crash the service, its children and all services above it; as in any service. May be called in the thread, too."""
-        if not isinstance(reason, BaseException):
-            await super().crash(reason)
-            return
-        if self._is_inside():
+        is_failure = isinstance(reason, BaseException)  # what is none, is refused below
+        if is_failure and self._is_inside():
             await anyio.lowlevel.checkpoint()
             self._life.fail(reason, "crash()")
-        elif not await self._fail_inside(reason):
+        elif not (is_failure and await self._fail_inside(reason)):
             await super().crash(reason)
 
     async def _fail_inside(self, reason: BaseException) -> bool:

@@ -80,7 +80,7 @@ class Sample:
     #: Not set here.
     annotated: int
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # pragma: no cover - none is made
         self.on_instances = 1
 
     @property

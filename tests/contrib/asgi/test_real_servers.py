@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
 
     def port(self) -> int:
@@ -85,6 +87,18 @@ class Server:
         return self.process.returncode
 
 
+def connect(to: http.client.HTTPConnection) -> None:
+    """Connect to a server that has said that it is up; uvicorn says so before its worker listens."""
+    patience = time.monotonic() + 20
+    while True:
+        try:
+            return to.connect()
+        except ConnectionRefusedError:  # pragma: no cover - as luck has it
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.01)
+
+
 @contextlib.contextmanager
 def serving(command: list[str], **environ: str) -> Iterator[Server]:
     """Run a server; it must have ended when the block does."""
@@ -92,13 +106,15 @@ def serving(command: list[str], **environ: str) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.process.kill()
+        with contextlib.suppress(ProcessLookupError):  # with all its workers, if a test has failed
+            os.killpg(server.process.pid, signal.SIGKILL)
         server.process.communicate()
 
 
 def get(port: int, path: str) -> str | None:
     """Return the answer to a request; None if the connection ends before."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as one:
+        connect(one)
         one.request("GET", path)
         try:
             answer = one.getresponse()

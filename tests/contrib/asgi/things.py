@@ -143,7 +143,7 @@ async def answers(app: AsgiApp, kind: str = "http") -> list[dict[str, Any]]:
     """Send a request without a body; return what the application answers."""
     sent: list[dict[str, Any]] = []
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> dict[str, Any]:  # pragma: no cover - nobody asks
         await anyio.sleep_forever()
         raise AssertionError
 
