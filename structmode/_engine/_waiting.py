@@ -208,7 +208,7 @@ async def _race(
 async def _run_side_by_side(
     coroutines: Sequence[Coroutine[Any, Any, Any]], outcome: Outcome, enough: int
 ) -> None:
-    """Run each coroutine in a task of its own until enough have ended or one has failed."""
+    """Run coroutines until enough have ended or one has failed: the first in this task, each other in one of its own."""
     errors: list[BaseException] = []
 
     async def contestant(position: int) -> None:
@@ -224,8 +224,9 @@ async def _run_side_by_side(
 
     try:
         async with anyio.create_task_group() as group:
-            for position in range(len(coroutines)):
+            for position in range(1, len(coroutines)):
                 group.start_soon(contestant, position)
+            await contestant(0)
     except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
         if not errors:  # what a loser raised on its way out says more than that it was cancelled
             raise
