@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from types import CoroutineType
 from typing import Any
 
-from structmode import _engine as engine
-
 __all__ = ("claim", "is_claimed", "name_of", "refuse_claimed")
 
 # The coroutines that have been handed to a service, by their ids; those that are gone, or have begun, are left here until
@@ -28,13 +26,11 @@ def is_claimed(thing: object) -> bool:
 
 
 def claim(coro: object) -> None:
-    """Take a coroutine for the one time that it can run.
+    """Take a coroutine, which has not begun, for the one time that it can run; of other things nothing is taken.
 
     Raises:
-        TypeError: If it can't be run.
-        ValueError: If it runs already, or was passed before.
+        ValueError: If it was passed before.
     """
-    engine.check_awaitable(coro)
     if not inspect.iscoroutine(coro):
         return
     if is_claimed(coro):

@@ -299,8 +299,9 @@ class ServiceMixin:
         except LifecycleError:
             engine.close_all([coro])
             raise
+        work = engine.as_work(coro)
         claim(coro)
-        handle: Task[T] = Task(engine.as_work(coro), name or name_of(coro))
+        handle: Task[T] = Task(work, name or name_of(coro))
         if run is None:  # what is left of a former run calls
             handle.discard()
             return handle

@@ -772,8 +772,9 @@ class Service(ServiceBase, ServiceCallbacks):
             except LifecycleError:
                 engine.close_all([coro])
                 raise
+        work = engine.as_work(coro)
         claim(coro)
-        handle: Task[T] = Task(engine.as_work(coro), name or name_of(coro))
+        handle: Task[T] = Task(work, name or name_of(coro))
         if run is None:
             handle.discard()
             return handle
@@ -797,6 +798,7 @@ class Service(ServiceBase, ServiceCallbacks):
             TypeError: If it can't be run.
             ValueError: If it is a coroutine that runs already, or was passed before.
         """
+        engine.check_awaitable(coro)
         claim(coro)
         return _AwaitableService(coro, name or name_of(coro), **kwargs)
 
@@ -1108,7 +1110,7 @@ class Service(ServiceBase, ServiceCallbacks):
         return "\n".join(parts) or f"{self.shortlabel}: no tasks\n"
 
     def _log_mundane(self, message: str) -> None:
-        self.log.log(level_number(self.mundane_level), message)
+        self.log.log(self.mundane_level, message)
 
 
 ServiceTX = TypeVar("ServiceTX", bound="ServiceT | HasLife")

@@ -27,10 +27,9 @@ class State(enum.Enum):
     # Members are compared by identity: so may they be hashed, which is done often.
     __hash__ = object.__hash__
 
-    @property
-    def alive(self) -> bool:
-        """Whether a task of the run exists: it has begun and has not ended."""
-        return self in _ALIVE
+    def __init__(self, value: str) -> None:
+        #: Whether a task of the run exists: it has begun and has not ended.
+        self.alive = value in {"starting", "running", "stopping"}
 
 
 class Trigger(enum.Enum):
@@ -43,8 +42,6 @@ class Trigger(enum.Enum):
 
     __hash__ = object.__hash__
 
-
-_ALIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 
 TRANSITIONS: Mapping[tuple[State, Trigger], State] = MappingProxyType(
     {

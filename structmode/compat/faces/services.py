@@ -7,7 +7,7 @@ from typing import Any
 
 from structmode._claims import claim, name_of
 from structmode._declare import Body, CrontabTask, TimerTask
-from structmode._engine import WaitArg
+from structmode._engine import WaitArg, check_awaitable
 from structmode.services import _AwaitableService as _PublicAwaitable
 
 from ._members import ModeMembers
@@ -27,6 +27,7 @@ class Service(ModeMembers):
     @classmethod
     def from_awaitable(cls, coro: Any, *, name: str | None = None, **kwargs: Any) -> Any:
         """Make a service whose work is `coro`."""
+        check_awaitable(coro)
         claim(coro)
         return _AwaitableService(coro, name or name_of(coro), **kwargs)
 
