@@ -2,9 +2,9 @@
 
 Theory: "should stop" is a level, not an edge. Who asks after it was set must see it, who waits must be woken, and
 neither may leave anything behind. Who sleeps is woken by the signal as by the clock. A wait for one thing needs no second
-task: it runs in the caller's own task, inside a cancel scope that the signal cancels. Only a wait for several things needs
-tasks, and those live in a task group inside the same scope, so that the losers have been cancelled *and awaited* before
-the call returns.
+task: it runs in the caller's own task, inside a cancel scope that the signal cancels. So does the first of several things;
+only the others need tasks, and those live in a task group inside the same scope, so that the losers have been cancelled *and
+awaited* before the call returns.
 
 A result that has been computed is never thrown away: if the awaited thing ended, that counts, even when the stop came
 in the same instant.

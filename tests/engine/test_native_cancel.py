@@ -671,7 +671,7 @@ async def test_exit_callback_that_awaits_a_cancelled_future() -> None:
 
 @pytest.mark.parametrize("wait", [all_of, first_of])
 async def test_part_of_a_wait_cancelled(wait: Callable[..., Any]) -> None:
-    """When somebody cancels one of the tasks of a wait, the wait says so."""
+    """When somebody cancels one of the tasks of a wait, the wait says so; the first thing is in the caller's task."""
 
     async def cancel_itself() -> None:
         this = asyncio.current_task()
@@ -680,4 +680,8 @@ async def test_part_of_a_wait_cancelled(wait: Callable[..., Any]) -> None:
         await anyio.sleep_forever()
 
     with pytest.raises(anyio.TaskCancelled, match="part of this wait"):
-        await wait(StopSignal(), [cancel_itself, anyio.sleep_forever])
+        await wait(StopSignal(), [anyio.sleep_forever, cancel_itself])
+    caller = asyncio.create_task(wait(StopSignal(), [cancel_itself, anyio.sleep_forever]))
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert caller.cancelled()
