@@ -761,14 +761,21 @@ class Run:
 
     # -- Force: when a stop takes too long
 
-    def _force(self, hook: str | None = None) -> None:
-        """Begin the hard cancel: note who is stuck, then kill what is left."""
+    def _force(self, hook: str | None = None, failure: BaseException | None = None) -> None:
+        """Begin the hard cancel: note who is stuck, then kill what is left.
+
+        Args:
+            hook: The step that took too long, if it is one of this run's own.
+            failure: What that has raised, late as it was.
+        """
         self._forced = True
         stuck = self.stuck() or self._named_by_children()
         if hook is not None:
             stuck.insert(0, StuckTask(self.unit.label, hook, self._steps.where))
         emit(StopOverdue, self.unit.subject, tuple(stuck))
-        self.kill()  # before the failure is told to all below: they are not to end by themselves
+        self.kill()  # before any failure is told to all below: they are not to end by themselves
+        if failure is not None:
+            self._fail_in_stop(failure, hook or "stop")
         self._fail_in_stop(ShutdownTimeout(self.unit.label, self.stop_timeout, stuck), "stop")
 
     def _named_by_children(self) -> list[StuckTask]:
@@ -857,7 +864,10 @@ class Run:
         if isinstance(exc, StartAborted) and self.state is State.STARTING and self._is_to_end:
             return  # asked for, so no failure
         if self.state is State.STOPPING:
-            self._fail_in_stop(exc, name)
+            if self._steps.overdue:  # it has ignored that it was cut short
+                self._force(name, exc)
+            else:
+                self._fail_in_stop(exc, name)
             return
         if self.state is State.RUNNING:
             # At rest it does nothing but wait; but a KeyboardInterrupt may land in any task.

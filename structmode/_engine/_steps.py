@@ -36,6 +36,9 @@ PATIENCE = 1.5 * GRACE
 # How long a task is at one step, after that, before it is taken for stuck: between the two, so that no two waits tie.
 _STUCK_AFTER = 1.25 * GRACE
 
+# Where a step hangs that took too long, and does not hang any more.
+_NOWHERE = "  (it has ended since)\n"
+
 Step = Callable[[], Awaitable[object]]
 
 
@@ -119,11 +122,12 @@ class Steps:
         try:
             await step()
             ending = Ending.COMPLETED
-            self.where = "  (it has ended since)\n"
+            self.where = _NOWHERE
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             failure = without_cancellation(exc) if scope.cancel_called else as_failure(exc, name)
             if failure is not None:
                 ending = Ending.FAILED
+                self.where = _NOWHERE
                 self._on_failure(failure, name)
             else:
                 self.where = stack_of_exception(exc)

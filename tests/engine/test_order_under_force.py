@@ -9,6 +9,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 
+from structmode._engine import sleep
 from structmode.exceptions import ShutdownTimeout
 from structmode.testing import VirtualClock, virtual_backend
 
@@ -336,3 +337,36 @@ async def test_a_failure_of_a_child_that_is_ended_in_its_turn() -> None:
     assert top.run.failures[0] is caught.value
     assert top.run.failures.count(error) == 1
     assert sum("ValueError('early')" in note for note in caught.value.__notes__) == 1
+
+
+async def test_a_hook_that_fails_when_its_time_is_up() -> None:
+    """Those below are cancelled before they hear of the failure: they do not go on as if they had been told to stop."""
+    error = OSError("late")
+    with VirtualClock() as clock:
+        log = Timed(clock)
+
+        async def fail_late(unit: Unit) -> None:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.7)
+            raise error
+
+        async def listen(unit: Unit) -> None:
+            try:
+                await sleep(unit.run.signal, 100.0)
+            except anyio.get_cancelled_exc_class():
+                log.note("cancelled")
+                raise
+            log.note("told")
+
+        top = Unit("top", [], Unit("below", [], work={"listen": listen}), tear_down=fail_late)
+        top.stop_timeout = 0.5
+        await top.life.start()
+        with pytest.raises(OSError, match="late") as caught:
+            await top.life.stop()
+    assert caught.value is error
+    assert log.lines == [(0.7, "cancelled")]
+    first, second = top.run.failures
+    assert first is error
+    assert isinstance(second, ShutdownTimeout)
+    (late,) = second.stuck
+    assert (late.owner, late.task, late.stack) == ("top", "on_stop", "  (it has ended since)\n")
