@@ -588,7 +588,7 @@ class Run:
                     continue
                 limit = self._simulation.now + PATIENCE_WITH_CHILDREN
             if child._is_stuck():
-                self._note_ignored_kill()
+                self.note_ignored_kill()
                 return
 
     def _is_stuck(self) -> bool:
@@ -615,9 +615,9 @@ class Run:
     def _note_grace(self) -> None:
         """Note that something has ignored its kill for a while: how long that is waited for across threads is no law."""
         if self._simulation.now > self._killed_at:
-            self._note_ignored_kill()
+            self.note_ignored_kill()
 
-    def _note_ignored_kill(self) -> None:
+    def note_ignored_kill(self) -> None:
         if self.unit.world.has_threads:
             self.unit.world.meets.add("what ignores its kill in a program with threads")
 
@@ -834,6 +834,7 @@ def until_stopped(run: Run, simulation: Simulation) -> Doing[None]:
             return
         before, left = left, sum(one.holds() for one in run.tree())
         if before != -1 and left >= before:
+            run.note_ignored_kill()
             raise Overdue(run.label)
         until, cause = simulation.now + GRACE, "grace"
 

@@ -162,6 +162,31 @@ RARE: dict[str, Plan] = {
         owner="nobody",
         ops=(Op(100 * MILLI, Call(1, "start", "a")), Op(500 * MILLI, Call(2, "cancel owner"))),
     ),
+    "a hook fails when its time is up, above a task that listens": Plan(
+        root=Script(
+            "a",
+            hooks={"on_stop": Hook(700 * MILLI, "raise", deaf=True)},
+            children=(Script("b", work=(Work(5 * SECOND, listens=True),)),),
+            shutdown_timeout=500 * MILLI,
+        ),
+        ops=(Op(500 * MILLI, Call(1, "stop", "a")),),
+    ),
+}
+
+#: What no law says anything of: told apart, not compared.
+LEFT_OPEN: dict[str, Plan] = {
+    "a thread that nobody has in its tree ignores its kill": Plan(
+        root=Script("a"),
+        spares=(
+            Script(
+                "c",
+                kind="thread",
+                hooks={"on_stop": Hook(2400 * MILLI, deaf=True)},
+                shutdown_timeout=300 * MILLI,
+            ),
+        ),
+        ops=(Op(500 * MILLI, Call(1, "start", "c")),),
+    ),
 }
 
 
@@ -171,3 +196,9 @@ def test_what_is_rare(what: str, backend: reality.Backend) -> None:
     """structmode does what the laws say in these, too."""
     assert tell(RARE[what]) is not None
     check(RARE[what], backend)
+
+
+@pytest.mark.parametrize("what", LEFT_OPEN)
+def test_what_is_left_open(what: str) -> None:
+    """Such a plan is passed over."""
+    assert tell(LEFT_OPEN[what]) is None
