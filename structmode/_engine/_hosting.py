@@ -34,6 +34,7 @@ class Outermost:
     parent: Run | None = None
     above: Sequence[Run] = ()
     is_need = False
+    is_border = False
 
     def took_in(self, place: object, run: Run) -> None:
         """Nothing to keep: the life itself knows its run."""
@@ -77,6 +78,7 @@ class Parent:
     """The owner that a run is to the runs of its children."""
 
     is_need = False
+    is_border = False
 
     def __init__(self, run: Run) -> None:
         self.parent: Run | None = run

@@ -70,6 +70,7 @@ class Need:
     """
 
     is_need = True
+    is_border = False
 
     def __init__(self, life: Needed[Run], root: Run) -> None:
         self.life = life

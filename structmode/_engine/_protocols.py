@@ -189,6 +189,11 @@ class Host(Protocol[RunT]):
         ...
 
     @property
+    def is_border(self) -> bool:
+        """Whether it stands for an owner on another event loop."""
+        ...
+
+    @property
     def above(self) -> Sequence[RunT]:
         """The runs that rely on what it owns, and suffer if that fails: a parent, or all who need it."""
         ...

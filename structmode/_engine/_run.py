@@ -834,8 +834,13 @@ class Run:
         return ()
 
     def _comes_to_it(self, *, told_before: bool) -> bool:
-        """Whether it will come, in its turn, to a run below that has failed, and take up then what went wrong."""
-        return self.state is State.STOPPING or (told_before and self.crash_reason is not None)
+        """Whether it will come, in its turn, to a run below that has failed, and take up then what went wrong.
+
+        Beyond a border nobody else would know before its end that it failed before its stop, and not in it.
+        """
+        at_border = self.host is not None and self.host.is_border
+        in_its_turn = told_before and self.crash_reason is not None and not at_border
+        return self.state is State.STOPPING or in_its_turn
 
     def mark_subtree_crashed(self, exc: BaseException) -> None:
         """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash.

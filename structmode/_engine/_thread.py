@@ -134,6 +134,7 @@ class _Tenancy(Outermost):
     """The owner of the floor: the thread, and whoever owns that."""
 
     accepts = True
+    is_border = True
 
     def __init__(self, group: anyio.abc.TaskGroup, home: ThreadHome) -> None:
         self._group = group

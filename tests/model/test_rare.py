@@ -162,6 +162,23 @@ RARE: dict[str, Plan] = {
         owner="nobody",
         ops=(Op(100 * MILLI, Call(1, "start", "a")), Op(500 * MILLI, Call(2, "cancel owner"))),
     ),
+    "a thread fails after a crash above, and before its own stop": Plan(
+        root=Script(
+            "a",
+            children=(
+                Script(
+                    "b",
+                    hooks={"on_stop": Hook(600 * MILLI)},
+                    children=(Script("c", kind="thread", hooks={"on_stop": Hook(300 * MILLI)}),),
+                ),
+            ),
+        ),
+        ops=(
+            Op(500 * MILLI, Call(1, "crash", "b")),
+            Op(700 * MILLI, Call(2, "crash", "c")),
+            Op(1250 * MILLI, Call(3, "stop", "c")),
+        ),
+    ),
     "a hook fails when its time is up, above a task that listens": Plan(
         root=Script(
             "a",
