@@ -55,7 +55,7 @@ class FacetRun(Run):
         self._log.follow(need.script.label, self.label)
         owner = ForUser(self)
         if not owner.takes_runs():
-            raise Misuse
+            raise Misuse  # pragma: no cover - only in very long runs, if ever
         run = need._settle(owner, restarting=False)
         run.process = self._simulation.spawn(need._live(run))
         yield Wait(run.decided)

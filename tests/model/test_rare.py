@@ -179,6 +179,25 @@ RARE: dict[str, Plan] = {
             Op(1250 * MILLI, Call(3, "stop", "c")),
         ),
     ),
+    "a service is added again, twice, while it ends since it was discarded": Plan(
+        root=Script(
+            "a",
+            kind="one for one",
+            children=(
+                Script(
+                    "b",
+                    hooks={"on_start": Hook(10 * MILLI), "on_stop": Hook(300 * MILLI)},
+                ),
+                Script("c"),
+            ),
+        ),
+        ops=(
+            Op(500 * MILLI, Call(1, "discard", "a", "b")),
+            Op(600 * MILLI, Call(2, "add", "a", "b")),
+            Op(650 * MILLI, Call(3, "discard", "a", "b")),
+            Op(700 * MILLI, Call(4, "add", "a", "b")),
+        ),
+    ),
     "a hook fails when its time is up, above a task that listens": Plan(
         root=Script(
             "a",
