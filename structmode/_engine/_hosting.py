@@ -104,7 +104,7 @@ class Parent:
         """Forget the run, and have the parent told."""
         if (
             self._run.child_runs.get(place) is run
-        ):  # pragma: no branch - nobody else took its place
+        ):  # pragma: no branch - as long as nothing is wrong
             del self._run.child_runs[place]
             self._run.child_ended(run)
 

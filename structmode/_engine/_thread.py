@@ -520,9 +520,8 @@ class ThreadHome:
         floor = self._floor.current
         if not floor.was_up:  # a start is undone at once
             return
-        if (
-            not self._turn.is_set() and floor.crash_reason is None
-        ):  # somebody has cancelled all tasks
+        by_itself = not self._turn.is_set() and floor.crash_reason is None
+        if by_itself:  # somebody has cancelled all tasks
             self.ask_owner(self._stop_outside)
         await self._turn.wait()
 
@@ -552,9 +551,8 @@ class ThreadHome:
 
     def _permit(self) -> None:
         run = self.life.run
-        if (
-            run is not None and run is not self._former
-        ):  # pragma: no branch - else it gets it as it begins
+        # One that is still to come gets it as it begins.
+        if run is not None and run is not self._former:  # pragma: no branch - as luck has it
             run.permission.set()
 
     def _afflict(self, alarm: BaseException | None, crash: BaseException | None) -> None:

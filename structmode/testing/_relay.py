@@ -157,9 +157,8 @@ class Member:
 
     def loop_has_ended(self) -> None:
         """Know that its event loop is over, and does not leave as it should."""
-        if (
-            self is self.relay.founder
-        ):  # pragma: no branch - the loop of a thread gives its clock back first
+        # The loop of a thread gives its clock back first.
+        if self is self.relay.founder:  # pragma: no branch - see above
             self.relay.dissolve()
 
     def give(self, turn: Turn, errand: Callable[[], object] | None = None) -> None:

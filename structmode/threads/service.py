@@ -295,9 +295,7 @@ class ServiceThread(Service):
         async with self._own_end() as run:
             if run is not None and run.was_up:
                 self._tell_owner(self._outer.request_stop)
-            elif (
-                run is not None
-            ):  # pragma: no branch - its start is undone, and the owner is told of that
+            elif run is not None:  # pragma: no branch - undone; the owner is told of that
                 self._tell_owner(self._outer.call_off_restart)
                 self._end_start(run)
 
