@@ -766,7 +766,7 @@ class Run:
 
         Args:
             hook: The step that took too long, if it is one of this run's own.
-            failure: What that has raised, late as it was.
+            failure: What that step has raised, late as it was.
         """
         self._forced = True
         stuck = self.stuck() or self._named_by_children()
@@ -774,8 +774,8 @@ class Run:
             stuck.insert(0, StuckTask(self.unit.label, hook, self._steps.where))
         emit(StopOverdue, self.unit.subject, tuple(stuck))
         self.kill()  # before any failure is told to all below: they are not to end by themselves
-        if failure is not None:
-            self._fail_in_stop(failure, hook or "stop")
+        if failure is not None and hook is not None:
+            self._fail_in_stop(failure, hook)
         self._fail_in_stop(ShutdownTimeout(self.unit.label, self.stop_timeout, stuck), "stop")
 
     def _named_by_children(self) -> list[StuckTask]:

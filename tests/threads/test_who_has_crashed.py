@@ -60,6 +60,33 @@ async def test_a_crash_above_after_a_failure_elsewhere(inside: str) -> None:
     assert not threads_of(thread)
 
 
+async def test_a_failure_between_a_crash_above_and_the_stop(inside: str) -> None:
+    """What fails in the thread after a crash above, before the stop has come to it, is no failure of its stop."""
+    go = anyio.Event()
+
+    class Above(Service):
+        async def on_stop(self) -> None:
+            with anyio.move_on_after(5):
+                await go.wait()
+
+    above, thread = Above(), Noting(backend=inside)
+    above.add_dependency(thread)
+    await above.start()
+    await above.crash(ValueError("above"))
+    await until(lambda: thread.crashed)
+    error = OSError("in the thread")
+    await thread.call_thread(thread.crash, error)
+    with anyio.move_on_after(2):
+        await until(lambda: thread.failures == (error,))
+    async with anyio.create_task_group() as group:
+        group.start_soon(thread.stop)  # does not raise
+        group.start_soon(above.stop)
+        await anyio.lowlevel.checkpoint()
+        go.set()
+    assert thread.state == above.state == "crashed"
+    assert not threads_of(thread)
+
+
 async def test_failures_of_a_former_thread(inside: str) -> None:
     """What went wrong in one run is none of the next one's, though that has not come so far as to have a run in its thread."""
     options: dict[str, Any] = {}
