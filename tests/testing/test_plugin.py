@@ -165,7 +165,8 @@ class Project:
         self._cases: Final = list(parse(report).iter("testcase"))  # noqa: S314 - written by pytest
 
     def outcomes(self, name: str) -> dict[str, int]:
-        """Count how the tests of a file came out."""
+        """Count how the tests of a file came out; what was told of those that did not pass is printed."""
+        print(self.told(name))  # noqa: T201 - pytest shows it if this is not what was expected
         return Counter(self._outcome(case) for case in self._cases_of(name))
 
     def told(self, name: str) -> str:
