@@ -239,7 +239,7 @@ def faust(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def mutation(session: nox.Session) -> None:
-    """Break the engine, Service and timers in some three thousand ways; the tests must notice. Takes more than an hour."""
+    """Break the engine, Service and timers in more than five thousand ways; the tests must notice. Takes more than an hour."""
     session.install("--editable", ".", *_needs("mutation"))
     session.run("python", "tests/mutation/run.py", *session.posargs)
 

@@ -929,6 +929,8 @@ class Service(ServiceBase, ServiceCallbacks):
     ) -> WaitResult[list[Any]]:
         """Wait for all of several things; otherwise as `wait`.
 
+        The first of them is awaited in the calling task, each other in a task of its own.
+
         Returns:
             ``(results, stopped)``, the results in the order of the arguments.
         """
@@ -956,6 +958,8 @@ class Service(ServiceBase, ServiceCallbacks):
         self, *coros: WaitArg[Any], timeout: Seconds | None = None
     ) -> WaitResults[Any]:
         """Wait for the first of several things; the others are cancelled. Otherwise as `wait`.
+
+        The first one that is passed is awaited in the calling task, each other in a task of its own.
 
         Returns:
             ``(done, results, stopped)``: what had ended, as it was passed, and the result of each.

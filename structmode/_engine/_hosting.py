@@ -102,9 +102,8 @@ class Parent:
 
     def let_out(self, place: Child[Run], run: Run) -> None:
         """Forget the run, and have the parent told."""
-        if (
-            self._run.child_runs.get(place) is run
-        ):  # pragma: no branch - as long as nothing is wrong
+        # Nobody else has taken its place, as long as nothing is wrong.
+        if self._run.child_runs.get(place) is run:  # pragma: no branch - see above
             del self._run.child_runs[place]
             self._run.child_ended(run)
 

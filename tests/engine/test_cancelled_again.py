@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
@@ -13,9 +12,8 @@ import pytest
 
 from structmode._engine import Task
 
+from .kinds import KINDS, backend_of
 from .unit import Unit, hanging, settle
-
-KINDS = ["asyncio", "asyncio+uvloop"] + ["asyncio+eager"] * (sys.version_info >= (3, 12))
 
 Passes: TypeAlias = tuple[int, ...]
 
@@ -23,16 +21,7 @@ Passes: TypeAlias = tuple[int, ...]
 @pytest.fixture(scope="module", params=KINDS)
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """The backends that have such a thing."""
-    options: dict[str, Any] = {"use_uvloop": True} if request.param == "asyncio+uvloop" else {}
-    if request.param == "asyncio+eager":
-        options["loop_factory"] = _eager_loop
-    return "asyncio", options
-
-
-def _eager_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
-    return loop
+    return backend_of(request.param)
 
 
 async def passes(count: int) -> None:
