@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from structmode._declare import where
 
 __all__ = ("ServiceCallbacks", "check_hooks")
+
+
+F = TypeVar("F", bound=Callable[..., object])
+_empty: set[object] = set()
+
+
+def empty(hook: F) -> F:
+    """Mark a hook as one that does nothing: nobody need call it."""
+    _empty.add(hook)
+    return hook
+
+
+def is_empty(hook: object) -> bool:
+    """Whether a bound method is a hook that does nothing."""
+    function = getattr(hook, "__func__", None)
+    return isinstance(function, FunctionType) and function in _empty
 
 
 class ServiceCallbacks:
@@ -19,21 +35,27 @@ class ServiceCallbacks:
     other services.
     """
 
+    @empty
     async def on_first_start(self) -> None:
         """The service starts for the first time; not called in a restart."""
 
+    @empty
     async def on_start(self) -> None:
         """The service is starting; its tasks and children are not there yet."""
 
+    @empty
     async def on_started(self) -> None:
         """The service, its tasks and its children have started."""
 
+    @empty
     async def on_stop(self) -> None:
         """The service is about to stop; its tasks and children are still there. Called if `on_start` returned."""
 
+    @empty
     async def on_shutdown(self) -> None:
         """The service has stopped; nothing that it ran or held is left. Called if `on_start` returned."""
 
+    @empty
     async def on_restart(self) -> None:
         """The service is about to start again, in a restart."""
 

@@ -23,7 +23,7 @@ the supervisor, as with any other parent. What the supervisor was doing ends as 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -377,21 +377,21 @@ class SupervisorUnit(ServiceUnit):
         #: The services that have been told to go, and have not ended yet.
         self.leaving: list[Any] = []
 
-    async def set_up(self) -> None:
+    def set_up(self) -> Coroutine[Any, Any, None] | None:
         for ward in self._supervisor._wards:
             ward.reset()
         self.overseer = Overseer(self._supervisor)
-        await super().set_up()
+        return super().set_up()
 
-    async def ready(self) -> None:
+    def ready(self) -> Coroutine[Any, Any, None] | None:
         if self.overseer is not None:  # pragma: no branch - set_up has made it
             task = engine.Task(self.overseer.oversee(), f"{self.label}.oversee", finite=False)
             self._supervisor._life.current.spawn(task)
-        await super().ready()
+        return super().ready()
 
-    async def tear_down(self) -> None:
+    def tear_down(self) -> Coroutine[Any, Any, None] | None:
         self.wake()  # it sees that its work is over; if it did not, the drain would wait for it
-        await super().tear_down()
+        return super().tear_down()
 
     def wake(self) -> None:
         """Have the overseer look, if there is one."""

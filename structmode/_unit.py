@@ -7,13 +7,14 @@ the lines that it logs, in mode's order and mode's words.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, cast
 
 from structmode import _engine as engine
 from structmode._declare import Doer, ServiceTask
+from structmode._hooks import is_empty
 from structmode.exceptions import StructmodeError
 from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import want_seconds
@@ -114,7 +115,12 @@ class ServiceUnit:
             service.__post_init__()
         await self._hook("on_restart")
 
-    async def first_set_up(self) -> None:
+    def first_set_up(self) -> Coroutine[Any, Any, None] | None:
+        if self._is_written("on_init_dependencies") or self._is_written("on_first_start"):
+            return self._first_set_up()
+        return None
+
+    async def _first_set_up(self) -> None:
         service = self._service
         with self.composing():
             children = list(service.on_init_dependencies() or ())
@@ -128,9 +134,9 @@ class ServiceUnit:
     def needs(self) -> Sequence[Sequence[engine.Life]]:
         return ()
 
-    async def set_up(self) -> None:
+    def set_up(self) -> Coroutine[Any, Any, None] | None:
         self._service._log_mundane("Starting...")
-        await self._hook("on_start")
+        return self._hook_if_written("on_start")
 
     def work(self) -> list[engine.Task[Any]]:
         service = self._service
@@ -143,27 +149,49 @@ class ServiceUnit:
             for declared in service._declared
         ]
 
-    async def ready(self) -> None:
+    def ready(self) -> Coroutine[Any, Any, None] | None:
         self._service._log_mundane("Started.")
-        await self._hook("on_started")
+        return self._hook_if_written("on_started")
 
-    async def tear_down(self) -> None:
-        try:
-            self._service._log_mundane("Stopping...")
-        finally:  # a log that fails is no reason to skip the hook
-            await self._hook("on_stop")  # noqa: ASYNC102 - the wait shields itself
+    def tear_down(self) -> Coroutine[Any, Any, None] | None:
+        return self._log_and_then("Stopping...", self._hook_if_written("on_stop"))
 
-    async def hold(self) -> None:
+    def hold(self) -> Coroutine[Any, Any, None] | None:
         service = self._service
-        try:
-            service._log_mundane("-Stopped!")
-        finally:
-            if service.wait_for_shutdown:
-                await service._life.current.permission.wait()  # noqa: ASYNC102 - the wait shields itself
+        permission = service._life.current.permission if service.wait_for_shutdown else None
+        return self._log_and_then("-Stopped!", permission.wait() if permission else None)
 
-    async def farewell(self) -> None:
+    def farewell(self) -> Coroutine[Any, Any, None] | None:
+        if self._is_written("on_shutdown"):
+            return self._farewell()
+        self._service._log_mundane("-Shutdown complete!")
+        return None
+
+    async def _farewell(self) -> None:
         await self._hook("on_shutdown")
         self._service._log_mundane("-Shutdown complete!")
+
+    def _log_and_then(
+        self, message: str, rest: Coroutine[Any, Any, None] | None
+    ) -> Coroutine[Any, Any, None] | None:
+        """Log, and return what then has to be waited for: a log that fails is no reason to skip that."""
+        if rest is not None:
+            return self._waited_for(message, rest)
+        self._service._log_mundane(message)
+        return None
+
+    async def _waited_for(self, message: str, rest: Coroutine[Any, Any, None]) -> None:
+        try:
+            self._service._log_mundane(message)
+        finally:
+            await rest  # noqa: ASYNC102 - the wait shields itself
+
+    def _is_written(self, name: str) -> bool:
+        """Whether the service has such a hook, in its class or set on itself, and not the empty one that all have."""
+        return not is_empty(getattr(self._service, name))
+
+    def _hook_if_written(self, name: str) -> Coroutine[Any, Any, None] | None:
+        return self._hook(name) if self._is_written(name) else None
 
     async def _hook(self, name: str) -> None:
         awaitable = getattr(self._service, name)()
@@ -208,6 +236,12 @@ class ServiceUnit:
     def note_child(self, child: engine.Life) -> None:
         if self._noting:
             self._initial.append(child)
+
+
+async def rest_of(step: Coroutine[Any, Any, None] | None) -> None:
+    """Await what a step has left to wait for, if anything."""
+    if step is not None:
+        await step
 
 
 class _Set(AbstractContextManager[None]):

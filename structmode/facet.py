@@ -129,10 +129,10 @@ class _FacetUnit:
             name = f"{type(self._service).__qualname__}.graceful_shutdown_timeout"
             raise type(exc)(f"{name}: {exc}") from None
 
-    async def renew(self) -> None:
+    def renew(self) -> None:
         pass
 
-    async def first_set_up(self) -> None:
+    def first_set_up(self) -> None:
         pass
 
     def needs(self) -> list[list[engine.Life]]:
@@ -160,10 +160,10 @@ class _FacetUnit:
     async def tear_down(self) -> None:
         await self._call("stop")
 
-    async def hold(self) -> None:
+    def hold(self) -> None:
         pass
 
-    async def farewell(self) -> None:
+    def farewell(self) -> None:
         pass
 
     async def _call(self, name: str) -> None:

@@ -48,7 +48,7 @@ from structmode._declare import (
 )
 from structmode._diag import Diag
 from structmode._engine import Task, WaitArg
-from structmode._hooks import ServiceCallbacks, check_hooks
+from structmode._hooks import ServiceCallbacks, check_hooks, empty
 from structmode._mixing import HasLife, life_of
 from structmode._policies import OnError
 from structmode._unit import ServiceUnit, service_of
@@ -307,6 +307,7 @@ class Service(ServiceBase, ServiceCallbacks):
     def on_init(self) -> None:
         """The service has been made; called once, before `__post_init__`."""
 
+    @empty
     def on_init_dependencies(self) -> Iterable[ServiceT | Iterable[ServiceT]]:
         """Return the services that start and stop with this one; called when it starts for the first time.
 

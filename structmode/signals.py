@@ -40,6 +40,7 @@ from itertools import count
 from reprlib import recursive_repr
 from types import (
     BuiltinMethodType,
+    CoroutineType,
     FunctionType,
     MethodType,
     MethodWrapperType,
@@ -659,7 +660,7 @@ class Signal(BaseSignal[T], SignalT[T]):
             for receiver in self.iter_receivers(sender):
                 try:
                     result = receiver(sender, *args, signal=self, **kwargs)
-                    if result is not None and inspect.isawaitable(result):
+                    if type(result) is CoroutineType or inspect.isawaitable(result):
                         awaited = True
                         await result
                 except Exception as exc:  # noqa: BLE001 - it leaves when all were called

@@ -434,7 +434,7 @@ class Life:
         """
         run, task = self._spawn_in(host, restarting=False)
         try:
-            if not await first_step(lambda: run.begun):
+            if not await first_step(lambda: run.begun, shielded=True):
                 self._bury(run, task)
         except BaseException:
             if not await has_begun(lambda: run.begun):  # noqa: ASYNC102 - the wait shields itself
@@ -512,7 +512,7 @@ class Life:
         """
         run, task = self._spawn_in(host, restarting=restarting)
         try:
-            if await first_step(lambda: run.begun):
+            if await first_step(lambda: run.begun, shielded=undo):
                 run = await until_settled(run)
             else:
                 self._bury(run, task)

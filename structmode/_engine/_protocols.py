@@ -16,6 +16,8 @@ from ._tasks import Task
 
 _logger = logging.getLogger("structmode.engine")
 
+#: One step of a unit: a coroutine function; or it does at once what there is to do, and returns what to wait for, if anything.
+UnitStep: TypeAlias = Callable[[], Coroutine[Any, Any, None] | None]
 Fate: TypeAlias = Literal["crash", "stop", "later", "unreceived"]
 RunT = TypeVar("RunT")
 
@@ -24,7 +26,8 @@ class Unit(Protocol):
     """What the engine asks of the thing it runs: the steps of its life, and a few facts.
 
     Steps are called in the order in which they stand here, each at most once a run, all in the run's own task.
-    `set_up`, `ready`, `tear_down` and `farewell` may be user code, and may do anything.
+    `set_up`, `ready`, `tear_down` and `farewell` may be user code, and may do anything in what they return to be awaited.
+    Most services have hardly any hooks, and a step that returns None costs next to nothing.
     """
 
     @property
@@ -57,33 +60,33 @@ class Unit(Protocol):
         """The seconds that its tasks get to end by themselves before they are cancelled."""
         ...
 
-    async def renew(self) -> None:
+    def renew(self) -> Coroutine[Any, Any, None] | None:
         """A restart only: before anything else of the new run."""
 
-    async def first_set_up(self) -> None:
+    def first_set_up(self) -> Coroutine[Any, Any, None] | None:
         """Not in a restart, and not when a former start was complete."""
 
     def needs(self) -> Iterable[Iterable[Needed[Any]]]:
         """Return what must run before `set_up` and until after `farewell`: groups, in order, each started as one."""
         ...
 
-    async def set_up(self) -> None:
+    def set_up(self) -> Coroutine[Any, Any, None] | None:
         """Get ready; once this has returned, `tear_down` and `farewell` will be called."""
 
     def work(self) -> Sequence[Task[Any]]:
         """Return the tasks that make up the unit's own work, in order, not yet begun."""
         ...
 
-    async def ready(self) -> None:
+    def ready(self) -> Coroutine[Any, Any, None] | None:
         """All is running; `start` returns when this does."""
 
-    async def tear_down(self) -> None:
+    def tear_down(self) -> Coroutine[Any, Any, None] | None:
         """Take leave; children and tasks are still there."""
 
-    async def hold(self) -> None:
+    def hold(self) -> Coroutine[Any, Any, None] | None:
         """Wait for a permission to go on stopping, if one is needed."""
 
-    async def farewell(self) -> None:
+    def farewell(self) -> Coroutine[Any, Any, None] | None:
         """The last step: nothing that the unit owned is left."""
 
     def on_failure(self, exc: BaseException, origin: str, fate: Fate) -> None:

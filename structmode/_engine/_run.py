@@ -35,7 +35,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any, TypeVar
 
 import anyio
@@ -69,7 +69,7 @@ from ._events import (
 )
 from ._failures import Failures, note
 from ._flag import Flag, any_of
-from ._protocols import Child, Fate, Host, Needs, Unit, tell
+from ._protocols import Child, Fate, Host, Needs, Unit, UnitStep, tell
 from ._state import State, Trigger, advance
 from ._steps import GRACE, PATIENCE, Ending, Steps
 from ._tasks import Task, TaskSet
@@ -562,9 +562,10 @@ class Run:
 
     def _next_children(self) -> list[Child[Run]]:
         """Return those whose turn it is: one, or those beside it that start together with it."""
-        first, *rest = self.children[self._reached :]
+        first = self.children[self._reached]
         batch = [first]
         if first.together is not None:
+            rest = islice(self.children, self._reached + 1, None)
             batch += takewhile(lambda child: child.together is first.together, rest)
         self._reached += len(batch)
         return batch
@@ -614,9 +615,7 @@ class Run:
             await self.needs.release()
             await self.needs.clear()
 
-    async def _teardown_hook(
-        self, step_name: str, hook: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
+    async def _teardown_hook(self, step_name: str, hook: UnitStep) -> None:
         name = self._steps.name_of(step_name)
         ending = await self._steps.do(name, partial(self._steps.hook, step_name, hook))
         if (
@@ -625,7 +624,8 @@ class Run:
             self._force(name)
 
     async def _stop_children(self, which: Callable[[Run], bool]) -> None:
-        while batch := self._youngest(which):
+        left = list(self.child_runs.items())  # no other comes any more
+        while batch := _take_youngest(left, which):
             await self.stop_together(batch, which)
 
     async def stop_together(
@@ -694,19 +694,6 @@ class Run:
     def _is_stuck(self) -> bool:
         """Whether it is itself what does not end; one that waits for what it stops is not."""
         return not self._awaits_others and self._steps.stuck
-
-    def _youngest(self, which: Callable[[Run], bool]) -> list[Run]:
-        """Return the child to be stopped next, and those beside it that stop together with it."""
-        batch: list[Run] = []
-        together: object = None
-        for child, run in reversed(self.child_runs.items()):
-            if run._waited_for or not which(run):
-                continue
-            if batch and (together is None or child.together is not together):
-                break
-            batch.append(run)
-            together = child.together
-        return batch
 
     async def _stop_tasks(self) -> None:
         if self.tasks or self.keepers:
@@ -974,6 +961,23 @@ class Run:
         task = Task(self._steps.marked(keeper.name, keeper.hold), keeper.name)
         task.add_done_callback(lambda _: keeper.gone())
         return self.keepers.spawn(group, task, self._token)
+
+
+def _take_youngest(left: list[tuple[Child[Run], Run]], which: Callable[[Run], bool]) -> list[Run]:
+    """Take the child to be stopped next off the end of `left`, and those beside it that stop together with it."""
+    batch: list[Run] = []
+    together: object = None
+    while left:
+        child, run = left[-1]
+        if run.finished.is_set() or run._waited_for or not which(run):
+            _ = left.pop()
+            continue
+        if batch and (together is None or child.together is not together):
+            break
+        _ = left.pop()
+        batch.append(run)
+        together = child.together
+    return batch
 
 
 async def until_settled(run: Run) -> Run:

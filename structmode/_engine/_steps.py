@@ -27,6 +27,7 @@ import anyio
 from ._backend import absorb_cancellation
 from ._callers import Hook
 from ._cancellation import as_failure, insist, result_of, without_cancellation
+from ._protocols import UnitStep
 from ._stacks import stack_of, stack_of_exception
 
 # How long a stop waits, after the hard cancel, for what ignores even that. In seconds.
@@ -168,9 +169,11 @@ class Steps:
         if self._open is not None and not self._scopes:
             self._close_scope(self._open)
 
-    async def hook(self, name: str, hook: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Call a hook, marked as such; raises what it raises. To be called within a step."""
+    async def hook(self, name: str, hook: UnitStep) -> None:
+        """Call a hook, and await what it has to wait for, marked as such; raises what it raises. To be called within a step."""
         coroutine = hook()
+        if coroutine is None:
+            return
         self.last_hook = self.name_of(name)
         self._hook = (self.last_hook, coroutine)
         try:

@@ -78,10 +78,10 @@ class _Floor:
         self._home = home
         self.label = f"the thread of {home.life.unit.label}"
 
-    async def renew(self) -> None:
+    def renew(self) -> None:
         """Never restarted: each thread has a floor of its own."""
 
-    async def first_set_up(self) -> None:
+    def first_set_up(self) -> None:
         """Nothing to do."""
 
     def needs(self) -> Sequence[Sequence[Life]]:
@@ -97,17 +97,17 @@ class _Floor:
         work = (self._home.watch_life, self._home.watch_work)
         return [Task(one, f"{self.label}: {one.__name__}") for one in work]
 
-    async def ready(self) -> None:
+    def ready(self) -> None:
         """Nothing to do."""
 
     async def tear_down(self) -> None:
         """Wait until it is this thread's turn to stop."""
         await self._home.until_turn()
 
-    async def hold(self) -> None:
+    def hold(self) -> None:
         """Nothing to do."""
 
-    async def farewell(self) -> None:
+    def farewell(self) -> None:
         """Nothing to do."""
 
     def on_failure(self, exc: BaseException, origin: str, fate: Fate) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from structmode import _engine as engine
-from structmode._unit import HOOKS, ServiceUnit
+from structmode._unit import HOOKS, ServiceUnit, rest_of
 from structmode.exceptions import LifecycleError
 from structmode.utils.times import want_seconds
 
@@ -24,12 +24,12 @@ class InsideUnit(ServiceUnit):
         self._thread_service = service
 
     async def ready(self) -> None:
-        await super().ready()
+        await rest_of(super().ready())
         await self._hook("on_thread_started")
 
     async def tear_down(self) -> None:
         try:
-            await super().tear_down()
+            await rest_of(super().tear_down())
         finally:
             await self._hook("on_thread_stop")  # noqa: ASYNC102 - cut short as any hook is
 
@@ -101,7 +101,7 @@ class OutsideUnit:
         engine.emit(engine.Restarting, self.service)
         self._renewing = True
 
-    async def first_set_up(self) -> None:
+    def first_set_up(self) -> None:
         pass
 
     def needs(self) -> Sequence[Sequence[engine.Life]]:
@@ -141,17 +141,17 @@ class OutsideUnit:
         # For whoever waits until all work has been done, here and below.
         return [engine.Task(self.home.until_idle, f"{self.label}.work")] if self.home else []
 
-    async def ready(self) -> None:
+    def ready(self) -> None:
         pass
 
     async def tear_down(self) -> None:
         if self.home is not None:  # pragma: no branch - one was made as it was set up
             await self.home.end(self.label, self.service, self._timeout)
 
-    async def hold(self) -> None:
+    def hold(self) -> None:
         pass
 
-    async def farewell(self) -> None:
+    def farewell(self) -> None:
         pass
 
     def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:

@@ -15,7 +15,7 @@ import pytest
 from structmode import Service
 from structmode._engine import ThreadHome, frames_of, on_trio
 from structmode._engine._run import Run
-from structmode._unit import ServiceUnit
+from structmode._unit import ServiceUnit, rest_of
 from structmode.testing import (
     FAULTS,
     SERVICE,
@@ -288,8 +288,8 @@ def tear_down_twice(patch: pytest.MonkeyPatch) -> None:
     tear_down = ServiceUnit.tear_down
 
     async def twice(unit: ServiceUnit) -> None:
-        await tear_down(unit)
-        await tear_down(unit)
+        await rest_of(tear_down(unit))
+        await rest_of(tear_down(unit))
 
     patch.setattr(ServiceUnit, "tear_down", twice)
 
@@ -333,13 +333,13 @@ async def nothing_to_close(run: Run) -> None:
 
 
 def and_then(
-    farewell: Callable[[ServiceUnit], Coroutine[Any, Any, None]],
+    farewell: Callable[[ServiceUnit], Coroutine[Any, Any, None] | None],
     close: Callable[[Run], Coroutine[Any, Any, None]],
 ) -> Callable[[ServiceUnit], Coroutine[Any, Any, None]]:
     """Return a farewell that closes the contexts afterwards."""
 
     async def both(unit: ServiceUnit) -> None:
-        await farewell(unit)
+        await rest_of(farewell(unit))
         run = unit.subject._life.run
         assert run is not None
         await close(run)
@@ -368,7 +368,7 @@ def children_last(patch: pytest.MonkeyPatch) -> None:
         if run.child_runs and not which(run):
             await stop_children(run, which)
         elif run.child_runs:
-            await run.unit.farewell()
+            await rest_of(run.unit.farewell())
             await stop_children(run, which)
 
     patch.setattr(Run, "_stop_children", later)
@@ -478,9 +478,9 @@ def test_services_of_no_kind(backend: Backend, monkeypatch: pytest.MonkeyPatch) 
     tear_down = ServiceUnit.tear_down
 
     async def parents_twice(unit: ServiceUnit) -> None:
-        await tear_down(unit)
+        await rest_of(tear_down(unit))
         if isinstance(unit.subject, Parent):
-            await tear_down(unit)
+            await rest_of(tear_down(unit))
 
     monkeypatch.setattr(ServiceUnit, "tear_down", parents_twice)
     inject_faults(Children(), backend, faults=[])

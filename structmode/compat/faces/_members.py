@@ -27,7 +27,7 @@ import anyio.lowlevel
 from structmode import _engine as engine, services
 from structmode._claims import name_of
 from structmode._declare import Body, CrontabTask, ServiceTask, TimerTask
-from structmode._unit import ServiceUnit, service_of
+from structmode._unit import ServiceUnit, rest_of, service_of
 from structmode.timers import Timer
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
@@ -48,11 +48,11 @@ class ModeUnit(ServiceUnit):
 
     _service: Any
 
-    async def set_up(self) -> None:
+    def set_up(self) -> Coroutine[Any, Any, None] | None:
         self._service._has_been_started = True
         self._service._told_to_stop = False
         self._service._last_crash = None
-        await super().set_up()
+        return super().set_up()
 
     async def renew(self) -> None:
         # mode makes nothing anew in a restart: what __post_init__ made is still there.
@@ -82,7 +82,7 @@ class ModeUnit(ServiceUnit):
         ):  # nobody goes on waiting; until now that would have kept children from being started
             service._life.current.signal.set()
         try:
-            await super().ready()
+            await rest_of(super().ready())
         finally:
             service._is_coming_up = False
 
@@ -91,7 +91,7 @@ class ModeUnit(ServiceUnit):
             return
         if not self._service._told_to_stop and _is_overridden(self._service, "stop"):
             await self._service.stop()  # of mode's parents each calls that of its children
-        await super().tear_down()
+        await rest_of(super().tear_down())
 
     def on_failure(self, exc: BaseException, origin: str, fate: engine.Fate) -> None:
         if fate == "unreceived" and self._service._receive_failure(exc):
