@@ -88,14 +88,15 @@ class Policy:
         Raises:
             BaseException: What leaves the work, if it is to crash the service.
         """
+        if self.on_error == "crash":
+            await work()
+            return
         attempts = 0
         while True:
             began = anyio.current_time()
             try:
                 await work()
-            except Exception as exc:
-                if self.on_error == "crash":
-                    raise
+            except Exception as exc:  # noqa: BLE001 - what is done about it is what this is for
                 if self.on_error == "log" or service.should_stop:
                     tell(exc, None)
                     return

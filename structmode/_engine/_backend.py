@@ -95,8 +95,11 @@ def bed(seconds: float = math.inf) -> tuple[Callable[[], object], Awaitable[obje
     if on_trio():
         import trio
 
+        if seconds != math.inf:
+            scope = trio.CancelScope(deadline=trio.current_time() + seconds)
+            return scope.cancel, _asleep_on_trio(scope)
         event = trio.Event()
-        return event.set, event.wait() if seconds == math.inf else _woken_on_trio(event, seconds)
+        return event.set, event.wait()
     future = running_asyncio_loop().create_future()
     return partial(_wake, future), (
         future if seconds == math.inf else _woken_on_asyncio(future, seconds)
@@ -113,11 +116,11 @@ def waits_at_checkpoint(kind: type[Any]) -> bool:
     )
 
 
-async def _woken_on_trio(event: Any, seconds: float) -> None:
+async def _asleep_on_trio(scope: Any) -> None:
     import trio
 
-    with trio.move_on_after(seconds):
-        await event.wait()
+    with scope:
+        await trio.sleep_forever()
 
 
 async def _woken_on_asyncio(future: Any, seconds: float) -> None:

@@ -536,19 +536,19 @@ class Run:
         return found
 
     async def _start_steps(self) -> None:
-        unit, hook = self.unit, self._steps.hook
+        unit = self.unit
         if self.restarting:
-            await hook("renew", unit.renew)
+            await self._hook("renew", unit.renew)
             self._check_wanted()
         if self.first:
-            await hook("first_set_up", unit.first_set_up)
+            await self._hook("first_set_up", unit.first_set_up)
             self._check_wanted()
         if (
             self.needs is not None
         ):  # pragma: no branch - whoever makes a run to start it sees to that
             await self.needs.acquire(unit.needs())
             self._check_wanted()
-        await hook("set_up", unit.set_up)
+        await self._hook("set_up", unit.set_up)
         self._set_up_done = True
         self._check_wanted()
         await self._begin_work()
@@ -556,9 +556,14 @@ class Run:
             self._check_wanted()
             await self._start_children(self._next_children())
         self._check_wanted()
-        await hook("ready", unit.ready)
+        await self._hook("ready", unit.ready)
         if self._failures.first is not None:
             raise self._failures.first
+
+    async def _hook(self, name: str, hook: UnitStep) -> None:
+        rest = self._steps.hook(name, hook)
+        if rest is not None:
+            await rest
 
     def _next_children(self) -> list[Child[Run]]:
         """Return those whose turn it is: one, or those beside it that start together with it."""

@@ -40,7 +40,9 @@ _STUCK_AFTER = 1.25 * GRACE
 # Where a step hangs that took too long, and does not hang any more.
 _NOWHERE = "  (it has ended since)\n"
 
-Step = Callable[[], Awaitable[object]]
+#: Does at once what needs no waiting, and returns what is to be awaited, if anything.
+Step = Callable[[], Awaitable[object] | None]
+Wait = Callable[[], Awaitable[object]]
 
 
 class Ending(enum.Enum):
@@ -116,12 +118,21 @@ class Steps:
         """
         ending = Ending.CUT_SHORT
         self._began_at = self.now()
+        try:
+            work = step()
+        except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            self.where = _NOWHERE
+            self._on_failure(as_failure(exc, name) or exc, name)
+            return Ending.FAILED
+        if work is None:  # as most hooks are written by nobody: that needs no scope
+            self.where = _NOWHERE
+            return Ending.COMPLETED
         scope = self._open_scope(self.deadline if until is None else until)
         self._scopes.append(scope)
         if self.killed:
             scope.cancel()
         try:
-            await step()
+            await work
             ending = Ending.COMPLETED
             self.where = _NOWHERE
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
@@ -169,11 +180,12 @@ class Steps:
         if self._open is not None and not self._scopes:
             self._close_scope(self._open)
 
-    async def hook(self, name: str, hook: UnitStep) -> None:
-        """Call a hook, and await what it has to wait for, marked as such; raises what it raises. To be called within a step."""
+    def hook(self, name: str, hook: UnitStep) -> Coroutine[Any, Any, None] | None:
+        """Call a hook; returns what is to be awaited of it within a step, marked as such, if anything."""
         coroutine = hook()
-        if coroutine is None:
-            return
+        return None if coroutine is None else self._marked_hook(name, coroutine)
+
+    async def _marked_hook(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
         self.last_hook = self.name_of(name)
         self._hook = (self.last_hook, coroutine)
         try:
@@ -193,7 +205,7 @@ class Steps:
 
     async def until(
         self,
-        wait: Step,
+        wait: Wait,
         done: Callable[[], bool],
         on_overdue: Callable[[], object],
         *,
