@@ -4,10 +4,14 @@ It knows no service, no worker and no log; it runs *units* (see `Unit`). Read it
 the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
 `_loops`, `_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_needs`, `_life`, `_restarting`,
 `_thread`.
-What faces may use of it is exactly what stands here.
+What faces may use of it is exactly what stands here. What only threads need is loaded when it is asked for: most programs
+have no service in a thread of its own.
 """
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ._backend import (
     BACKENDS,
@@ -24,7 +28,6 @@ from ._backend import (
     signal_safe_caller,
     token_here,
 )
-from ._border import Call, Mailbox, Reply, in_call
 from ._cancellation import as_failure, shielded
 from ._contexts import Contexts
 from ._events import (
@@ -48,14 +51,12 @@ from ._events import (
 from ._failures import note
 from ._flag import Flag
 from ._life import Life, OwnedBlock
-from ._loops import LoopRunner, run_threads_by
 from ._protocols import Fate, Unit
 from ._restarting import RESTART_TYPES, Backoff, Budget, Reach, RestartType, wants_restart
 from ._run import Run, current_run
 from ._stacks import frames_of, stack_of
 from ._state import TRANSITIONS, State, Trigger, advance
 from ._tasks import Task
-from ._thread import MARGIN, ThreadHome
 from ._waiting import (
     Outcome,
     StopSignal,
@@ -68,6 +69,23 @@ from ._waiting import (
     first_of,
     sleep,
 )
+
+if TYPE_CHECKING:
+    from ._border import Call, Mailbox, Reply, in_call
+    from ._loops import LoopRunner, run_threads_by
+    from ._thread import MARGIN, ThreadHome
+
+# Where that is.
+_OF_THREADS = {
+    "Call": "_border",
+    "Mailbox": "_border",
+    "Reply": "_border",
+    "in_call": "_border",
+    "LoopRunner": "_loops",
+    "run_threads_by": "_loops",
+    "MARGIN": "_thread",
+    "ThreadHome": "_thread",
+}
 
 __all__ = (
     "BACKENDS",
@@ -142,3 +160,11 @@ __all__ = (
     "token_here",
     "wants_restart",
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OF_THREADS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_OF_THREADS[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -30,12 +30,10 @@ class LifecycleEvent:
     subject: object
 
 
-@dataclass(frozen=True)
 class Starting(LifecycleEvent):
     """Its start has begun."""
 
 
-@dataclass(frozen=True)
 class Started(LifecycleEvent):
     """Its start is complete: all hooks have returned, all children have started."""
 
@@ -47,17 +45,14 @@ class StartFailed(LifecycleEvent):
     reason: BaseException
 
 
-@dataclass(frozen=True)
 class Stopping(LifecycleEvent):
     """Its stop has begun."""
 
 
-@dataclass(frozen=True)
 class Stopped(LifecycleEvent):
     """Its stop is complete: nothing of it is left."""
 
 
-@dataclass(frozen=True)
 class Restarting(LifecycleEvent):
     """A new run is about to begin in the same owner."""
 

@@ -20,7 +20,6 @@ nothing but its arguments and, for a budget, on what has been spent.
 from __future__ import annotations
 
 import math
-import random
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -160,6 +159,8 @@ class Backoff:
         """Ask chance for a number from 0 up to 1."""
         if self.random is not None:
             return self.random()
+        import random
+
         return random.random()  # noqa: S311 - nobody gains by guessing it
 
     def delay(self, attempts: int, chance: float) -> float:

@@ -12,7 +12,7 @@ import inspect
 import itertools
 import sys
 import traceback
-from pathlib import Path
+from os.path import dirname
 from types import FrameType
 from typing import Any
 
@@ -20,7 +20,7 @@ from typing import Any
 _LIMIT = 125
 
 # Where structmode's own files are.
-_OURS = str(Path(__file__).parent.parent)
+_OURS = dirname(dirname(__file__))
 
 
 def stack_of(awaited: Any, *, limit: int = _LIMIT) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
@@ -152,7 +152,7 @@ class Outcome:
         timed_out: Whether it was given up after the timeout.
     """
 
-    done: dict[int, Any] = field(default_factory=dict[int, Any])
+    done: dict[int, Any]
     stopped: bool = False
     timed_out: bool = False
 
@@ -183,8 +183,8 @@ async def _race(
     if signal.is_set():
         close_all(coroutines)
         await anyio.lowlevel.checkpoint()
-        return Outcome(stopped=True)
-    outcome = Outcome()
+        return Outcome({}, stopped=True)
+    outcome = Outcome({})
     try:
         # A checkpoint also if none of the things waits; and what they return is not lost to it.
         await anyio.lowlevel.checkpoint_if_cancelled()

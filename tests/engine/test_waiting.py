@@ -212,7 +212,7 @@ async def test_all_of_results() -> None:
 @both
 async def test_nothing_to_wait_for(wait: Wait) -> None:
     """A wait for nothing returns, but is a checkpoint."""
-    assert await wait(StopSignal(), []) == Outcome()
+    assert await wait(StopSignal(), []) == Outcome({})
     with anyio.CancelScope() as scope:
         scope.cancel()
         await wait(StopSignal(), [])
@@ -234,7 +234,7 @@ async def test_one_thing_needs_no_task(wait: Wait) -> None:
 async def test_signal_given_already(wait: Wait) -> None:
     """A wait that comes after the signal begins nothing, closes its coroutines, and is a checkpoint."""
     witness, coroutine = Witness(), value(1)
-    assert await wait(given_signal(), [witness, coroutine]) == Outcome(stopped=True)
+    assert await wait(given_signal(), [witness, coroutine]) == Outcome({}, stopped=True)
     assert not witness.begun
     assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
     with anyio.CancelScope() as scope:
@@ -252,7 +252,7 @@ async def test_stopped(wait: Wait, count: int) -> None:
     async with anyio.create_task_group() as group:
 
         async def waiter() -> None:
-            assert await wait(signal, witnesses) == Outcome(stopped=True)
+            assert await wait(signal, witnesses) == Outcome({}, stopped=True)
             assert all(witness.left for witness in witnesses)
 
         group.start_soon(waiter)
@@ -267,7 +267,7 @@ async def test_timed_out(wait: Wait, count: int) -> None:
     """A timeout gives up the wait, and is told from a stop."""
     witnesses = [Witness() for _ in range(count)]
     outcome = await wait(StopSignal(), witnesses, 0.01)
-    assert outcome == Outcome(timed_out=True)
+    assert outcome == Outcome({}, timed_out=True)
     assert all(witness.left for witness in witnesses)
 
 
@@ -280,7 +280,7 @@ async def test_no_time(wait: Wait, timeout: float) -> None:
         return 1
 
     assert await wait(StopSignal(), [at_once], timeout) == Outcome({0: 1})
-    assert await wait(StopSignal(), [Witness()], timeout) == Outcome(timed_out=True)
+    assert await wait(StopSignal(), [Witness()], timeout) == Outcome({}, timed_out=True)
 
 
 async def test_stop_before_timeout() -> None:
@@ -294,7 +294,7 @@ async def test_stop_before_timeout() -> None:
             signal.set()
 
     outcome = await all_of(signal, [stop_late, anyio.sleep_forever], 0.01)
-    assert outcome == Outcome(stopped=True)
+    assert outcome == Outcome({}, stopped=True)
 
 
 async def test_all_of_keeps_what_had_ended() -> None:
