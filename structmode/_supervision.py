@@ -23,7 +23,15 @@ the supervisor, as with any other parent. What the supervisor was doing ends as 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -36,7 +44,7 @@ from structmode.exceptions import StartAborted
 from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import Seconds
 
-__all__ = ("Mending", "Overseer", "SupervisorUnit", "Ward")
+__all__ = ("Mending", "Overseer", "SupervisorUnit", "Ward", "Wards")
 
 
 class Phase(Enum):
@@ -69,7 +77,9 @@ class Ward:
         self.significant = significant
         #: How long its stop may take, if the supervisor has a say in that.
         self.shutdown_timeout: Seconds | None = None
-        self.phase = Phase.WATCHED
+        #: The supervisor's, as long as it is one of them.
+        self.wards: Wards | None = None
+        self._phase = Phase.WATCHED
         #: What it failed with, if it failed, and nothing has been done about it yet.
         self.reason: BaseException | None = None
         #: What the last attempt of the supervisor to start it failed with.
@@ -81,6 +91,17 @@ class Ward:
         #: Whether its last run was complete, and has ended before who started it knew, without a failure.
         self.undone = False
         self._dismissed: engine.Run | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """How the supervisor stands to the service."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        before, self._phase = self._phase, phase
+        if self.wards is not None:
+            self.wards.moved(self, before)
 
     @property
     def life(self) -> engine.Life:
@@ -173,6 +194,95 @@ class Ward:
         return backoff.delay(self.attempts - 1, backoff.chance())
 
 
+class Wards:
+    """The wards of one supervisor, in the order of their services.
+
+    There may be very many, and most of them are well. So what is done about a few of them looks at no others: each is found by
+    its service, and so are all that are in a certain phase.
+    """
+
+    def __init__(self) -> None:
+        self._in_order: list[Ward] = []
+        self._by_life: dict[engine.Life, Ward] = {}
+        self._by_phase: dict[Phase, dict[Ward, None]] = {phase: {} for phase in Phase}
+        #: Those with whose end the supervisor may end.
+        self.significant: dict[Ward, None] = {}
+        # Where each stands; made anew for the first who asks after a change.
+        self._places: dict[Ward, int] | None = None
+
+    def __iter__(self) -> Iterator[Ward]:
+        return iter(self._in_order)
+
+    def __len__(self) -> int:
+        return len(self._in_order)
+
+    def __getitem__(self, place: int) -> Ward:
+        return self._in_order[place]
+
+    def __contains__(self, ward: Ward) -> bool:
+        return ward.wards is self
+
+    def of(self, service: object) -> Ward | None:
+        """Return that of a service, if it has one; of a proxy, that of the service behind it."""
+        life = getattr(service, "_outer", None)
+        return self._by_life.get(life) if isinstance(life, engine.Life) else None
+
+    def place_of(self, ward: Ward) -> int:
+        """Return where one stands, from 0."""
+        if self._places is None:
+            self._places = {ward: place for place, ward in enumerate(self._in_order)}
+        return self._places[ward]
+
+    def after(self, ward: Ward) -> Ward | None:
+        """Return the one that follows, if one does."""
+        place = self.place_of(ward) + 1
+        return self[place] if place < len(self) else None
+
+    def in_order(self, wards: Iterable[Ward]) -> list[Ward]:
+        """Return these in order, each once, without those that are not, or no more, among them."""
+        found = {ward for ward in wards if ward in self}
+        return sorted(found, key=self.place_of) if len(found) > 1 else list(found)
+
+    def at(self, *phases: Phase) -> list[Ward]:
+        """Return those that are in one of these phases, in order."""
+        return self.in_order(ward for phase in phases for ward in self._by_phase[phase])
+
+    def are_all_at_rest(self) -> bool:
+        """Whether nobody is left that runs, or is to run."""
+        resting = self._by_phase[Phase.AT_REST]
+        return len(resting) == len(self) and all(ward.at_rest for ward in resting)
+
+    def insert(self, index: int, ward: Ward) -> None:
+        """Take in one more, in a certain place."""
+        self._in_order.insert(index, ward)
+        self._places = None
+        self._by_life[ward.life] = ward
+        self._by_phase[ward.phase][ward] = None
+        if ward.significant:
+            self.significant[ward] = None
+        ward.wards = self
+
+    def remove(self, ward: Ward) -> None:
+        """Forget one of them."""
+        ward.wards = None
+        self._in_order.remove(ward)
+        self._places = None
+        del self._by_life[ward.life]
+        del self._by_phase[ward.phase][ward]
+        self.significant.pop(ward, None)
+
+    def give(self, ward: Ward, service: Any) -> None:
+        """Have a ward be that of another service."""
+        del self._by_life[ward.life]
+        ward.service = service
+        self._by_life[ward.life] = ward
+
+    def moved(self, ward: Ward, before: Phase) -> None:
+        """Know that one is in another phase than before."""
+        del self._by_phase[before][ward]
+        self._by_phase[ward.phase][ward] = None
+
+
 class Mending:
     """One act of the overseer's: services that are being restarted, or begun, together."""
 
@@ -197,7 +307,7 @@ class Strategy(Protocol):
     max_restarts: float
     over: float
     _life: engine.Life
-    _wards: list[Ward]
+    _wards: Wards
 
     @property
     def should_stop(self) -> bool: ...
@@ -205,12 +315,13 @@ class Strategy(Protocol):
     def _ends_with_the_significant(self) -> bool: ...
     @property
     def _counts_restarts(self) -> bool: ...
+    @property
+    def _looks_for_more(self) -> bool: ...
     def service_operational(self, service: Any) -> bool: ...
     def affected_by(self, services: Sequence[Any]) -> Sequence[Any]: ...
     def _give_up(self, reason: BaseException | None, who: Ward) -> None: ...
     def _tell_start_failed(self, exc: Exception) -> None: ...
     def _forget(self, ward: Ward) -> None: ...
-    def _ward_of(self, service: Any) -> Ward | None: ...
     async def restart_services(self, services: list[Any]) -> None: ...
     async def start_services(self, services: list[Any]) -> None: ...
 
@@ -226,7 +337,9 @@ class Overseer:
         self._strategy = strategy
         self._woken = anyio.Event()
         self._budget = engine.Budget(strategy.max_restarts, strategy.over)
-        self._mendings: list[Mending] = []
+        self._mendings: dict[Mending, None] = {}
+        # That in which each is, of those who are in one.
+        self._in_mending: dict[Ward, Mending] = {}
         #: Set when no service is left that runs, or is to run.
         self.nothing_left = anyio.Event()
 
@@ -254,15 +367,14 @@ class Overseer:
             await self._answer(broken)
         for ward in self._to_begin():
             self._begin([ward], self._strategy.start_services, [ward])
-        if not self._mendings and all(w.at_rest for w in self._strategy._wards):
+        if not self._mendings and self._strategy._wards.are_all_at_rest():
             self.nothing_left.set()
 
     def _let_go(self) -> None:
         """Forget the temporary ones that have ended; end with the significant ones."""
-        resting = [ward for ward in self._strategy._wards if ward.at_rest]
-        ends = bool(resting) and self._strategy._ends_with_the_significant
-        for ward in resting:
-            if ward.restart == "temporary":
+        ends = self._strategy._ends_with_the_significant
+        for ward in self._strategy._wards.at(Phase.AT_REST):
+            if ward.restart == "temporary" and ward.at_rest:
                 self._strategy._forget(ward)
         if ends:
             self._strategy._life.request_stop()
@@ -270,30 +382,36 @@ class Overseer:
     # -- What broke
 
     def _broken(self) -> list[Ward]:
-        return [ward for ward in self._strategy._wards if self._is_broken(ward)]
+        wards = self._strategy._wards
+        broken = wards.at(Phase.BROKEN)
+        if not self._strategy._looks_for_more:
+            return broken
+        return wards.in_order(broken + [w for w in wards.at(Phase.WATCHED) if self._is_unwell(w)])
 
-    def _is_broken(self, ward: Ward) -> bool:
-        if ward.phase is Phase.BROKEN:
-            return True
-        if ward.phase is not Phase.WATCHED or self._mending_of(ward) is not None:
+    def _is_unwell(self, ward: Ward) -> bool:
+        """Whether the strategy says so of one that runs."""
+        if ward in self._in_mending or not ward.life.alive:
             return False
-        return ward.life.alive and not self._strategy.service_operational(ward.service)
+        return not self._strategy.service_operational(ward.service)
 
     def _groups(self, broken: list[Ward]) -> list[list[Ward]]:
         """Put those together that concern the same services."""
-        groups: list[tuple[set[Ward], list[Ward]]] = []
+        groups: dict[Ward, list[Ward]] = {}  # that of each who is affected
         for ward in broken:
             affected, members = self._affected([ward]), [ward]
-            for other in [group for group in groups if group[0] & affected]:
-                groups.remove(other)
-                affected |= other[0]
-                members = other[1] + members
-            groups.append((affected, members))
-        return [members for _, members in groups]
+            for other in _each_once(groups[one] for one in affected if one in groups):
+                affected.update(one for one, group in groups.items() if group is other)
+                members = other + members
+            for (
+                one
+            ) in affected:  # the group takes its place after those that it has nothing to do with
+                groups.pop(one, None)
+            groups.update(dict.fromkeys(affected, self._strategy._wards.in_order(members)))
+        return _each_once(groups.values())
 
     def _affected(self, wards: Iterable[Ward]) -> set[Ward]:
         services = self._strategy.affected_by([ward.service for ward in wards])
-        found = (self._strategy._ward_of(service) for service in services)
+        found = (self._strategy._wards.of(service) for service in services)
         return {ward for ward in found if ward is not None}
 
     async def _answer(self, broken: list[Ward]) -> None:
@@ -303,13 +421,12 @@ class Overseer:
             return
         affected = self._affected(broken)
         unfinished = {Phase.ANSWERED, Phase.HELD}
-        for mending in [one for one in self._mendings if one.wards & affected]:
+        concerned = {self._in_mending[ward] for ward in affected if ward in self._in_mending}
+        for mending in [one for one in self._mendings if one in concerned] if concerned else ():
             await mending.call_off()
             broken += [ward for ward in mending.wards if ward.phase in unfinished]
             affected |= mending.wards
-        broken = [
-            ward for ward in self._strategy._wards if ward in broken
-        ]  # in order; some may be gone
+        broken = self._strategy._wards.in_order(broken)  # some may be gone
         for ward in broken:
             ward.phase = Phase.ANSWERED
         self._begin(affected, self._strategy.restart_services, broken)
@@ -317,15 +434,8 @@ class Overseer:
     # -- Doing something about it
 
     def _to_begin(self) -> list[Ward]:
-        waiting = {Phase.NEW, Phase.HELD}
-        return [
-            ward
-            for ward in self._strategy._wards
-            if ward.phase in waiting and not ward.in_hand and self._mending_of(ward) is None
-        ]
-
-    def _mending_of(self, ward: Ward) -> Mending | None:
-        return next((mending for mending in self._mendings if ward in mending.wards), None)
+        waiting = self._strategy._wards.at(Phase.NEW, Phase.HELD)
+        return [ward for ward in waiting if not ward.in_hand and ward not in self._in_mending]
 
     def _begin(
         self,
@@ -334,7 +444,8 @@ class Overseer:
         whom: list[Ward],
     ) -> None:
         mending = Mending(wards)
-        self._mendings.append(mending)
+        self._mendings[mending] = None
+        self._in_mending.update(dict.fromkeys(mending.wards, mending))
         mending.task = engine.Task(self._mend(mending, do, whom), "supervision")
         mending.task.add_done_callback(lambda _: self._done(mending))
         self._strategy._life.current.spawn(mending.task)
@@ -358,12 +469,18 @@ class Overseer:
                 self._strategy._tell_start_failed(exc)
 
     def _done(self, mending: Mending) -> None:
-        self._mendings.remove(mending)
+        del self._mendings[mending]
         mending.over.set()
         for ward in mending.wards:
+            del self._in_mending[ward]
             if ward.phase is Phase.ANSWERED and not mending.called_off:
                 ward.leave_as_it_is()
         self.wake()
+
+
+def _each_once(lists: Iterable[list[Ward]]) -> list[list[Ward]]:
+    """Return these lists, each the first time that it comes; by identity."""
+    return list({id(one): one for one in lists}.values())
 
 
 class SupervisorUnit(ServiceUnit):
@@ -374,8 +491,8 @@ class SupervisorUnit(ServiceUnit):
         self._supervisor = supervisor
         self._deals_with_failures = deals_with_failures
         self.overseer: Overseer | None = None
-        #: The services that have been told to go, and have not ended yet.
-        self.leaving: list[Any] = []
+        # Of the services that have been told to go, and have not ended yet.
+        self._leaving: set[engine.Unit] = set()
 
     def set_up(self) -> Coroutine[Any, Any, None] | None:
         for ward in self._supervisor._wards:
@@ -400,9 +517,7 @@ class SupervisorUnit(ServiceUnit):
 
     def expect_end(self, life: engine.Life) -> None:
         """Know of a service that it is to go: what it does until then is no matter of those that are supervised."""
-        service = service_of(life.unit)
-        if service not in self.leaving:
-            self.leaving.append(service)
+        self._leaving.add(life.unit)
 
     def let_go(self, life: engine.Life) -> None:
         """Have a service that is supervised no more end, and forget it then."""
@@ -410,11 +525,10 @@ class SupervisorUnit(ServiceUnit):
         self._supervisor._life.release_child(life)
 
     def on_child_failed(self, child: engine.Unit, exc: BaseException) -> bool:
-        service = service_of(child)
-        if service in self.leaving:
+        if child in self._leaving:
             self.on_failure(exc, child.label, "unreceived")
             return True
-        ward = self._supervisor._ward_of(service)
+        ward = self._supervisor._ward_of(service_of(child))
         # What ends a program, such as KeyboardInterrupt, is nothing that a restart would cure.
         if ward is None or not self._deals_with_failures or not isinstance(exc, Exception):
             return False
@@ -423,18 +537,16 @@ class SupervisorUnit(ServiceUnit):
         return True
 
     def on_child_ended(self, child: engine.Unit) -> None:
-        service = service_of(child)
-        ward = self._supervisor._ward_of(service)
-        if ward is not None and service not in self.leaving:
+        ward = self._supervisor._ward_of(service_of(child))
+        if ward is not None and child not in self._leaving:
             ward.ended()
             self.wake()
 
     def on_child_released(self, child: engine.Unit) -> None:
         super().on_child_released(child)
-        service = service_of(child)
-        ward = self._supervisor._ward_of(service)
-        if service in self.leaving:
-            self.leaving.remove(service)
+        ward = self._supervisor._ward_of(service_of(child))
+        if child in self._leaving:
+            self._leaving.remove(child)
             if ward is not None:  # it has been added again while it was ending
                 self._supervisor._take_back(ward)
         elif ward is not None:

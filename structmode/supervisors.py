@@ -24,7 +24,7 @@ import anyio.lowlevel
 
 from structmode import _engine as engine
 from structmode._engine import Backoff, RestartType
-from structmode._supervision import Overseer, Phase, SupervisorUnit, Ward
+from structmode._supervision import Overseer, Phase, SupervisorUnit, Ward, Wards
 from structmode.exceptions import LifecycleError, MaxRestartsExceeded, StartAborted
 from structmode.services import Service
 from structmode.types.services import ServiceT
@@ -149,7 +149,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         self.auto_shutdown: AutoShutdown = auto_shutdown
         self.default_restart: RestartType = _check_restart(restart)
         self._check_arguments()
-        self._wards: list[Ward] = []
+        self._wards = Wards()
         super().__init__(**kwargs)
         self.add(*services)
 
@@ -254,19 +254,20 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         self._take_in(ward, index)
 
     def _take_in(self, ward: Ward, index: int | None) -> None:
-        index = len(self._wards) if index is None else index
-        following = self._wards[index:]
-        self._life.place_child(ward.life, following[0].life if following else None)
+        count = len(self._wards)
+        place = count if index is None else slice(index, None).indices(count)[0]
+        following = self._wards[place] if place < count else None
+        self._life.place_child(ward.life, following.life if following else None)
         self._adopt(ward)
         self._unit.note_child(ward.life)
         ward.phase = Phase.NEW if self._life.alive else Phase.WATCHED
-        self._wards.insert(index, ward)
+        self._wards.insert(place, ward)
         self.wakeup()
 
     def _take_back(self, ward: Ward) -> None:
         """Give one its place in the tree again, of which the end of its former membership has deprived it."""
-        following = self._wards[self._wards.index(ward) + 1 :]
-        self._life.place_child(ward.life, following[0].life if following else None)
+        following = self._wards.after(ward)
+        self._life.place_child(ward.life, following.life if following else None)
         self._adopt(ward)
         self.wakeup()
 
@@ -300,8 +301,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         self.wakeup()
 
     def _ward_of(self, service: object) -> Ward | None:
-        life = getattr(service, "_outer", None)  # a proxy has that of the service behind it
-        return next((ward for ward in self._wards if ward.life is life), None)
+        return self._wards.of(service)
 
     def _ward(self, service: ServiceT, call: str) -> Ward:
         ward = self._ward_of(service)
@@ -352,13 +352,19 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         Args:
             services: Some of the supervised services.
         """
-        concerned = [self._ward_of(service) for service in services]
-        broken = [i for i, ward in enumerate(self._wards) if ward in concerned]
+        concerned = [ward for service in services if (ward := self._ward_of(service)) is not None]
+        broken = [self._wards.place_of(ward) for ward in self._wards.in_order(concerned)]
         return [self._wards[place].service for place in self._reach.of(broken, len(self._wards))]
 
     @property
+    def _looks_for_more(self) -> bool:
+        """Whether a strategy tells by itself if a service is well: then it has to be asked of each."""
+        own = getattr(self.service_operational, "__func__", None)
+        return own is not SupervisorStrategy.service_operational
+
+    @property
     def _ends_with_the_significant(self) -> bool:
-        ended = [ward.at_rest for ward in self._wards if ward.significant]
+        ended = [ward.at_rest for ward in self._wards.significant]
         return bool(ended) and all(ended) if self.auto_shutdown == "all" else any(ended)
 
     def _give_up(self, reason: BaseException | None, who: Ward) -> None:
@@ -447,7 +453,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     def _at_work(self, services: Sequence[ServiceT]) -> list[Ward]:
         """Return the wards of those that are affected, without those that are at rest: these did their work, and have ended."""
         wards = self._affected(services)
-        asked = [self._ward_of(service) for service in services]
+        asked = {self._ward_of(service) for service in services}
         return [ward for ward in wards if not ward.is_done or ward in asked]
 
     def _affected(self, services: Sequence[ServiceT]) -> list[Ward]:
@@ -503,7 +509,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         await self._stop_to_replace(ward)
         if not self._is_wanted(ward):
             return True
-        new = _as_service(await self.replacement(ward.service, self._wards.index(ward)))
+        new = _as_service(await self.replacement(ward.service, self._wards.place_of(ward)))
         if not self._is_wanted(ward):
             return True
         if new is ward.service:
@@ -534,7 +540,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     def _put_in_place(self, ward: Ward, new: Service) -> None:
         old = ward.service
         self._life.place_child(new._outer, old._outer)
-        ward.service, old.supervisor = new, None
+        self._wards.give(ward, new)
+        old.supervisor = None
         self._adopt(ward)
         self._unit.let_go(old._outer)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.clock import now, settle
+from benchmarks.floor import Kept
 from benchmarks.library import Event, OneForOneSupervisor, Service, hand, open_group
 from benchmarks.model import ELSEWHERE, Row, times_mode
 
@@ -14,6 +15,12 @@ ANY_NUMBER = 1e9
 
 class Blown(Exception):
     """What the service crashes with."""
+
+
+async def wait_and_raise(fuse: Event | hand.Event) -> None:
+    """Raise when it is time."""
+    await fuse.wait()
+    raise Blown
 
 
 class Fragile(Service):
@@ -32,8 +39,7 @@ class Fragile(Service):
     @Service.task
     async def wait_for_it(self) -> None:
         """Raise when it is time."""
-        await self.fuse.wait()
-        raise Blown
+        await wait_and_raise(self.fuse)
 
 
 async def crash_to_restarted(units: int) -> float:
@@ -75,13 +81,50 @@ class FragileByHand:
                 pass
 
     async def _wait_for_it(self) -> None:
-        await self.fuse.wait()
-        raise Blown
+        await wait_and_raise(self.fuse)
+
+
+class FragileFloor:
+    """The same, with the least that keeps the laws; what it crashes of is kept, and the next one begins when all is over."""
+
+    def __init__(self) -> None:
+        self.fuse = hand.Event()
+        self.running = hand.Event()
+        self._blown = hand.Event()
+
+    async def supervise(self) -> None:
+        """Start it again and again."""
+        async with open_group() as group:
+            while True:
+                self.fuse, self._blown = hand.Event(), hand.Event()
+                service = Kept(self._wait_for_it)
+                await service.start(group)
+                self.running.set()
+                try:
+                    await self._blown.wait()
+                finally:
+                    with hand.CancelScope(shield=True):
+                        await service.stop()
+
+    async def _wait_for_it(self) -> None:
+        try:
+            await wait_and_raise(self.fuse)
+        except Blown:
+            self._blown.set()
 
 
 async def crash_to_restarted_by_hand(units: int) -> float:
     """Have a function raise, over and over; a loop runs it again."""
-    fragile, spent = FragileByHand(), 0.0
+    return await _crash_to_restarted(FragileByHand(), units)
+
+
+async def crash_to_restarted_at_least(units: int) -> float:
+    """Have what keeps the laws by hand crash, over and over; a loop starts it again."""
+    return await _crash_to_restarted(FragileFloor(), units)
+
+
+async def _crash_to_restarted(fragile: FragileByHand | FragileFloor, units: int) -> float:
+    spent = 0.0
     async with open_group() as group:
         group.start_soon(fragile.supervise)
         for _ in range(units):
@@ -99,7 +142,11 @@ ROWS: Sequence[Row] = (
     Row(
         name="crash-to-restarted",
         work="crash to restarted (OneForOne)",
-        codes={"services": crash_to_restarted, "hand": crash_to_restarted_by_hand},
+        codes={
+            "services": crash_to_restarted,
+            "hand": crash_to_restarted_by_hand,
+            "floor": crash_to_restarted_at_least,
+        },
         size=200,
         goals=(times_mode(1.3), *ELSEWHERE),
     ),

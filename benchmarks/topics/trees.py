@@ -286,6 +286,28 @@ async def crash_by_hand(count: int) -> float:
     return now() - began
 
 
+async def crash_the_floor(count: int) -> float:
+    """Have one of those that keep the laws by hand crash, of many, and stop them all, in order."""
+    fuse, crashed, began = hand.Event(), hand.Event(), 0.0
+
+    async def wait_for_it() -> None:
+        try:
+            await wait_and_raise()
+        except Blown:
+            crashed.set()
+
+    async def wait_and_raise() -> None:
+        await fuse.wait()
+        raise Blown
+
+    async with all_of([*(Kept(nap) for _ in range(count - 1)), Kept(wait_for_it)]):
+        await settle()
+        began = now()
+        fuse.set()
+        await crashed.wait()
+    return now() - began
+
+
 # --- One service ----------------------------------------------------------------------------------
 
 
@@ -468,7 +490,12 @@ ROWS: Sequence[Row] = (
     Row(
         name="crash-tree",
         work="crash of one in a tree of 1,000 to all stopped",
-        codes={"services": crash_tree, "facet": crash_facet_tree, "hand": crash_by_hand},
+        codes={
+            "services": crash_tree,
+            "facet": crash_facet_tree,
+            "hand": crash_by_hand,
+            "floor": crash_the_floor,
+        },
         size=1000,
         goals=(times_mode(2), *ELSEWHERE),
     ),

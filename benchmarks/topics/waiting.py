@@ -51,6 +51,20 @@ class Stoppable:
             finally:
                 self._scopes.discard(scope)
 
+    async def wait_first_here(
+        self, here: Callable[[], Awaitable[object]], *others: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Do the same with the least that it takes: one of them needs no task of its own."""
+        async with open_group() as group:
+            scope = group.cancel_scope
+            self._scopes.add(scope)
+            try:
+                for work in others:
+                    group.start_soon(self._race, work, scope)
+                await self._race(here, scope)
+            finally:
+                self._scopes.discard(scope)
+
     @staticmethod
     async def _race(work: Callable[[], Awaitable[object]], scope: hand.CancelScope) -> None:
         await work()
@@ -104,6 +118,13 @@ async def wait_first_of_two_by_hand(units: int) -> float:
     )
 
 
+async def wait_first_of_two_at_least(units: int) -> float:
+    """Wait for the first of two functions, one of them in the caller's own task, unless a stop comes."""
+    return await per_unit(
+        units, partial(Stoppable().wait_first_here, partial(sleep, 0), partial(sleep, 3600))
+    )
+
+
 async def wait_first_of_two_on_asyncio(units: int) -> float:
     """Wait for the first of two tasks; the other is cancelled, and waited for."""
 
@@ -145,6 +166,7 @@ ROWS: Sequence[Row] = (
         codes={
             "services": wait_first_of_two,
             "hand": wait_first_of_two_by_hand,
+            "floor": wait_first_of_two_at_least,
             "asyncio": wait_first_of_two_on_asyncio,
         },
         size=500,

@@ -27,7 +27,7 @@ from ._flag import Flag
 from ._hosting import Block, Loop, Parent, close_unbegun
 from ._needs import Needs
 from ._protocols import Host, Unit
-from ._run import Run, current_run, until_finished, until_settled
+from ._run import Run, current_run, place_among, until_finished, until_settled
 from ._state import State
 from ._waiting import StopSignal
 
@@ -266,7 +266,7 @@ class Life:
         if child.parent is not None:
             child.parent.drop_child(child)
         child.parent = self
-        place = self.children.index(before) if before in self.children else len(self.children)
+        place = place_among(self.children, before)
         self.children.insert(place, child)
         if self.run is not None and self.run.state.alive:
             self.run.place_child(child, before)

@@ -396,7 +396,7 @@ class Run:
 
     def place_child(self, child: Child[Run], before: Child[Run] | None) -> None:
         """Take a child, in the place of another if one is given; one whose turn has passed is not started by the run."""
-        place = self.children.index(before) if before in self.children else len(self.children)
+        place = place_among(self.children, before)
         self.children.insert(place, child)
         if place < self._reached:
             self._reached += 1
@@ -966,6 +966,11 @@ class Run:
         task = Task(self._steps.marked(keeper.name, keeper.hold), keeper.name)
         task.add_done_callback(lambda _: keeper.gone())
         return self.keepers.spawn(group, task, self._token)
+
+
+def place_among(children: Sequence[Child[Run]], before: Child[Run] | None) -> int:
+    """Return the place of a child among others; that after the last, if there is none."""
+    return len(children) if before is None or before not in children else children.index(before)
 
 
 def _take_youngest(left: list[tuple[Child[Run], Run]], which: Callable[[Run], bool]) -> list[Run]:
