@@ -29,7 +29,7 @@ from contextlib import (
 )
 from functools import partial, wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
 
 import anyio
 import anyio.lowlevel
@@ -54,6 +54,7 @@ from structmode._policies import OnError
 from structmode._unit import ServiceUnit, service_of
 from structmode._waits import WaitResult, WaitResults, wait_result, wait_results
 from structmode.exceptions import LifecycleError
+from structmode.health import Health
 from structmode.timers import Timer
 from structmode.types.services import DiagT, ServiceT
 from structmode.types.supervisors import SupervisorStrategyT
@@ -61,9 +62,6 @@ from structmode.utils.logging import CompositeLogger, get_logger, level_number
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
 from structmode.utils.types.trees import NodeT
-
-if TYPE_CHECKING:
-    from structmode.health import Health
 
 __all__ = (
     "CrontabTask",
@@ -322,8 +320,6 @@ class Service(ServiceBase, ServiceCallbacks):
     @property
     def health(self) -> Health:
         """How well it is: what it says of itself with `Health.degrade`, and what probes and people read."""
-        from structmode.health import Health
-
         return Health(self)
 
     @property

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
+from structmode.utils.graphs.graph import DependencyGraph
 from structmode.utils.types.trees import NodeT
-
-if TYPE_CHECKING:
-    from structmode.utils.graphs.graph import DependencyGraph
 
 __all__ = ("Node", "NodeT")
 
@@ -198,8 +196,6 @@ class Node(NodeT[_T]):
         Differs from mode: the graph has the nodes in it and not their data, so that equal data at
         two places stays two, and a lone node is in it too.
         """
-        from structmode.utils.graphs.graph import DependencyGraph
-
         return DependencyGraph((node, node.children) for node in self.traverse())
 
     def __repr__(self) -> str:
