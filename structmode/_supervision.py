@@ -162,21 +162,22 @@ class Ward:
         again = engine.wants_restart(self.restart, failed=failed)
         self.phase = Phase.BROKEN if again else Phase.AT_REST
 
-    def ended(self) -> None:
-        """Its run is over."""
+    def ended(self) -> bool:
+        """Its run is over; returns whether there may be something to do about that, and nobody is doing it yet."""
         if self.is_dismissed:
             self.phase = Phase.AT_REST
-            return
+            return True
         run = self.life.current
         if self.phase in {Phase.BROKEN, Phase.ANSWERED, Phase.HELD}:
-            return
+            return False
         if not run.was_up and self.phase in {Phase.STARTING, Phase.AT_REST}:
-            return  # who starts it is told why it could not start
+            return False  # who starts it is told why it could not start
         if self.reason is None and not self._was_called_off(run.start_error):
             self.reason = run.start_error
         self.undone = self.phase is Phase.STARTING and self.reason is None
         again = engine.wants_restart(self.restart, failed=self.reason is not None)
         self.phase = Phase.BROKEN if again else Phase.AT_REST
+        return True
 
     def _was_called_off(self, exc: BaseException | None) -> bool:
         """Whether a start ended because somebody has stopped the service itself; that one below it was is a failure."""
@@ -243,9 +244,9 @@ class Wards:
         found = {ward for ward in wards if ward in self}
         return sorted(found, key=self.place_of) if len(found) > 1 else list(found)
 
-    def at(self, *phases: Phase) -> list[Ward]:
-        """Return those that are in one of these phases, in order."""
-        return self.in_order(ward for phase in phases for ward in self._by_phase[phase])
+    def at(self, phase: Phase) -> list[Ward]:
+        """Return those that are in a certain phase, in the order in which they have come there."""
+        return list(self._by_phase[phase])
 
     def are_all_at_rest(self) -> bool:
         """Whether nobody is left that runs, or is to run."""
@@ -384,9 +385,9 @@ class Overseer:
     def _broken(self) -> list[Ward]:
         wards = self._strategy._wards
         broken = wards.at(Phase.BROKEN)
-        if not self._strategy._looks_for_more:
-            return broken
-        return wards.in_order(broken + [w for w in wards.at(Phase.WATCHED) if self._is_unwell(w)])
+        if self._strategy._looks_for_more:
+            broken += [ward for ward in wards.at(Phase.WATCHED) if self._is_unwell(ward)]
+        return wards.in_order(broken)
 
     def _is_unwell(self, ward: Ward) -> bool:
         """Whether the strategy says so of one that runs."""
@@ -434,8 +435,11 @@ class Overseer:
     # -- Doing something about it
 
     def _to_begin(self) -> list[Ward]:
-        waiting = self._strategy._wards.at(Phase.NEW, Phase.HELD)
-        return [ward for ward in waiting if not ward.in_hand and ward not in self._in_mending]
+        wards = self._strategy._wards
+        waiting = (*wards.at(Phase.NEW), *wards.at(Phase.HELD))
+        return wards.in_order(
+            ward for ward in waiting if not ward.in_hand and ward not in self._in_mending
+        )
 
     def _begin(
         self,
@@ -538,8 +542,7 @@ class SupervisorUnit(ServiceUnit):
 
     def on_child_ended(self, child: engine.Unit) -> None:
         ward = self._supervisor._ward_of(service_of(child))
-        if ward is not None and child not in self._leaving:
-            ward.ended()
+        if ward is not None and child not in self._leaving and ward.ended():
             self.wake()
 
     def on_child_released(self, child: engine.Unit) -> None:

@@ -259,12 +259,13 @@ def as_coroutines(things: Sequence[object]) -> list[Coroutine[Any, Any, Any]]:
 def _refuse_twins(things: Sequence[object]) -> None:
     if len(things) < 2:
         return
-    coroutines = [thing for thing in things if inspect.iscoroutine(thing)]
-    for position, coroutine in enumerate(coroutines):
-        if any(coroutine is other for other in coroutines[:position]):
+    seen: set[int] = set()
+    for coroutine in filter(inspect.iscoroutine, things):
+        if id(coroutine) in seen:
             raise ValueError(
                 f"the same coroutine was passed twice: {coroutine!r}; it runs only once, so make another"
             )
+        seen.add(id(coroutine))
 
 
 def as_coroutine(thing: object) -> Coroutine[Any, Any, Any]:
