@@ -59,12 +59,53 @@ class Kept:
         self._over.set()
 
 
+class KeptTask:
+    """A task by hand that keeps the laws: its failure goes to its owner, it can be cancelled alone, and its end is known.
+
+    Args:
+        work: What it does.
+        owned: Those that have not ended.
+        on_failure: Told what it raises.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        owned: set[KeptTask],
+        on_failure: Callable[[Exception], object],
+    ) -> None:
+        self._work = work
+        self._owned = owned
+        self._on_failure = on_failure
+        self._scope = hand.CancelScope()
+        self.ended = hand.Event()
+        owned.add(self)
+
+    def cancel(self) -> None:
+        """Have it end."""
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        """Do the work."""
+        try:
+            with self._scope:
+                await self._work()
+        except Exception as exc:  # noqa: BLE001 - its owner is told
+            self._on_failure(exc)
+        finally:
+            self._owned.discard(self)
+            self.ended.set()
+
+
 @asynccontextmanager
 async def all_of(services: Sequence[Kept]) -> AsyncGenerator[None]:
     """Have services run, started one after the other and stopped in reverse."""
     async with open_group() as group:
-        for service in services:
-            await service.start(group)
-        yield
-        for service in reversed(services):
-            await service.stop()
+        try:
+            for service in services:
+                await service.start(group)
+            yield
+        finally:
+            with hand.CancelScope(shield=True):
+                for service in reversed(services):
+                    await service.stop()

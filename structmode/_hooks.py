@@ -55,7 +55,6 @@ class ServiceCallbacks:
     async def on_shutdown(self) -> None:
         """The service has stopped; nothing that it ran or held is left. Called if `on_start` returned."""
 
-    @empty
     async def on_restart(self) -> None:
         """The service is about to start again, in a restart."""
 

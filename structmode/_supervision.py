@@ -33,7 +33,7 @@ from collections.abc import (
     Sequence,
 )
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -45,6 +45,9 @@ from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import Seconds
 
 __all__ = ("Mending", "Overseer", "SupervisorUnit", "Ward", "Wards")
+
+
+T = TypeVar("T")
 
 
 class Phase(Enum):
@@ -170,8 +173,10 @@ class Ward:
         run = self.life.current
         if self.phase in {Phase.BROKEN, Phase.ANSWERED, Phase.HELD}:
             return False
-        if not run.was_up and self.phase in {Phase.STARTING, Phase.AT_REST}:
+        if not run.was_up and self.phase is Phase.STARTING:
             return False  # who starts it is told why it could not start
+        if not run.was_up and self.phase is Phase.AT_REST:
+            return True  # somebody else has tried to start it, and it is at rest again
         if self.reason is None and not self._was_called_off(run.start_error):
             self.reason = run.start_error
         self.undone = self.phase is Phase.STARTING and self.reason is None
@@ -198,8 +203,8 @@ class Ward:
 class Wards:
     """The wards of one supervisor, in the order of their services.
 
-    There may be very many, and most of them are well. So what is done about a few of them looks at no others: each is found by
-    its service, and so are all that are in a certain phase.
+    There may be very many, and most of them are well. So what is done about a few looks at none of these: each is found by its
+    service, and so are all that are in a certain phase.
     """
 
     def __init__(self) -> None:
@@ -397,18 +402,18 @@ class Overseer:
 
     def _groups(self, broken: list[Ward]) -> list[list[Ward]]:
         """Put those together that concern the same services."""
-        groups: dict[Ward, list[Ward]] = {}  # that of each who is affected
+        groups: dict[Ward, tuple[set[Ward], list[Ward]]] = {}  # by each who is affected
         for ward in broken:
-            affected, members = self._affected([ward]), [ward]
-            for other in _each_once(groups[one] for one in affected if one in groups):
-                affected.update(one for one, group in groups.items() if group is other)
-                members = other + members
-            for (
-                one
-            ) in affected:  # the group takes its place after those that it has nothing to do with
+            affected, members = self._affected([ward]) or {ward}, [ward]
+            for others, more in _each_once(groups[one] for one in affected if one in groups):
+                affected |= others
+                members = more + members
+            # It takes its place after those that it has nothing to do with.
+            for one in affected:
                 groups.pop(one, None)
-            groups.update(dict.fromkeys(affected, self._strategy._wards.in_order(members)))
-        return _each_once(groups.values())
+            group = affected, self._strategy._wards.in_order(members)
+            groups.update(dict.fromkeys(affected, group))
+        return [members for _, members in _each_once(groups.values())]
 
     def _affected(self, wards: Iterable[Ward]) -> set[Ward]:
         services = self._strategy.affected_by([ward.service for ward in wards])
@@ -482,9 +487,9 @@ class Overseer:
         self.wake()
 
 
-def _each_once(lists: Iterable[list[Ward]]) -> list[list[Ward]]:
-    """Return these lists, each the first time that it comes; by identity."""
-    return list({id(one): one for one in lists}.values())
+def _each_once(things: Iterable[T]) -> list[T]:
+    """Return each thing the first time that it comes; by identity."""
+    return list({id(one): one for one in things}.values())
 
 
 class SupervisorUnit(ServiceUnit):

@@ -660,7 +660,9 @@ class Signal(BaseSignal[T], SignalT[T]):
             for receiver in self.iter_receivers(sender):
                 try:
                     result = receiver(sender, *args, signal=self, **kwargs)
-                    if type(result) is CoroutineType or inspect.isawaitable(result):
+                    if type(result) is CoroutineType or (
+                        result is not None and inspect.isawaitable(result)
+                    ):
                         awaited = True
                         await result
                 except Exception as exc:  # noqa: BLE001 - it leaves when all were called

@@ -324,7 +324,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     # -- How they are
 
     def wakeup(self) -> None:
-        """Have the supervisor ask `service_operational` about each service now.
+        """Have the supervisor look after its services now, and ask `service_operational` about each if that is overridden.
 
         Needed only where something else than the end of a service tells whether it is well.
         """
@@ -333,7 +333,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     def service_operational(self, service: ServiceT) -> bool:
         """Whether there is nothing to be done about a service: it runs, or has ended and is not to be restarted.
 
-        A strategy may override it, to look for more than that, and call `wakeup` to have it asked.
+        A strategy may override it, to look for more than that, and call `wakeup` to have it asked. It is asked about each
+        service that runs then, whenever the supervisor looks after one of them, so it should be quick.
 
         Args:
             service: One of the supervised services.
@@ -359,8 +360,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     @property
     def _looks_for_more(self) -> bool:
         """Whether a strategy tells by itself if a service is well: then it has to be asked of each."""
-        own = getattr(self.service_operational, "__func__", None)
-        return own is not SupervisorStrategy.service_operational
+        return getattr(self.service_operational, "__func__", None) is not _OPERATIONAL
 
     @property
     def _ends_with_the_significant(self) -> bool:
@@ -593,6 +593,10 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     def shortlabel(self) -> str:
         """Its name in the log."""
         return type(self).__name__
+
+
+# What a strategy has that does not say by itself how its services are.
+_OPERATIONAL = SupervisorStrategy.service_operational
 
 
 class OneForOneSupervisor(SupervisorStrategy):

@@ -53,9 +53,9 @@ async def send_at_least(units: int) -> float:
     """Call the functions of a list that may change meanwhile; one that fails keeps none of the others from being called."""
     receivers = [receiver() for _ in range(RECEIVERS)]
     sender, signal = Sender(), Sender()
-    failures: list[Exception] = []
 
     async def tell() -> None:
+        failures: list[Exception] = []
         await hand.lowlevel.checkpoint_if_cancelled()
         for receive in tuple(receivers):
             try:

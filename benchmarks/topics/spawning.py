@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from benchmarks.clock import now
+from benchmarks.floor import KeptTask
 from benchmarks.library import Event, Service, ServiceMixin, hand, open_group
 from benchmarks.model import ELSEWHERE, Row, times_by_hand
 
@@ -85,47 +86,9 @@ async def start_soon(units: int) -> float:
     return spent / units
 
 
-class Kept:
-    """A task by hand that keeps the laws: its failure goes to its owner, it can be cancelled alone, and its end is known.
-
-    Args:
-        work: What it does.
-        owned: Those that have not ended.
-        on_failure: Told what it raises.
-    """
-
-    def __init__(
-        self,
-        work: Callable[[], Awaitable[None]],
-        owned: set[Kept],
-        on_failure: Callable[[Exception], object],
-    ) -> None:
-        self._work = work
-        self._owned = owned
-        self._on_failure = on_failure
-        self._scope = hand.CancelScope()
-        self.ended = hand.Event()
-        owned.add(self)
-
-    def cancel(self) -> None:
-        """Have it end."""
-        self._scope.cancel()
-
-    async def run(self) -> None:
-        """Do the work."""
-        try:
-            with self._scope:
-                await self._work()
-        except Exception as exc:  # noqa: BLE001 - its owner is told
-            self._on_failure(exc)
-        finally:
-            self._owned.discard(self)
-            self.ended.set()
-
-
 async def start_soon_kept(units: int) -> float:
     """Run functions in a task group, and keep what the laws ask for."""
-    owned: set[Kept] = set()
+    owned: set[KeptTask] = set()
     failures: list[Exception] = []
     async with open_group() as group:
         began = now()
@@ -133,7 +96,7 @@ async def start_soon_kept(units: int) -> float:
             done = hand.Event()
             batch = Batch(count, done.set)
             for _ in range(count):
-                group.start_soon(Kept(batch.trivial, owned, failures.append).run)
+                group.start_soon(KeptTask(batch.trivial, owned, failures.append).run)
             await done.wait()
         spent = now() - began
     return spent / units

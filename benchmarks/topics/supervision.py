@@ -98,9 +98,9 @@ class FragileFloor:
             while True:
                 self.fuse, self._blown = hand.Event(), hand.Event()
                 service = Kept(self._wait_for_it)
-                await service.start(group)
-                self.running.set()
                 try:
+                    await service.start(group)
+                    self.running.set()
                     await self._blown.wait()
                 finally:
                     with hand.CancelScope(shield=True):

@@ -89,8 +89,8 @@ def clock_here() -> Callable[[], float]:
 def bed(seconds: float = math.inf) -> tuple[Callable[[], object], Awaitable[object]]:
     """Return what wakes one task, once, and what that task awaits until then, or for so many seconds.
 
-    Both are for the running event loop. An event of anyio does the same for any number of tasks, and a cancel scope can end
-    any wait; either costs several times as much.
+    Both are for the running event loop. An event of anyio does the same for any number of tasks, and a cancel scope of anyio's
+    can end any wait; either costs several times as much.
     """
     if on_trio():
         import trio

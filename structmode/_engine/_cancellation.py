@@ -80,7 +80,7 @@ async def shielded(work: Callable[[], Awaitable[None]]) -> None:
         await work()
 
 
-async def first_step(begun: Callable[[], bool], *, shielded: bool) -> bool:
+async def first_step(begun: Callable[[], bool], *, shield: bool) -> bool:
     """Whether a task that has been spawned has made its first step; if not by now, it never will.
 
     asyncio may cancel a task before its first step, as it does to all when its run ends; then nothing of the task's
@@ -89,10 +89,10 @@ async def first_step(begun: Callable[[], bool], *, shielded: bool) -> bool:
 
     Args:
         begun: Whether it has.
-        shielded: Whether scopes around the caller must not keep it from knowing. A step of a run needs no such shield, being
+        shield: Whether scopes around the caller must not keep it from knowing. A step of a run needs no such shield, being
             one itself, and is cheaper without.
     """
-    give_way = anyio.lowlevel.cancel_shielded_checkpoint if shielded else anyio.lowlevel.checkpoint
+    give_way = anyio.lowlevel.cancel_shielded_checkpoint if shield else anyio.lowlevel.checkpoint
     for _ in itertools.count() if on_trio() else range(2):
         if begun():
             break
@@ -104,7 +104,7 @@ async def has_begun(begun: Callable[[], bool]) -> bool:
     """As `first_step`, for one who has to know: a cancellation past the shield is taken back."""
     for _ in range(2):
         try:
-            return await first_step(begun, shielded=True)
+            return await first_step(begun, shield=True)
         except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
             absorb_cancellation()
     return begun()

@@ -434,7 +434,7 @@ class Life:
         """
         run, task = self._spawn_in(host, restarting=False)
         try:
-            if not await first_step(lambda: run.begun, shielded=True):
+            if not await first_step(lambda: run.begun, shield=True):
                 self._bury(run, task)
         except BaseException:
             if not await has_begun(lambda: run.begun):  # noqa: ASYNC102 - the wait shields itself
@@ -508,11 +508,11 @@ class Life:
         Args:
             host: Who will own it.
             restarting: Whether it takes the place of a former run.
-            undo: Whether to undo the start if the caller is cancelled, rather than leave that to `host`.
+            undo: Whether to undo the start if the caller is cancelled; False if the caller is a step of the host's, which does.
         """
         run, task = self._spawn_in(host, restarting=restarting)
         try:
-            if await first_step(lambda: run.begun, shielded=undo):
+            if await first_step(lambda: run.begun, shield=undo):
                 run = await until_settled(run)
             else:
                 self._bury(run, task)

@@ -602,6 +602,7 @@ class Run:
     async def _stop(self) -> None:
         self.state = advance(self.state, Trigger.STOP)
         self.signal.set()
+        self._discard_pending()
         if self._steps.deadline == math.inf:  # a start that failed by itself
             self._steps.deadline = self._steps.now() + self._time_to_stop()
         self._turn.set()
@@ -734,10 +735,15 @@ class Run:
     async def _leave_contexts(self, contexts: Contexts) -> None:
         await self._steps.marked("close contexts", contexts.close_all)
 
+    def _discard_pending(self) -> None:
+        """End the tasks that have not begun by now: who waits for one of them, such as a hook, must not wait in vain."""
+        pending, self._pending = self._pending, []
+        for task in pending:
+            task.discard()
+
     def _finish(self) -> None:
         self._group = None
-        for task in self._pending:
-            task.discard()
+        self._discard_pending()
         # Only now: until its task group is closed, nobody may take it for over, and start another in its place.
         self.state = advance(self.state, Trigger.END)
         self.signal.set()

@@ -87,7 +87,7 @@ class Steps:
         self.deadline = math.inf
         self.killed = False
         self._began_at = -math.inf
-        #: The hook that was called last.
+        #: The hook that was awaited last.
         self.last_hook = ""
         #: Where the last step that was cut short hung, as text.
         self.where = ""

@@ -163,7 +163,7 @@ class Task(Generic[T_co]):
 
     async def has_begun(self) -> None:
         """Wait until the work has made its first step, or it is clear that it never will."""
-        if await first_step(lambda: self.arrived or self.done(), shielded=False):
+        if await first_step(lambda: self.arrived or self.done(), shield=True):
             while not (self.begun or self.done()):
                 await anyio.lowlevel.cancel_shielded_checkpoint()
 

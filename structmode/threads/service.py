@@ -17,7 +17,7 @@ import anyio
 import anyio.lowlevel
 
 from structmode import _engine as engine
-from structmode._hooks import check_hooks, empty
+from structmode._hooks import check_hooks
 from structmode._mixing import HasLife
 from structmode._unit import ServiceUnit
 from structmode.exceptions import EventLoopMismatch, LifecycleError
@@ -165,11 +165,9 @@ class ServiceThread(Service):
 
     # -- Hooks
 
-    @empty
     async def on_thread_started(self) -> None:
         """The thread is up: called in it, after `on_started`, as the last step of the start."""
 
-    @empty
     async def on_thread_stop(self) -> None:
         """The thread is about to stop: called in it, after `on_stop`; tasks and children are still there."""
 

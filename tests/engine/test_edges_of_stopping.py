@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from structmode._engine import LifecycleEvent, Stopped, Task, first_of, subscribe
-from structmode.exceptions import LifecycleError, ShutdownTimeout
+from structmode.exceptions import LifecycleError, ShutdownTimeout, StartAborted
 
 from .unit import Unit, doing, hanging, raising, settle, yielding
 
@@ -720,3 +720,98 @@ async def test_tasks_work_while_a_cancelled_block_tears_down() -> None:
         *("a.tear_down", "b.tear_down", "b: cancelled", "b.farewell"),
         *("a: cancelled", "a.farewell"),
     ]
+
+
+# --- What has not begun ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("called_off_by", ["set_up", "its first task"])
+async def test_what_has_not_begun_keeps_no_hook_waiting(called_off_by: str) -> None:
+    """Where a start is called off before a task's turn comes, the task is discarded before anybody could wait for it."""
+    seen: list[str] = []
+
+    async def wait_for_it(unit: Unit) -> None:
+        with pytest.raises(anyio.TaskCancelled):
+            await waiting
+        seen.append("discarded")
+
+    async def call_off(unit: Unit) -> None:
+        unit.life.request_stop()
+
+    by_set_up = called_off_by == "set_up"
+    unit = Unit(
+        "a",
+        [],
+        work={} if by_set_up else {"first": raising(ValueError("boom"))},
+        **doing({"tear_down": wait_for_it} | ({"set_up": call_off} if by_set_up else {})),
+    )
+    unit.stop_timeout = SHORT
+    waiting = unit.begin(yielding)
+    with pytest.raises(StartAborted if by_set_up else ValueError):
+        await unit.life.start()
+    assert seen == ["discarded"]
+    assert len(unit.run.failures) == (0 if by_set_up else 1)
+
+
+# --- Steps that await nothing ---------------------------------------------------------------------
+
+
+class AtOnce(Unit):
+    """A unit whose steps do at once what they do, and return nothing to be awaited; one of them fails."""
+
+    def __init__(self, log: list[str], failing: str) -> None:
+        super().__init__("a", log)
+        self.failing = failing
+
+    def _at_once(self, name: str) -> None:
+        self.log.append(name)
+        if name == self.failing:
+            raise ValueError(name)
+
+    def first_set_up(self) -> None:  # type: ignore[override]
+        self._at_once("first_set_up")
+
+    def set_up(self) -> None:  # type: ignore[override]
+        self._at_once("set_up")
+
+    def ready(self) -> None:  # type: ignore[override]
+        self._at_once("ready")
+
+    def tear_down(self) -> None:  # type: ignore[override]
+        self._at_once("tear_down")
+
+    def hold(self) -> None:  # type: ignore[override]
+        self._at_once("hold")
+
+    def farewell(self) -> None:  # type: ignore[override]
+        self._at_once("farewell")
+
+
+@pytest.mark.parametrize("failing", ["first_set_up", "set_up", "ready"])
+async def test_start_whose_step_fails_at_once(failing: str) -> None:
+    """As if it had been awaited: what was done is undone, and the failure is raised and told once."""
+    log: list[str] = []
+    unit = AtOnce(log, failing)
+    with pytest.raises(ValueError, match=failing):
+        await unit.life.start()
+    undone = ["tear_down", "hold", "farewell"] if failing == "ready" else []
+    assert log == [*["first_set_up", "set_up", "ready"][: log.index(failing) + 1], *undone]
+    assert [str(exc) for exc in unit.run.failures] == [failing]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize(
+    ("failing", "step"),
+    [("tear_down", "on_stop"), ("hold", "wait for set_shutdown()"), ("farewell", "on_shutdown")],
+)
+async def test_stop_whose_step_fails_at_once(failing: str, step: str, killed: bool) -> None:
+    """The failure is told once, with the name of its step; the later steps still come, also those of a run that is killed."""
+    log: list[str] = []
+    unit = AtOnce(log, failing)
+    await unit.life.start()
+    if killed:
+        unit.life.kill()
+    with pytest.raises(ValueError, match=failing):
+        await unit.life.stop()
+    assert log == ["first_set_up", "set_up", "ready", "tear_down", "hold", "farewell"]
+    assert [(str(exc), origin) for exc, origin, _ in unit.failed] == [(failing, step)]

@@ -245,6 +245,27 @@ async def test_cancelled_task_before_its_first_step(successors: int) -> None:
     assert unit.run.failures == []
 
 
+async def test_successor_of_a_task_cancelled_before_its_first_step() -> None:
+    """It begins all the same, and is cancelled as all are when its unit stops: what it has to put away, it puts away."""
+    put_away: list[str] = []
+
+    async def successor(unit: Unit) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            put_away.append("it")
+
+    unit = Unit("a", [])
+    await unit.life.start()
+    victim = unit.begin(hanging, "victim")
+    _ = unit.begin(successor)
+    task_named("victim").cancel()
+    await settle()
+    assert victim.cancelled()
+    await unit.life.stop()
+    assert put_away == ["it"]
+
+
 async def test_hooks_after_a_task_was_cancelled_before_its_first_step() -> None:
     """The stop that comes of it is like any other: its hooks have the time that they take."""
 

@@ -316,3 +316,33 @@ async def test_a_start_that_is_called_off_when_it_was_complete(
                 unsubscribe()
         await quiet()
         assert [one.state for one in those] == ["running", "running"]
+
+
+# --- At rest, and started by hand in vain ---------------------------------------------------------
+
+
+async def test_one_at_rest_is_started_by_hand_and_fails() -> None:
+    """It is at rest again then, and if all are, the supervisor has done its work."""
+    first, second = Worker("a"), Worker("b")
+    supervisor = OneForOneSupervisor(first, second)
+
+    async def start_in_vain() -> None:
+        with pytest.raises(ValueError, match="not today"):
+            await first.start()
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            _ = group.start_soon(supervisor.run_until_complete)
+            await quiet()
+            first.end()
+            await quiet()
+            first.gate = anyio.Event()
+            first.start_failures.append(ValueError("not today"))
+            _ = group.start_soon(start_in_vain)
+            await quiet()
+            second.end()
+            await quiet()
+            assert supervisor.started
+            first.gate.set()
+    assert not supervisor.started
+    assert (first.starts, second.starts) == (2, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from structmode import Service
+from structmode import MaxRestartsExceeded, Service
 from structmode.supervisors import (
     CrashingSupervisor,
     ForfeitOneForAllSupervisor,
@@ -187,6 +187,47 @@ async def test_a_strategy_of_ones_own_reach() -> None:
         log.clear()
         await failing(those[2])
         assert [one.starts for one in those] == [1, 1, 2, 2]
+
+
+async def test_failures_in_one_instant_that_concern_the_same() -> None:
+    """Those of a pair are dealt with together, and count once; each pair by itself, in order."""
+    told: list[list[str]] = []
+
+    class Pairs(SupervisorStrategy):
+        def affected_by(self, services: Sequence[ServiceT]) -> Sequence[ServiceT]:
+            places = {self.services.index(service) // 2 for service in services}
+            return [one for i, one in enumerate(self.services) if i // 2 in places]
+
+        async def restart_services(self, services: Sequence[ServiceT]) -> None:
+            told.append([service.shortlabel for service in services])
+            await super().restart_services(services)
+
+    _, those = workers("abcdef")
+    async with Pairs(*those, max_restarts=3, over=3600):
+        await failing(those[5], those[1], those[2], those[0])
+        assert told == [["a", "b"], ["c"], ["f"]]
+        assert [one.starts for one in those] == [2] * 6
+
+
+async def test_a_strategy_that_affects_nobody() -> None:
+    """It is asked what to do all the same, and what it does counts."""
+    told: list[list[ServiceT]] = []
+
+    class Watching(SupervisorStrategy):
+        def affected_by(self, services: Sequence[ServiceT]) -> Sequence[ServiceT]:
+            return []
+
+        async def restart_services(self, services: Sequence[ServiceT]) -> None:
+            told.append(list(services))
+
+    _, those = workers("ab")
+    with pytest.raises(MaxRestartsExceeded):
+        async with Watching(*those, max_restarts=1, over=3600):
+            await failing(those[0])
+            assert told == [[those[0]]]
+            await failing(those[1])
+            await anyio.sleep_forever()
+    assert told == [[those[0]]]
 
 
 async def test_a_strategy_of_ones_own_action() -> None:

@@ -66,3 +66,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f".{_DRAWING[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_DRAWING})
