@@ -13,6 +13,7 @@ from benchmarks.contenders import (
     ANYIO,
     BARE_TRIO,
     CONTENDERS,
+    FLOOR,
     INTERPRETER,
     MODE,
     ON_ASYNCIO,
@@ -93,6 +94,48 @@ def test_without_somebody_to_compare_with_there_is_no_figure() -> None:
 def test_a_goal_is_met_at_its_bound(goal: Goal, is_met: bool) -> None:
     """Whichever way it is told."""
     assert table.verdict_of(row_named("sleep-zero"), goal, SLEEP).is_met is is_met
+
+
+@pytest.mark.parametrize(
+    ("floor", "is_met", "is_below"),
+    [
+        ([2e-6, 20e-6], True, False),
+        ([4e-6, 40e-6], False, True),
+    ],
+)
+def test_a_goal_that_the_least_does_not_reach_lies_below_the_floor(
+    floor: list[float | None], is_met: bool, is_below: bool
+) -> None:
+    """The least that keeps the laws counts, where somebody has written that; else what is done by hand."""
+    goal, row = times_mode(3), row_named("sleep-zero")
+    costs = {MODE.name: SLEEP[MODE.name], ON_ASYNCIO.name: floor}
+    quick: list[float | None] = [1e-6, 1e-6]
+    for least in ({ANYIO.name: floor}, {FLOOR.name: floor, ANYIO.name: quick}):
+        verdict = table.verdict_of(row, goal, {**costs, **least})
+        assert (verdict.is_met, verdict.is_below_the_floor) == (is_met, is_below)
+        text = "the floor: 4.00 (4.00-4.00)" if is_met else "the floor: 2.00 (2.00-2.00)"
+        assert table.goal_line(verdict).endswith(text)
+
+
+def test_who_is_compared_with_is_no_floor() -> None:
+    """That by hand is as fast as by hand says nothing; nor is there a floor for who is to be no slower than another."""
+    row = row_named("sleep-zero")
+    for goal in (times_by_hand(1), Goal(ON_UVLOOP, at_most=1.05, against=ON_ASYNCIO)):
+        assert table.verdict_of(row, goal, SLEEP).floor is None
+
+
+def test_goals_below_the_floor_are_counted() -> None:
+    """Of those that are not met, in the last line and on the page."""
+    slow: dict[str, list[float | None]] = {
+        **SLEEP,
+        ON_ASYNCIO.name: [5e-6, 50e-6],
+        ANYIO.name: [4e-6, 40e-6],
+    }
+    results = made_up(sleep_zero=slow)
+    met = "2 of 3 goals met: 0 of 1 on asyncio, 1 of 1 on uvloop, 1 of 1 on trio"
+    last = f"{met}; of the other 1, below the floor: 1"
+    assert table.as_text(results).splitlines()[-1] == last
+    assert "| 2.00 (2.00-2.00) | not met, and below the floor |" in table.as_markdown(results)
 
 
 def test_a_depth_is_held_against_its_goal() -> None:
