@@ -597,7 +597,7 @@ class Run:
                 own  # what is still here in the end has not begun, and is discarded
             )
         while self._pending:
-            await self.tasks.settle(self.spawn(self._pending.pop(0)))
+            await self.tasks.settle(self.spawn(self._pending.pop(0)), shield=False)
 
     async def _stop(self) -> None:
         self.state = advance(self.state, Trigger.STOP)
@@ -606,13 +606,15 @@ class Run:
         if self._steps.deadline == math.inf:  # a start that failed by itself
             self._steps.deadline = self._steps.now() + self._time_to_stop()
         self._turn.set()
-        self._put_children_in_order()
         emit(Stopping, self.unit.subject)
-        # A child that has not come up yet was the last thing begun, and is the first to be undone.
-        await self._stop_children(lambda child: not child.was_up)
+        if self.child_runs:
+            self._put_children_in_order()
+            # A child that has not come up yet was the last thing begun, and is the first to be undone.
+            await self._stop_children(lambda child: not child.was_up)
         if self._set_up_done:
             await self._teardown_hook("tear_down", self.unit.tear_down)
-        await self._stop_children(lambda _: True)
+        if self.child_runs:
+            await self._stop_children(lambda _: True)
         await self._stop_tasks()
         await self._close_contexts()
         if self._set_up_done:

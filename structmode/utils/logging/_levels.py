@@ -10,6 +10,14 @@ __all__ = ("Severity", "get_logger", "level_name", "level_number")
 #: How severe a log message is: a number, or the name of a level in any case.
 Severity: TypeAlias = int | str
 
+# What nearly all say, on each line that they log.
+_USUAL = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
 # Names of the log methods that `logging` doesn't know as names of levels.
 _ALIASES = {"CRIT": logging.CRITICAL, "DEV": logging.DEBUG}
 
@@ -45,7 +53,8 @@ def level_number(loglevel: Severity) -> int:
         ValueError: If no level has that name.
     """
     if isinstance(loglevel, str):
-        return _number_of(loglevel)
+        number = _USUAL.get(loglevel)
+        return _number_of(loglevel) if number is None else number
     # `True` is an int to Python, but no one means level 1 by it.
     if isinstance(loglevel, bool) or not isinstance(loglevel, int):  # pyright: ignore[reportUnnecessaryIsInstance]
         kind = type(loglevel).__name__
