@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .clock import now, settle
 from .library import Event, Service, hand, open_group, sleep
 from .model import Row
-from .topics.trees import Empty
+from .topics.trees import LONG, Empty
 
 #: Of the timers, in seconds; and for so long it is watched how services idle.
 INTERVAL = 10.0
@@ -55,6 +55,7 @@ async def _idle(count: int) -> float:
 async def services(count: int) -> tuple[float, float, float]:
     """Return what a service costs to start, to have for a second, and to stop."""
     root = Empty()
+    root.shutdown_timeout = LONG
     for _ in range(count):
         root.add_dependency(Ticking())
     began = now()

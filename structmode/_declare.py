@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, overl
 from structmode._engine import Backoff
 from structmode._policies import OnError, Policy
 from structmode.exceptions import TaskReturned
+from structmode.utils.cron import CronSchedule, CronTicks
 from structmode.utils.times import Seconds, want_interval
 
 __all__ = ("CrontabTask", "ServiceTask", "TimerTask", "declared_tasks")
@@ -24,8 +25,6 @@ __all__ = ("CrontabTask", "ServiceTask", "TimerTask", "declared_tasks")
 if TYPE_CHECKING:
     # Python 3.13 has it; type checkers need no newer one to read it.
     from typing_extensions import TypeVar
-
-    from structmode.utils.cron import CronSchedule, CronTicks
 
     T_co = TypeVar("T_co", covariant=True, default=Any)
 else:
@@ -215,8 +214,6 @@ class CrontabTask(PeriodicTask[T_co]):
 
     async def work(self, service: Doer) -> None:
         """Run the method at each time of the schedule, until the service stops."""
-        from structmode.utils.cron import CronTicks
-
         ticks = CronTicks(self.schedule, name=f"{service.shortlabel}.{self.name}")
         service._keep_in_sight(ticks)
         ticks.start()
@@ -255,8 +252,6 @@ def crontab_declaration(
             f"{where(cron_format)}: @Service.crontab needs a cron line: "
             "write @Service.crontab('0 * * * *')"
         )
-    from structmode.utils.cron import CronSchedule
-
     schedule = CronSchedule(cron_format, timezone=timezone)
     declare: Any = CrontabTask
     return partial(declare, schedule=schedule, **settings)

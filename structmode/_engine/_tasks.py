@@ -161,8 +161,11 @@ class Task(Generic[T_co]):
         self._callbacks = [one for one in self._callbacks if one != callback]
         return before - len(self._callbacks)
 
-    async def has_begun(self, *, shield: bool = True) -> None:
-        """Wait until the work has made its first step, or it is clear that it never will; see `first_step`."""
+    async def has_begun(self) -> None:
+        """Wait until the work has made its first step, or it is clear that it never will."""
+        await self._has_begun(shield=True)
+
+    async def _has_begun(self, *, shield: bool) -> None:
         if await first_step(lambda: self.arrived or self.done(), shield=shield):
             while not (self.begun or self.done()):
                 await anyio.lowlevel.cancel_shielded_checkpoint()
@@ -319,7 +322,7 @@ class TaskSet:
 
     async def settle(self, task: Task[Any], *, shield: bool = True) -> None:
         """Wait until a task has made its first step, or give it up as one that never will."""
-        await task.has_begun(shield=shield)
+        await task._has_begun(shield=shield)
         if not task.arrived and task in self._alive:
             self._bury(task)
 
