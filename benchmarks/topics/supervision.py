@@ -104,7 +104,7 @@ class FragileFloor:
                     await self._blown.wait()
                 finally:
                     with hand.CancelScope(shield=True):
-                        await service.stop()
+                        await service.stop()  # noqa: ASYNC102 - it is bounded by itself
 
     async def _wait_for_it(self) -> None:
         try:

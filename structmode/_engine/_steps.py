@@ -123,7 +123,7 @@ class Steps:
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             self.where = _NOWHERE
             self._on_failure(as_failure(exc, name) or exc, name)
-            return Ending.FAILED
+            return Ending.FAILED  # noqa: ASYNC104 - nothing here has waited
         if work is None:  # as most hooks are written by nobody: that needs no scope
             self.where = _NOWHERE
             return Ending.COMPLETED
