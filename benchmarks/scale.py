@@ -123,6 +123,7 @@ async def services(count: int) -> Figures:
         await root.start()
         started_unseen = time.perf_counter() - began
     await root.stop()
+    gc.unfreeze()
     return {
         "memory of each": f"{taken / count / 1024:.1f} KiB",
         "start of all": f"{started:.1f} s",
@@ -151,6 +152,7 @@ async def timers(count: int) -> Figures:
     busy = await watched()
     ticks = quantiles(late, n=100)
     await root.stop()
+    gc.unfreeze()
     return {
         "ticks": f"{len(late) / WATCHED:,.0f} a second",
         "late, median": f"{1000 * ticks[49]:.1f} ms",
