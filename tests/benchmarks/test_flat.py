@@ -117,7 +117,8 @@ def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_of_many(work: Callable[[int], Awaitable[None]], backend: str) -> None:
     """Twice as many take twice as much."""
     gc.collect()
-    taken = {count: instructions(work, count, backend) for count in (5, 10, 20, 40, 80)}
+    _ = instructions(work, 80, backend)  # what has never been traced, Python 3.12 does not count
+    taken = {count: instructions(work, count, backend) for count in (10, 20, 40, 80)}
     among_few = (taken[20] - taken[10]) / 10
     among_many = (taken[80] - taken[40]) / 40
     assert among_many < MORE * among_few
