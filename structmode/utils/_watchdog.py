@@ -15,7 +15,8 @@ What is guaranteed:
   time of the processor meanwhile. If it did use it, then something kept all other threads from running (a function in C that holds
   the GIL), and that time counts.
 - Who writes to a log may hang: behind a full pipe, or a lock that the blocked loop holds. So reports are written by a
-  second such thread, one after the other, and the alarms go on ringing. When the process ends it is given a second.
+  second such thread, one after the other, and the alarms go on ringing. When the process ends it is given a second, and
+  so it is when the log does.
 
 A process that forks leaves the threads and all alarms behind, as it does the event loops.
 """
@@ -33,7 +34,7 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ("Alarm", "Watchdog", "alarms", "write_soon")
+__all__ = ("Alarm", "Watchdog", "alarms", "wait_for_reports", "write_soon")
 
 #: What the names of the threads begin with; who looks for threads that were left behind may leave these out.
 THREADS = "structmode watchdog"
@@ -45,7 +46,7 @@ _LATE = 0.1
 _BUSY = 0.05
 # From how many alarms on, at the least, cancelled ones are thrown away.
 _FEW = 64
-# How long reports may take that are not written yet when the process ends, in seconds.
+# How long reports may take that are not written yet when the process or its log ends, in seconds.
 _LAST_WORDS = 1.0
 
 _logger = logging.getLogger("structmode.debug")
@@ -219,5 +220,10 @@ _reports = Watchdog(f"{THREADS}: reports")
 def write_soon(report: Callable[[], object]) -> None:
     """Have a report written, after those that are to be written already, in a thread that may hang over it."""
     if not _reports._registered:
-        atexit.register(_reports.join, _LAST_WORDS)
+        atexit.register(wait_for_reports)
     _reports.call_soon(report)
+
+
+def wait_for_reports() -> None:
+    """Wait until all reports are written, but not longer than a second; for whoever takes the log away."""
+    _reports.join(_LAST_WORDS)

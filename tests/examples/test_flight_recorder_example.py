@@ -34,5 +34,6 @@ def test_only_what_took_too_long_is_in_the_log(backend: str, tmp_path: Path) -> 
         "in wait_for_a_connection\n",
     ]
     steps += ["5 users, 6 posts", "Ended after"]
+    assert [step for step in steps if step not in log] == [], log
     places = [log.index(step) for step in steps]
     assert places == sorted(places)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import time
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from structmode.utils.logging import get_logger, logging_setup, setup_logging
+from structmode.testing import VirtualClock, virtual_backend
+from structmode.utils.logging import flight_recorder, get_logger, logging_setup, setup_logging
 
 
 class Kept(logging.Handler):
@@ -324,3 +328,37 @@ def test_a_configuration_that_opened_a_log_file_and_failed_has_closed_it(tmp_pat
     with pytest.raises(ValueError, match="root logger"):
         setup_logging(logfile=path, logging_config={"root": {"handlers": ["default", "unknown"]}})
     assert path.exists()  # and a file left open would be a ResourceWarning, hence an error
+
+
+# --- Reports that other threads write -------------------------------------------------------------
+
+
+class Slow(Kept):
+    """A handler that takes its time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        time.sleep(0.02)
+        super().emit(record)
+
+
+async def take_too_long() -> None:
+    """Be recorded for an hour that passes at once."""
+    with VirtualClock(), flight_recorder(get_logger("tests.setup"), timeout=10.0) as recorder:
+        recorder.info("a step")
+        await anyio.sleep(3600.0)
+
+
+@pytest.mark.parametrize("change", ["the end of the block", "another setup"])
+def test_reports_are_written_before_the_log_is_another(change: str) -> None:
+    """What a recorder says at the end of a program comes from a thread, and is in the log to the last line."""
+    kept = Slow()
+    with ExitStack() as taken:
+        taken.enter_context(logging_setup(loglevel="INFO", loghandlers=[kept]))
+        anyio.run(take_too_long, **virtual_backend("asyncio"))
+        if change == "another setup":
+            setup_logging(loglevel="ERROR")
+        else:
+            taken.close()
+        seen = kept.messages[:]
+    assert len(seen) == 6, seen
+    assert seen[-1].endswith("Ended after 3.6e+03 s")

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, TypeAlias, cast
 
+from structmode.utils._watchdog import wait_for_reports
 from structmode.utils.logging._formatters import (
     COLOR_FORMAT,
     DEFAULT_FORMAT,
@@ -32,7 +33,9 @@ def setup_logging(
 ) -> int:
     """Set the root logger up: its level, and one handler in place of those it has.
 
-    Called again, it replaces what it did before and closes the log file that it opened.
+    Called again, it replaces what it did before and closes the log file that it opened. Reports that
+    another thread is writing (of flight recorders, and of what blocks the loop) are waited for first,
+    for a second at the most.
     `logging_setup` does the same for the length of a `with` block. If something is wrong, logging
     is left as it was.
 
@@ -55,6 +58,7 @@ def setup_logging(
         TypeError: If `logfile` is neither a path nor a stream.
         ValueError: If no level has that name, or the configuration is invalid or incremental.
     """
+    wait_for_reports()
     replaced = logging.root.handlers[:]
     level = _install(loglevel, logfile, loghandlers, logging_config).level
     for handler in replaced:
@@ -73,6 +77,7 @@ def logging_setup(
 ) -> Generator[int, None, None]:
     """Set the root logger up as `setup_logging` does, for the length of a `with` block.
 
+    At its end, reports that another thread is writing are waited for, for a second at the most.
     Afterwards the loggers have the handlers and levels they had before, except that handlers which
     others added meanwhile stay; and the handlers made here are closed, those in `loghandlers` are
     not. With `logging_config`, the standard library closes the handlers of the process first. Its
@@ -96,6 +101,7 @@ def logging_setup(
     try:
         yield installed.level
     finally:
+        wait_for_reports()
         installed.undo()
 
 
