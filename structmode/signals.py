@@ -47,7 +47,7 @@ from types import (
     ModuleType,
     TracebackType,
 )
-from typing import Any, Self, TypeVar, overload
+from typing import Any, NamedTuple, Self, TypeVar, overload
 
 import anyio.lowlevel
 
@@ -123,14 +123,24 @@ def _nobody() -> None:
 class _Connection:
     """One receiver, connected to one sender or to all of them."""
 
-    __slots__ = ("__weakref__", "get_receiver", "get_sender", "identity", "key", "number")
+    __slots__ = (
+        "__weakref__",
+        "get_receiver",
+        "get_sender",
+        "identity",
+        "key",
+        "number",
+        "receiver",
+    )
 
     def __init__(self, number: int, identity: tuple[object, ...]) -> None:
         #: The place in the order of connecting.
         self.number = number
         #: Of the receiver; as long as that exists.
         self.identity = identity
-        #: Gives the receiver, or None when that has gone.
+        #: The receiver, if the connection keeps it alive.
+        self.receiver: SignalHandlerT | None = None
+        #: Gives the receiver otherwise, or None when that has gone.
         self.get_receiver: SignalHandlerRefT = _nobody
         #: Gives the sender, or None when that has gone; None for all senders.
         self.get_sender: Callable[[], Any] | None = None
@@ -146,17 +156,36 @@ class _Connection:
 
     def end(self) -> None:
         """Let go of the receiver, and of the sender."""
+        self.receiver = None
         self.get_receiver = self.get_sender = _nobody
+
+
+class _Plan(NamedTuple):
+    """Whom a send concerns.
+
+    Attributes:
+        connections: The connections, in order.
+        once: Whether no receiver is there twice.
+        version: Up to which change it is good.
+    """
+
+    connections: tuple[_Connection, ...]
+    once: bool
+    version: int
+
+
+_NO_PLAN = _Plan((), once=True, version=-1)
 
 
 class _OfSender(weakref.ref[Any]):
     """One sender, held weakly, and the connections to it by their numbers."""
 
-    __slots__ = ("connections", "key", "on_gone")
+    __slots__ = ("connections", "key", "on_gone", "plan")
 
     connections: dict[int, _Connection]
     key: int
     on_gone: Callable[[_OfSender], object]
+    plan: _Plan
 
 
 def _forget_sender(gone: Any) -> None:
@@ -173,9 +202,12 @@ class _Connections:
     a collection runs may connect and disconnect just as suddenly, in the thread that holds the lock: so dicts are
     copied in one step, by `list`, and the copies gone through. Whether senders are equal is asked without holding the
     lock, since that runs code of others.
+
+    Whom a send concerns is found out once, and kept until something changes, for senders that nothing else is equal to:
+    those which have connections of their own, and all that have none.
     """
 
-    __slots__ = ("_gone", "_lock", "_numbers", "_of_senders", "_others")
+    __slots__ = ("_gone", "_lock", "_numbers", "_of_senders", "_others", "_plan", "_version")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -186,29 +218,51 @@ class _Connections:
         self._others: dict[int, _Connection] = {}
         #: What has gone, and is still filed.
         self._gone: deque[_Connection | _OfSender] = deque()
+        #: How often something has changed.
+        self._version = 0
+        #: For senders that have no connections of their own.
+        self._plan = _NO_PLAN
 
-    def taking(self, sender: Any) -> list[_Connection]:
-        """Return the connections that a send by this sender concerns, in order."""
+    def plan_for(self, sender: Any) -> _Plan:
+        """Return the connections that a send by this sender concerns."""
+        plan = self._plan
+        if self._of_senders and _is_own_equal_only(sender):
+            of_sender = self._filed(sender)
+            plan = plan if of_sender is None else of_sender.plan
+        elif self._of_senders:  # it may be the equal of one that does not know it
+            plan = _NO_PLAN
+        if plan.version == self._version and not self._gone:
+            return plan
+        return self._make_plan(sender)
+
+    def _make_plan(self, sender: Any) -> _Plan:
         with self._lock:
             self._tidy()
+            version = self._version
             asked, found = list(self._others.values()), list[_Connection]()
-            of_one_kind = not self._of_senders
-            if not _is_own_equal_only(sender):  # it may be the equal of one that does not know it
+            to_all = all(one.get_sender is None for one in asked)
+            of_sender = None
+            if not _is_own_equal_only(sender):
+                to_all = to_all and not self._of_senders
                 for each in list(self._of_senders.values()):
                     asked += list(each.connections.values())
             elif of_sender := self._filed(sender):
                 found += list(of_sender.connections.values())
-        taking = [one for one in asked if one.get_sender is None or one.takes(sender)]
-        if of_one_kind:
-            return taking  # filed in order
-        return sorted(found + taking, key=lambda connection: connection.number)
+        found += [one for one in asked if one.get_sender is None or one.takes(sender)]
+        found.sort(key=lambda connection: connection.number)
+        plan = _Plan(tuple(found), len({one.identity for one in found}) == len(found), version)
+        if to_all and of_sender is not None:
+            of_sender.plan = plan
+        elif to_all:
+            self._plan = plan
+        return plan
 
     def find(self, fun: SignalHandlerT, sender: Any) -> list[_Connection]:
         """Return the connections of a receiver to just this sender; None stands for all senders."""
         identity, to_all = _identity_of(fun), sender is None
         return [
             connection
-            for connection in self.taking(sender)
+            for connection in self.plan_for(sender).connections
             if connection.identity == identity and (connection.get_sender is None) == to_all
         ]
 
@@ -233,7 +287,7 @@ class _Connections:
             elif connection.key is not None and _is_method_of(sender, fun):
                 connection.get_receiver = _own_method(fun)
             else:
-                connection.get_receiver = partial(_itself, fun)
+                connection.receiver = fun
 
     def remove(self, connection: _Connection) -> None:
         """End a connection."""
@@ -244,6 +298,7 @@ class _Connections:
 
     def _file(self, identity: tuple[object, ...], sender: Any) -> _Connection:
         """Make a connection, without a receiver yet."""
+        self._version += 1
         connection = _Connection(next(self._numbers), identity)
         of_sender = self._of_sender(sender)
         if of_sender is not None:
@@ -269,7 +324,7 @@ class _Connections:
             of_sender = _OfSender(sender, _forget_sender)
         except TypeError:  # no weak reference to it can be made
             return None
-        of_sender.connections, of_sender.key = {}, id(sender)
+        of_sender.connections, of_sender.key, of_sender.plan = {}, id(sender), _NO_PLAN
         of_sender.on_gone = self._gone.append
         self._of_senders[id(sender)] = of_sender
         return of_sender
@@ -281,6 +336,7 @@ class _Connections:
 
     def _tidy(self) -> None:
         while self._gone:
+            self._version += 1
             gone = self._gone.popleft()
             if isinstance(gone, _OfSender):
                 if self._of_senders.get(gone.key) is gone:  # pragma: no branch - false in a race
@@ -591,12 +647,17 @@ class BaseSignal(BaseSignalT[T]):
         Returns:
             An iterator over the receivers that are connected now. One that is disconnected before its turn is left out.
         """
+        plan = self._connections.plan_for(sender)
         called: set[tuple[object, ...]] = set()
-        for connection in self._connections.taking(sender):
-            receiver = connection.get_receiver()
-            if receiver is not None and connection.identity not in called:
+        for connection in plan.connections:
+            receiver = connection.receiver
+            if receiver is None:
+                receiver = connection.get_receiver()
+            if receiver is None or connection.identity in called:
+                continue
+            if not plan.once:
                 called.add(connection.identity)
-                yield receiver
+            yield receiver
 
     @property
     def _spoken(self) -> str:

@@ -1184,6 +1184,26 @@ def test_a_forgotten_sender_is_told_of(signal: AnySignal, calls: Calls, sender: 
     assert list(signal.iter_receivers(sender)) == [receiver]
 
 
+def test_who_is_called_for_one_sender_is_not_taken_for_another(
+    signal: AnySignal, calls: Calls
+) -> None:
+    """That a sender calls itself the equal of another one is about that sender alone."""
+
+    class Impostor:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+    sender = Sender()
+    receiver = calls.receiver("r")
+    signal.connect(receiver, sender=sender)
+    for _ in range(2):
+        assert list(signal.iter_receivers(Impostor())) == [receiver]
+        assert list(signal.iter_receivers(Sender())) == []
+        assert list(signal.iter_receivers(sender)) == [receiver]
+
+
 # --- In services ----------------------------------------------------------------------------------
 
 
