@@ -153,9 +153,9 @@ class PeriodicTask(ServiceTask[T_co]):
 
     finite = False
 
-    async def run_once(self, service: Doer, name: str) -> None:
-        """Run the method once, or as often as its policy says."""
-        await self.policy.do(
+    def run_once(self, service: Doer, name: str) -> Coroutine[Any, Any, object]:
+        """Return what runs the method once, or as often as its policy says."""
+        return self.policy.do(
             service, partial(self.fun, service), partial(service._tick_failed, name)
         )
 

@@ -72,13 +72,13 @@ class Policy:
             raise TypeError(f"backoff= takes a Backoff, not {backoff!r}")
         return cls(on_error, backoff)
 
-    async def do(
+    def do(
         self,
         service: Worker,
         work: Callable[[], Coroutine[Any, Any, object]],
         tell: Callable[[Exception, float | None], None],
-    ) -> None:
-        """Do the work, as often as it takes.
+    ) -> Coroutine[Any, Any, object]:
+        """Return what does the work, as often as it takes.
 
         Args:
             service: Whose work it is.
@@ -86,11 +86,16 @@ class Policy:
             tell: Told of each failure that is dealt with, and of the seconds to the next try, if there will be one.
 
         Raises:
-            BaseException: What leaves the work, if it is to crash the service.
+            BaseException: When it is awaited: what leaves the work, if it is to crash the service.
         """
-        if self.on_error == "crash":
-            await work()
-            return
+        return work() if self.on_error == "crash" else self._insist(service, work, tell)
+
+    async def _insist(
+        self,
+        service: Worker,
+        work: Callable[[], Coroutine[Any, Any, object]],
+        tell: Callable[[Exception, float | None], None],
+    ) -> None:
         attempts = 0
         while True:
             began = anyio.current_time()

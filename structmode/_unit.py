@@ -70,13 +70,14 @@ class ServiceUnit:
 
     step_names = HOOKS
 
+    # The dependencies that __post_init__ added, to be dropped before it is called again.
+    _initial: list[engine.Life] | None = None
+    _noting: bool = False
+
     def __init__(self, service: Face) -> None:
         self._service = service
         #: For others than the engine: whose unit this is.
         self.service: Any = service
-        # The dependencies that __post_init__ added, to be dropped before it is called again.
-        self._initial: list[engine.Life] = []
-        self._noting = False
 
     @property
     def label(self) -> str:
@@ -107,8 +108,8 @@ class ServiceUnit:
     async def renew(self) -> None:
         service = self._service
         service.restart_count += 1
-        initial, self._initial = self._initial, []
-        for child in initial:
+        initial, self._initial = self._initial, None
+        for child in initial or ():
             if child.parent is service._life:
                 service._life.drop_child(child)
         with self.composing():
@@ -234,8 +235,11 @@ class ServiceUnit:
         return _Set(self, "_noting")
 
     def note_child(self, child: engine.Life) -> None:
-        if self._noting:
-            self._initial.append(child)
+        if not self._noting:
+            return
+        if self._initial is None:
+            self._initial = []
+        self._initial.append(child)
 
 
 async def rest_of(step: Coroutine[Any, Any, None] | None) -> None:

@@ -22,7 +22,7 @@ import enum
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -330,10 +330,10 @@ def _below(
     if run is not None and run.needs is not None:
         yield from ((need.unit, need) for need in run.needs.acquired)
     if run is not None and run.state.alive:
-        children = cast("list[engine.Life]", run.children)
+        children = cast("Sequence[engine.Life]", run.children)
     else:
-        children = inner.children if inner is not None else []
-    yield from ((child.unit, child.run) for child in list(children))
+        children = inner.children if inner is not None else ()
+    yield from ((child.unit, child.run) for child in tuple(children))
 
 
 def _look_at(unit: engine.Unit, run: engine.Run | None, depth: int) -> Member:

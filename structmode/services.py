@@ -27,7 +27,7 @@ from contextlib import (
     AsyncExitStack,
     ExitStack,
 )
-from functools import partial, wraps
+from functools import cached_property, partial, wraps
 from types import TracebackType
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
 
@@ -96,6 +96,12 @@ class _Uninitialised:
             f"Its __init__ must call super().__init__(**kwargs) before it uses the service; or use __post_init__(self) instead"
             f" of __init__ (see {where(type(instance).__init__)})",
         )
+
+
+def _diag_of(service: Service) -> DiagT:
+    """Make what is kept in `Service.diag`, for the first who asks."""
+    _ = service._life  # one that was not initialised says so
+    return service.Diag(service)
 
 
 def _check_settings(cls: type[Service]) -> None:
@@ -256,7 +262,7 @@ class Service(ServiceBase, ServiceCallbacks):
     supervisor: SupervisorStrategyT | None = None
 
     #: What the service is doing at the moment.
-    diag: DiagT = _Uninitialised()  # type: ignore[assignment]
+    diag: DiagT = cached_property(_diag_of)  # type: ignore[assignment]
 
     _life: engine.Life = _Uninitialised()  # type: ignore[assignment]
     _beacon: Node[Any] = _Uninitialised()  # type: ignore[assignment]
@@ -277,7 +283,6 @@ class Service(ServiceBase, ServiceCallbacks):
         self._unit = self._make_unit()
         self._life = engine.Life(self._unit)
         super().__init__(beacon=beacon, loop=loop)
-        self.diag = self.Diag(self)
         with self._unit.composing():
             self.on_init()
             with self._unit.noting_children():
@@ -1166,6 +1171,10 @@ def crontab(
 class _ServiceTicks(AsyncIterator[float]):
     """The ticks of a timer, until the service stops; an object and no generator, so it leaves nothing behind."""
 
+    # The run that the iterating task belongs to, if that is one of the service, and the service sleeps as all do: then its
+    # signal is asked at once, and not by way of the service, each time anew.
+    _run: engine.Run | None = None
+
     def __init__(self, service: Service, ticking: Timer) -> None:
         self._service = service
         self._timer = ticking
@@ -1175,23 +1184,32 @@ class _ServiceTicks(AsyncIterator[float]):
             self._timer.clock = (
                 engine.clock_here()
             )  # the same, without asking each time which loop this is
+        sleeps_as_all_do = getattr(self._timer.sleep, "__func__", None) is Service.sleep
+        if sleeps_as_all_do and type(self._service).should_stop is Service.should_stop:
+            self._run = self._service._life.calling_run()
         self._timer.start()  # the schedule counts from here, whatever is done before the first tick
         return self
 
     async def __anext__(self) -> float:
         service, ticking = self._service, self._timer
-        if service.should_stop:
+        if self._is_to_end():
             await anyio.lowlevel.checkpoint()
             raise StopAsyncIteration
-        skipped = ticking.skipped
-        await ticking.sleep(ticking.delay())
-        if service.should_stop:
+        skipped, delay = ticking.skipped, ticking.delay()
+        if self._run is not None:
+            await engine.sleep(self._run.signal, delay)
+        else:
+            await ticking.sleep(delay)
+        if self._is_to_end():
             raise StopAsyncIteration
         until_next = ticking.tick()
         if ticking.skipped > skipped:
             service._ticks_skipped(ticking.name, ticking.skipped - skipped)
         ticking.on_before_yield()
         return until_next
+
+    def _is_to_end(self) -> bool:
+        return self._service.should_stop if self._run is None else self._run.signal.is_set()
 
 
 def _want_life(candidate: object, call: str) -> engine.Life:

@@ -242,8 +242,10 @@ class Timer:
 
     def _turn_to_next(self, now: float) -> None:
         # This tick stands for all that were planned up to now.
-        following = max(self._pending + 1, self._first_from(math.nextafter(now, math.inf)))
-        self.skipped += following - self._pending - 1
+        following = self._pending + 1
+        if self._planned(following) <= now:
+            following = self._first_from(math.nextafter(now, math.inf))
+            self.skipped += following - self._pending - 1
         self._pending = following
         self._due = max(self._planned(following), now + self.min_interval_s)
 

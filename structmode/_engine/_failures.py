@@ -69,3 +69,7 @@ class Failures:
     def _come_first(self, exc: BaseException | None) -> None:
         if self.first is None:  # an exception may be false in a test for truth
             self.first = exc
+
+
+#: What all have to whom nothing has happened; it takes none.
+NO_FAILURES = Failures()

@@ -24,7 +24,7 @@ import anyio.abc
 from ._backend import spawn_in_loop
 from ._cancellation import has_begun, through
 from ._flag import Flag
-from ._protocols import Child, Unit, tell
+from ._protocols import Child, Host, Unit, tell
 from ._run import Run
 
 
@@ -115,6 +115,13 @@ class Parent:
         """Have the parent deal with what its child did, or suffer it."""
         if not self.deals_with(run, exc):
             self._run.fail(exc, run.unit.label)
+
+
+def host_in(run: Run) -> Host[Run]:
+    """Return what the runs of a run's children belong to."""
+    if run.as_host is None:
+        run.as_host = Parent(run)
+    return run.as_host
 
 
 def close_unbegun(task: anyio.TaskHandle[None] | None) -> None:

@@ -11,7 +11,7 @@ will be started next.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 
@@ -24,7 +24,7 @@ from ._cancellation import first_step, has_begun, through, without_cancellation
 from ._events import Restarting, emit
 from ._failures import note
 from ._flag import Flag
-from ._hosting import Block, Loop, Parent, close_unbegun
+from ._hosting import Block, Loop, close_unbegun, host_in
 from ._needs import Needs
 from ._protocols import Host, Unit
 from ._run import Run, current_run, place_among, until_finished, until_settled
@@ -130,22 +130,25 @@ class Life:
         unit: The unit whose life it is.
     """
 
+    # As in a run, only what changes takes room.
+
+    children: Sequence[Life] = ()
+    #: A mark that it shares with the children beside it with which it starts and stops as one.
+    together: object = None
+    #: The block that owns its runs, while there is one.
+    owner: Block | None = None
+    _next: Run | None = None
+    _succession: _Succession | None = None
+    _started_once: bool = False
+    # Whether its parent is to forget it when it has stopped.
+    _removed: bool = False
+    # What the first hook of a start adds stays, if the start succeeds: that hook does not run again.
+    _lasting: Sequence[Life] = ()
+
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self.parent: Life | None = None
-        self.children: list[Life] = []
-        #: A mark that it shares with the children beside it with which it starts and stops as one.
-        self.together: object = None
         self.run: Run | None = None
-        self._next: Run | None = None
-        #: The block that owns its runs, while there is one.
-        self.owner: Block | None = None
-        self._succession: _Succession | None = None
-        self._started_once = False
-        # Whether its parent is to forget it when it has stopped.
-        self._removed = False
-        # What the first hook of a start adds stays, if the start succeeds: that hook does not run again.
-        self._lasting: list[Life] = []
 
     # -- What it is
 
@@ -171,14 +174,16 @@ class Life:
     @property
     def signal(self) -> StopSignal:
         """The stop signal of the current run; for what is left of a former run, that of its own."""
+        return (self.calling_run() or self.current).signal
+
+    def calling_run(self) -> Run | None:
+        """Return the run of the unit that the calling code belongs to, directly or further down; it may be a former one."""
         caller = current_run()
-        if caller is not None and caller is self.run:
-            return caller.signal
-        if caller is not None and self.run is not None:
-            for run in caller.lineage():
-                if run.unit is self.unit:
-                    return run.signal
-        return self.current.signal
+        if caller is self.run:
+            return caller
+        if caller is None or self.run is None:
+            return None
+        return next((run for run in caller.lineage() if run.unit is self.unit), None)
 
     @property
     def restarting(self) -> bool:
@@ -239,13 +244,19 @@ class Life:
         child.parent, child.together = self, together
         run = self.run
         if run is None or not run.state.alive:
-            self.children.append(child)
+            self._own_children().append(child)
             return
-        run.children.append(child)
+        run.adopt(child)
         if run.called_from_own_hook("first_set_up"):
-            self._lasting.append(child)
+            self._lasting = [*self._lasting, child]
         elif not run.contains_caller():
-            self.children.append(child)
+            self._own_children().append(child)
+
+    def _own_children(self) -> list[Life]:
+        children = self.children
+        if not isinstance(children, list):
+            children = self.children = list(children)
+        return children
 
     def place_child(self, child: Life, before: Life | None = None) -> None:
         """Make `child` start and stop with this unit from now on, whoever asks for it, and when.
@@ -267,19 +278,16 @@ class Life:
             child.parent.drop_child(child)
         child.parent = self
         place = place_among(self.children, before)
-        self.children.insert(place, child)
+        self._own_children().insert(place, child)
         if self.run is not None and self.run.state.alive:
             self.run.place_child(child, before)
 
     def _check_adoptable(self, child: Life) -> None:
-        above: Life | None = self
-        while above is not None:
-            if above is child:
-                raise LifecycleError(
-                    f"{child.unit.label} can't be a child of {self.unit.label}: it is that service itself or one above it",
-                    "A service tree has no circles",
-                )
-            above = above.parent
+        if self is child or (child._has_children() and self._is_below(child)):
+            raise LifecycleError(
+                f"{child.unit.label} can't be a child of {self.unit.label}: it is that service itself or one above it",
+                "A service tree has no circles",
+            )
         if child.parent is not None and child.parent is not self and child.parent.alive:
             raise LifecycleError(
                 f"{child.unit.label} can't be added to {self.unit.label}: it belongs to {child.parent.unit.label}, which runs",
@@ -293,6 +301,15 @@ class Life:
                 f"{child.unit.label} can't be added to {self.unit.label}: it already runs {whose}, and a service has one owner",
                 "Stop it there first (await remove_dependency(service), or await service.stop()), or add another instance",
             )
+
+    def _has_children(self) -> bool:
+        return bool(self.children) or (self.run is not None and bool(self.run.children))
+
+    def _is_below(self, other: Life) -> bool:
+        above = self.parent
+        while above is not None and above is not other:
+            above = above.parent
+        return above is not None
 
     @staticmethod
     def _whose(run: Run) -> str:
@@ -352,9 +369,10 @@ class Life:
     def drop_child(self, child: Life) -> None:
         """Forget a child; it must not be running."""
         child._removed, child.together = False, None
-        for kept in (self.children, self._lasting):
-            if child in kept:
-                kept.remove(child)
+        if child in self.children:
+            self._own_children().remove(child)
+        if child in self._lasting:
+            self._lasting = [one for one in self._lasting if one is not child]
         if self.run is not None:
             self.run.drop_child(child)
         child.parent = None
@@ -362,7 +380,9 @@ class Life:
 
     def _release_adopted(self) -> None:
         """Let go of the children that the last run adopted for itself."""
-        adopted = self.run.children if self.run is not None else []
+        adopted = self.run.children if self.run is not None else ()
+        if not adopted:
+            return
         kept = set(self.children)
         for child in tuple(adopted):
             if isinstance(child, Life) and child not in kept and child.parent is self:
@@ -411,7 +431,7 @@ class Life:
         """
         run = self.run
         if run is None or not run.state.alive:
-            await self.start_in(Parent(parent), undo=False)
+            await self.start_in(host_in(parent), undo=False)
             return
         if run.parent is not parent:
             self.refuse_second_run(f"started by {parent.unit.label}")
@@ -421,7 +441,7 @@ class Life:
         """As `start_under`, but only begin; returns the run that will have been started, or has failed to."""
         run = self.run
         if run is None or not run.state.alive:
-            return await self.begin_in(Parent(parent))
+            return await self.begin_in(host_in(parent))
         if run.parent is not parent:
             self.refuse_second_run(f"started by {parent.unit.label}")
         return run
@@ -457,7 +477,7 @@ class Life:
         if self.alive:
             await self.start_under(parent)
         else:
-            await self.start_in(Parent(parent))
+            await self.start_in(host_in(parent))
 
     def refuse_second_block(self) -> None:
         self.refuse_second_run("entered with `async with`")
@@ -484,7 +504,7 @@ class Life:
         run = self.parent.run if self.parent is not None else None
         if run is not None and run.state.alive:
             run.check_loop("start() of a child")
-            return Parent(run)
+            return host_in(run)
         return Loop(self.unit, self.end_with_loop)
 
     def _check_host(self, host: Host[Run]) -> None:
@@ -560,7 +580,7 @@ class Life:
         run.first = not self._started_once
         if restarting:
             run.restarting = True
-        run.children = list(self.children)
+        run.children = tuple(self.children)
         run.needs = Needs(run)
         return run
 
@@ -576,8 +596,9 @@ class Life:
             await run.live()
             if run.was_up and not self._started_once:
                 self._started_once = True
-                self.children += self._lasting
-            self._lasting = []
+                if self._lasting:
+                    self._own_children().extend(self._lasting)
+            self._lasting = ()
             self._hand_over(run, succession)
             run, succession = self._succeed(run)
 

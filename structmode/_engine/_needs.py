@@ -145,9 +145,9 @@ class Needs:
     def __init__(self, run: Run) -> None:
         self._run = run
         # What it has acquired, by group.
-        self._groups: list[list[Need]] = []
+        self._groups: tuple[list[Need], ...] = ()
         self._house: dict[Needed[Run], Need] = {}
-        self._ending: list[Run] = []
+        self._ending: tuple[Run, ...] = ()
 
     @property
     def ending(self) -> Sequence[Run]:
@@ -182,7 +182,7 @@ class Needs:
 
     async def _acquire_together(self, wanted: Sequence[Needed[Run]]) -> None:
         held: list[Need] = []
-        self._groups.append(held)
+        self._groups = (*self._groups, held)
         joined: dict[Needed[Run], Run] = {}
         waiting = list(wanted)
         while waiting:
@@ -235,7 +235,7 @@ class Needs:
             await self._run.make_way()
             await self._run.make_way()
         while self._groups:
-            group = self._groups.pop()
+            group, self._groups = self._groups[-1], self._groups[:-1]
             group.reverse()
             last = [(need, run) for need in group if (run := need.let_go(self._run)) is not None]
             await self._end([run for _, run in last])
@@ -250,7 +250,7 @@ class Needs:
                 await self._end([run])
 
     async def _end(self, runs: Sequence[Run]) -> None:
-        self._ending += runs
+        self._ending = (*self._ending, *runs)
         await self._run.stop_together(runs)
 
     def _forget(self, needs: Iterable[Need]) -> None:

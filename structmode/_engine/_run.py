@@ -67,12 +67,12 @@ from ._events import (
     TaskEnded,
     emit,
 )
-from ._failures import Failures, note
+from ._failures import NO_FAILURES, Failures, note
 from ._flag import Flag, any_of
 from ._protocols import Child, Fate, Host, Needs, Unit, UnitStep, tell
 from ._state import State, Trigger, advance
 from ._steps import GRACE, PATIENCE, Ending, Steps
-from ._tasks import Task, TaskSet
+from ._tasks import NO_TASKS, Task, TaskSet
 from ._waiting import StopSignal
 
 T = TypeVar("T")
@@ -133,6 +133,21 @@ class Run:
     _drain_timeout: float = 0.0
     _group: anyio.abc.TaskGroup | None = None
     _token: anyio.lowlevel.EventLoopToken | None = None
+    #: The children to start, and those that this run adopted on its way.
+    children: Sequence[Child[Run]] = ()
+    #: Its tasks, and those that hold its contexts open.
+    tasks: TaskSet = NO_TASKS
+    keepers: TaskSet = NO_TASKS
+    #: What owns the runs of its children; made for the first of them.
+    as_host: Host[Run] | None = None
+    _failures: Failures = NO_FAILURES
+    # Flags that few ask for.
+    _decided: Flag | None = None
+    _let_be: Flag | None = None
+    _permission: Flag | None = None
+    _afflicted: Flag | None = None
+    # The tasks that are kept until it starts.
+    _pending: list[Task[Any]] | None = None
     _contexts: Contexts | None = None
     # Whether it is past the closing of its contexts.
     _contexts_left: bool = False
@@ -149,33 +164,57 @@ class Run:
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self.signal = StopSignal()
-        #: Set when it is known how the start ends; what was done for one that failed may not be undone yet.
-        self.decided = Flag()
         #: Set when the start is over, one way or the other.
         self.settled = Flag()
         #: Set when nothing of the run is left.
         self.finished = Flag()
         #: Set when its steps are over: nothing of it is left, or only what ignores even the hard cancel.
         self.unwound = Flag()
-        #: Set when nobody need wait for its end any more: nothing of it is left, or it has been given up.
-        self.let_be = Flag()
-        #: Set by whoever may allow a stop to be completed; `Unit.hold` may wait for it.
-        self.permission = Flag()
-        #: Set, and replaced by another, when the alarm sounds or a crash is spread: where that is to be passed on.
-        self.afflicted = Flag()
-        #: The children to start, and those that this run adopted on its way.
-        self.children: list[Child[Run]] = []
         #: The runs of its children that exist now, in the order they were started. A restarted one keeps its place.
         self.child_runs: dict[Child[Run], Run] = {}
-        self.tasks = TaskSet(self, self._task_ended)
-        self.keepers = TaskSet(self, self._keeper_ended)
-        self._failures = Failures()
-        self._steps = Steps(self, unit.step_names, self._step_failed, self._pass_on_foreign_stop)
+        self._steps = Steps(self, unit.step_names)
         self._turn = Flag()
-        self._pending: list[Task[Any]] = []
 
     def __repr__(self) -> str:
         return f"<Run of {self.unit.label} {self.state.value}>"
+
+    # -- Flags that few ask for: each is made for the first who does
+
+    @property
+    def decided(self) -> Flag:
+        """Set when it is known how the start ends; what was done for one that failed may not be undone yet."""
+        if self._decided is None:
+            self._decided = Flag()
+            if self.was_up or self.start_error is not None:
+                self._decided.set()
+        return self._decided
+
+    @property
+    def let_be(self) -> Flag:
+        """Set when nobody need wait for its end any more: nothing of it is left, or it has been given up."""
+        if self._let_be is None:
+            self._let_be = Flag()
+            if self.finished.is_set():
+                self._let_be.set()
+        return self._let_be
+
+    @property
+    def permission(self) -> Flag:
+        """Set by whoever may allow a stop to be completed; `Unit.hold` may wait for it."""
+        if self._permission is None:
+            self._permission = Flag()
+        return self._permission
+
+    @permission.setter
+    def permission(self, permission: Flag) -> None:
+        self._permission = permission
+
+    @property
+    def afflicted(self) -> Flag:
+        """Set, and replaced by another, when the alarm sounds or a crash is spread: where that is to be passed on."""
+        if self._afflicted is None:
+            self._afflicted = Flag()
+        return self._afflicted
 
     # -- Its place in the tree, and that of the caller
 
@@ -336,7 +375,7 @@ class Run:
 
     def take_up(self, run: Run) -> None:
         """Keep what went wrong in a run that has ended elsewhere, on behalf of this one; its first failure is told apart."""
-        _ = self._failures.take_up(run._failures)
+        _ = self._own_failures().take_up(run._own_failures())
 
     def tell(self, exc: BaseException, origin: str, fate: Fate) -> None:
         """Tell the unit of a failure; one that fails over it must not harm the run."""
@@ -363,8 +402,11 @@ class Run:
         A run that has been asked to stop takes no new work: the task is discarded, and counts as cancelled.
         """
         if self.state is State.NEW or self._about_to_start:
+            self._pending = self._pending or []
             self._pending.append(task)
         elif self._group is not None and self.accepts:
+            if self.tasks is NO_TASKS:
+                self.tasks = TaskSet(self, self._task_ended)
             _ = self.tasks.spawn(self._group, task, self._token)
         else:
             task.discard()
@@ -394,10 +436,20 @@ class Run:
             return "not running yet"
         return "stopping" if self.signal.is_set() and self.state.alive else self.state.value
 
+    def adopt(self, child: Child[Run]) -> None:
+        """Take a child, after the others; if its turn comes, the run starts it."""
+        self._own_children().append(child)
+
+    def _own_children(self) -> list[Child[Run]]:
+        children = self.children
+        if not isinstance(children, list):
+            children = self.children = list(children)
+        return children
+
     def place_child(self, child: Child[Run], before: Child[Run] | None) -> None:
         """Take a child, in the place of another if one is given; one whose turn has passed is not started by the run."""
         place = place_among(self.children, before)
-        self.children.insert(place, child)
+        self._own_children().insert(place, child)
         if place < self._reached:
             self._reached += 1
 
@@ -406,7 +458,7 @@ class Run:
         if child not in self.children:
             return
         place = self.children.index(child)
-        del self.children[place]
+        del self._own_children()[place]
         if place < self._reached:
             self._reached -= 1
 
@@ -464,7 +516,13 @@ class Run:
                 self._group = group
                 group.cancel_scope.shield = True
                 # anyio cancels a whole group for one task in it that asyncio has cancelled: so each step is a shield too.
-                await self._start_to_stop()
+                try:
+                    await self._start()
+                    while self.state is State.RUNNING and not self._turn.is_set():
+                        _ = await self._steps.do("run", self._turn.wait)
+                    await self._stop()
+                finally:
+                    self._steps.close()
                 if self.tasks or self.keepers or self.child_runs or self._hosted():
                     self.unwound.set()
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
@@ -475,44 +533,34 @@ class Run:
         finally:
             self._finish()
 
-    async def _start_to_stop(self) -> None:
-        try:
-            await self._start()
-            while self.state is State.RUNNING and not self._turn.is_set():
-                _ = await self._steps.do("run", self._turn.wait)
-            await self._stop()
-        finally:
-            self._steps.close()
-
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
         if not self._turn.is_set() and self._failures.first is None:
-            ending = await self._start_watched()
+            watch = None if self._start_timeout == math.inf else self._watch_for_start_timeout()
+            ending = await self._steps.do("start", self._start_steps)
+            if watch is not None:
+                watch.cancel_now()
         if ending is Ending.OVERDUE:
             self._force(self._steps.last_hook)
         if ending is not Ending.COMPLETED:
             first = self._failures.first
             self.start_error = first if first is not None else StartAborted(self.unit.label)
-            self.decided.set()
+            self._tell_decided()
             return
         self.state = advance(self.state, Trigger.READY)
         self.up_since = self._steps.now()
         emit(Started, self.unit.subject)
-        self.decided.set()
+        self._tell_decided()
         self.settled.set()
         if self.stop_expected:
             self.request_stop()
 
-    async def _start_watched(self) -> Ending:
-        """Do the start, and have it fail if it takes too long: told by a task, which looks on while all that hangs still does."""
-        if self._start_timeout == math.inf:
-            return await self._steps.do("start", self._start_steps)
+    def _watch_for_start_timeout(self) -> TaskSet:
+        """Have the start fail if it takes too long: told by a task, which looks on while all that hangs still does."""
         watch = TaskSet(self, self._keeper_ended)
         group = self._group_if(self._group is not None, "watch its start")
         _ = watch.spawn(group, Task(self._watch_start, "start_timeout"), self._token)
-        ending = await self._steps.do("start", self._start_steps)
-        watch.cancel_now()
-        return ending
+        return watch
 
     async def _watch_start(self) -> None:
         await anyio.sleep(self._start_timeout)
@@ -536,19 +584,22 @@ class Run:
         return found
 
     async def _start_steps(self) -> None:
-        unit = self.unit
+        unit, steps = self.unit, self._steps
         if self.restarting:
-            await self._hook("renew", unit.renew)
+            if hook := steps.hook("renew", unit.renew):
+                await hook
             self._check_wanted()
         if self.first:
-            await self._hook("first_set_up", unit.first_set_up)
+            if hook := steps.hook("first_set_up", unit.first_set_up):
+                await hook
             self._check_wanted()
         if (
             self.needs is not None
         ):  # pragma: no branch - whoever makes a run to start it sees to that
             await self.needs.acquire(unit.needs())
             self._check_wanted()
-        await self._hook("set_up", unit.set_up)
+        if hook := steps.hook("set_up", unit.set_up):
+            await hook
         self._set_up_done = True
         self._check_wanted()
         await self._begin_work()
@@ -556,14 +607,10 @@ class Run:
             self._check_wanted()
             await self._start_children(self._next_children())
         self._check_wanted()
-        await self._hook("ready", unit.ready)
+        if hook := steps.hook("ready", unit.ready):
+            await hook
         if self._failures.first is not None:
             raise self._failures.first
-
-    async def _hook(self, name: str, hook: UnitStep) -> None:
-        rest = self._steps.hook(name, hook)
-        if rest is not None:
-            await rest
 
     def _next_children(self) -> list[Child[Run]]:
         """Return those whose turn it is: one, or those beside it that start together with it."""
@@ -589,15 +636,12 @@ class Run:
             raise StartAborted(self.unit.label)
 
     async def _begin_work(self) -> None:
-        own: list[Task[Any]] = []
-        try:
-            own.extend(self.unit.work())
-        finally:
-            self._pending[:0] = (
-                own  # what is still here in the end has not begun, and is discarded
-            )
+        # What is still there in the end has not begun, and is discarded.
+        self._pending = [*self.unit.work(), *(self._pending or ())]
         while self._pending:
-            await self.tasks.settle(self.spawn(self._pending.pop(0)), shield=False)
+            task = self.spawn(self._pending.pop(0))
+            await self.tasks.settle(task, shield=False)
+        self._pending = None
 
     async def _stop(self) -> None:
         self.state = advance(self.state, Trigger.STOP)
@@ -715,7 +759,8 @@ class Run:
             self.tasks.cancel_now()  # if that was cut short
         if self._set_up_done:
             await self._teardown_hook("hold", self.unit.hold)
-        await self._steps.until(self.tasks.join, self.tasks.empty, self._force)
+        if self.tasks:
+            await self._steps.until(self.tasks.join, self.tasks.empty, self._force)
 
     async def _close_contexts(self) -> None:
         self._contexts_left = True
@@ -739,8 +784,8 @@ class Run:
 
     def _discard_pending(self) -> None:
         """End the tasks that have not begun by now: who waits for one of them, such as a hook, must not wait in vain."""
-        pending, self._pending = self._pending, []
-        for task in pending:
+        pending, self._pending = self._pending, None
+        for task in pending or ():
             task.discard()
 
     def _finish(self) -> None:
@@ -753,11 +798,12 @@ class Run:
             emit(StartFailed, self.unit.subject, self.start_error)
         else:
             emit(Stopped, self.unit.subject)
-        self.decided.set()
+        self._tell_decided()
         self.settled.set()
         self.unwound.set()
         self.finished.set()
-        self.let_be.set()
+        if self._let_be is not None:
+            self._let_be.set()
 
     # -- Force: when a stop takes too long
 
@@ -862,10 +908,15 @@ class Run:
             emit(Crashed, self.unit.subject, exc)
 
     def _tell_affliction(self) -> None:
-        told, self.afflicted = self.afflicted, Flag()
-        told.set()
+        told, self._afflicted = self._afflicted, None
+        if told is not None:
+            told.set()
 
-    def _step_failed(self, exc: BaseException, name: str) -> None:
+    def _tell_decided(self) -> None:
+        if self._decided is not None:
+            self._decided.set()
+
+    def step_failed(self, exc: BaseException, name: str) -> None:
         if isinstance(exc, StartAborted) and self.state is State.STARTING and self._is_to_end:
             return  # asked for, so no failure
         if self.state is State.STOPPING:
@@ -895,8 +946,14 @@ class Run:
 
     def _record(self, exc: BaseException) -> None:
         """Keep a failure: the first as the one that will leave."""
-        if self._failures.add(exc) and self._failures.first is exc:
+        failures = self._own_failures()
+        if failures.add(exc) and failures.first is exc:
             self._sound_alarm(exc)
+
+    def _own_failures(self) -> Failures:
+        if self._failures is NO_FAILURES:
+            self._failures = Failures()
+        return self._failures
 
     def child_ended(self, child: Run) -> None:
         """A child has ended; if the hard cancel did that, before its turn had come, this run has still stopped it."""
@@ -909,7 +966,7 @@ class Run:
         first, before = child._failures.first, self._failures.first
         if first is None or self._is_dealt_with(child, first):
             return
-        if not self._failures.take_up(child._failures):
+        if not self._own_failures().take_up(child._failures):
             return
         if child.alarm is first:  # nothing above it had failed by then, so nobody has noted it
             self._note(first, "stop", child)
@@ -939,7 +996,7 @@ class Run:
                 alarmed.extend(run.child_runs.values())
                 alarmed.extend(run._hosted())
 
-    def _pass_on_foreign_stop(self) -> None:
+    def pass_on_foreign_stop(self) -> None:
         """A cancellation from outside reached a task of the tree: that is a stop of the tree, from its top."""
         pending: list[Run] = [self]
         for run in pending:  # grows while it is walked
@@ -958,13 +1015,13 @@ class Run:
         if failure is not None:
             self.fail(failure, task.name)
         elif task.cancelled_from_outside():
-            self._pass_on_foreign_stop()
+            self.pass_on_foreign_stop()
 
     def _keeper_ended(self, task: Task[Any], failure: BaseException | None) -> None:
         if failure is not None:
             self.fail(failure, task.name)
         elif task.cancelled_from_outside():
-            self._pass_on_foreign_stop()
+            self.pass_on_foreign_stop()
 
     def _keep(self, keeper: Keeper[Any]) -> Task[None]:
         self.check_loop("add_async_context()")
@@ -973,6 +1030,8 @@ class Run:
         group = self._group_if(self.accepts or starting, "enter an async context")
         task = Task(self._steps.marked(keeper.name, keeper.hold), keeper.name)
         task.add_done_callback(lambda _: keeper.gone())
+        if self.keepers is NO_TASKS:
+            self.keepers = TaskSet(self, self._keeper_ended)
         return self.keepers.spawn(group, task, self._token)
 
 
@@ -1000,19 +1059,15 @@ def _take_youngest(left: list[tuple[Child[Run], Run]], which: Callable[[Run], bo
 
 async def until_settled(run: Run) -> Run:
     """Wait until a start is over; returns the run that was started: a restart may have put another in its place."""
-    await _until_one_settled(run)
-    while isinstance(run.start_error, StartAborted) and run.successor is not None:
+    while True:
+        # Whoever comes here has made way for the run's task already.
+        if run.settled.is_set():
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await run.settled.wait()
+        if run.successor is None or not isinstance(run.start_error, StartAborted):
+            return run
         run = run.successor
-        await _until_one_settled(run)
-    return run
-
-
-async def _until_one_settled(run: Run) -> None:
-    # Whoever comes here has made way for the run's task already.
-    if run.settled.is_set():
-        await anyio.lowlevel.checkpoint_if_cancelled()
-    else:
-        await run.settled.wait()
 
 
 def way_to_go(run: Run) -> Flag | None:

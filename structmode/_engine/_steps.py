@@ -20,7 +20,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -45,6 +45,16 @@ Step = Callable[[], Awaitable[object] | None]
 Wait = Callable[[], Awaitable[object]]
 
 
+class Doer(Protocol):
+    """Whose steps they are."""
+
+    def step_failed(self, exc: BaseException, name: str) -> None:
+        """Learn what a step raised."""
+
+    def pass_on_foreign_stop(self) -> None:
+        """Learn that somebody outside has cancelled the task."""
+
+
 class Ending(enum.Enum):
     """How a step ended."""
 
@@ -58,23 +68,13 @@ class Steps:
     """Does the steps of one run, in its own task.
 
     Args:
-        run: The run, for marking its hooks.
+        run: The run: it is told what goes wrong, and its hooks are marked.
         names: How hooks are called in reports, where that is not as by the engine.
-        on_failure: Told what a step raised, and the name of the step.
-        on_foreign_cancellation: Told that somebody outside has cancelled the task.
     """
 
-    def __init__(
-        self,
-        run: object,
-        names: Mapping[str, str],
-        on_failure: Callable[[BaseException, str], object],
-        on_foreign_cancellation: Callable[[], object],
-    ) -> None:
+    def __init__(self, run: Doer, names: Mapping[str, str]) -> None:
         self._run = run
         self._names = names
-        self._on_failure = on_failure
-        self._on_foreign_cancellation = on_foreign_cancellation
         # Of the present step, and of those that it is part of.
         self._scopes: list[anyio.CancelScope] = []
         # That of the last step, if it was completed, and its deadline.
@@ -122,11 +122,12 @@ class Steps:
             work = step()
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             self.where = _NOWHERE
-            self._on_failure(as_failure(exc, name) or exc, name)
+            self._run.step_failed(as_failure(exc, name) or exc, name)
             return Ending.FAILED  # noqa: ASYNC104 - nothing here has waited
         if work is None:  # as most hooks are written by nobody: that needs no scope
             self.where = _NOWHERE
             return Ending.COMPLETED
+        del step  # it may be held for long otherwise
         scope = self._open_scope(self.deadline if until is None else until)
         self._scopes.append(scope)
         if self.killed:
@@ -140,7 +141,7 @@ class Steps:
             if failure is not None:
                 ending = Ending.FAILED
                 self.where = _NOWHERE
-                self._on_failure(failure, name)
+                self._run.step_failed(failure, name)
             else:
                 self.where = stack_of_exception(exc)
         _ = self._scopes.pop()
@@ -150,7 +151,7 @@ class Steps:
             return ending
         if not scope.cancel_called:
             absorb_cancellation()
-            self._on_foreign_cancellation()
+            self._run.pass_on_foreign_stop()
         elif not self.killed and self.now() >= scope.deadline:
             return Ending.OVERDUE
         return Ending.CUT_SHORT
@@ -231,7 +232,7 @@ class Steps:
             if self.killed:
                 self.close()
                 self._began_at = self.now()
-                await insist(wait, done, self._on_foreign_cancellation, seconds=patience)
+                await insist(wait, done, self._run.pass_on_foreign_stop, seconds=patience)
             else:
                 ending = await self.do("wait", wait, until=min(self.deadline, limit))
                 # Waiting itself does not work: more of it won't help.

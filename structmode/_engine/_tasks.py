@@ -342,4 +342,7 @@ class TaskSet:
             await self._idle.wait()
 
 
+#: What all have that have begun no task; it takes none.
+NO_TASKS = TaskSet(None, lambda task, failure: None)
+
 Task.__module__ = "structmode.services"

@@ -46,32 +46,24 @@ class Waitable(Protocol[T_co]):
 WaitArg: TypeAlias = Awaitable[T] | Callable[[], Awaitable[T]] | Waitable[T]
 
 
-class StopSignal:
+class StopSignal(Flag):
     """A level that turns true once, and the waits that it cuts short."""
 
-    __slots__ = ("_event", "_quiet", "_waits")
+    __slots__ = ("_quiet", "_waits")
 
     def __init__(self) -> None:
-        self._event = Flag()
+        super().__init__()
         # What ends each, with the run whose task waits.
         self._waits: dict[Callable[[], object], object] = {}
         self._quiet: Flag | None = None
 
-    def is_set(self) -> bool:
-        """Whether the signal has been given."""
-        return self._event.is_set()
-
     def set(self) -> None:
         """Give the signal: every wait that is known ends."""
-        if self._event.is_set():
+        if self._set:
             return
-        self._event.set()
+        super().set()
         for end in tuple(self._waits):
             end()
-
-    async def wait(self) -> None:
-        """Wait until the signal is given."""
-        await self._event.wait()
 
     async def heard(self, run: object) -> None:
         """Wait until every wait of the run's own tasks that the given signal cuts short has returned."""
@@ -90,7 +82,7 @@ class StopSignal:
     def note(self, end: Callable[[], object]) -> None:
         """Know a wait of the calling task, by what ends it when the signal is given."""
         self._waits[end] = calling_run()
-        if self._event.is_set():
+        if self._set:
             end()
 
     def forget(self, end: Callable[[], object]) -> None:

@@ -75,7 +75,7 @@ async def test_a_child_of_the_first_hook_that_is_removed_stays_away() -> None:
     parent = Unit("parent", [], first=add)
     async with parent.life.block():
         await parent.life.remove_child(child.life)
-        assert parent.life.children == []
+        assert list(parent.life.children) == []
         await parent.life.restart()
         assert child.state == "stopped"
-    assert parent.life.children == []
+    assert list(parent.life.children) == []
