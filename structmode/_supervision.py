@@ -53,6 +53,9 @@ T = TypeVar("T")
 class Phase(Enum):
     """How a supervisor stands to one of its services."""
 
+    # Members are compared by identity: so may they be hashed, which is done often.
+    __hash__ = object.__hash__
+
     WATCHED = auto()  # it runs, or is started by somebody else
     NEW = auto()  # it was added while the supervisor runs, and is to be started
     BROKEN = (

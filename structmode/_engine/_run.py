@@ -654,11 +654,13 @@ class Run:
         if self.child_runs:
             self._put_children_in_order()
             # A child that has not come up yet was the last thing begun, and is the first to be undone.
-            await self._stop_children(lambda child: not child.was_up)
+            coming = [pair for pair in self.child_runs.items() if not pair[1].was_up]
+            if coming:
+                await self._stop_children(coming, lambda run: not run.was_up)
         if self._set_up_done:
             await self._teardown_hook("tear_down", self.unit.tear_down)
         if self.child_runs:
-            await self._stop_children(lambda _: True)
+            await self._stop_children(list(self.child_runs.items()))
         await self._stop_tasks()
         await self._close_contexts()
         if self._set_up_done:
@@ -675,25 +677,28 @@ class Run:
         ):  # it may have ignored that it was cut short
             self._force(name)
 
-    async def _stop_children(self, which: Callable[[Run], bool]) -> None:
-        left = list(self.child_runs.items())  # no other comes any more
+    async def _stop_children(
+        self, left: list[tuple[Child[Run], Run]], which: Callable[[Run], bool] | None = None
+    ) -> None:
+        """Stop these, the youngest first; no other comes any more."""
         while batch := _take_youngest(left, which):
             await self.stop_together(batch, which)
 
     async def stop_together(
-        self, runs: Sequence[Run], which: Callable[[Run], bool] = lambda _: True
+        self, runs: Sequence[Run], which: Callable[[Run], bool] | None = None
     ) -> None:
         """Stop runs that belong to this one, all at the same time, each asked in its turn; wait until all have ended.
 
         Args:
             runs: The runs.
-            which: Tells, in the turn of each, whether it is to be stopped still: meanwhile it may have come up.
+            which: Tells, in the turn of each, whether it is to be stopped still: meanwhile it may have come up. By default
+                all are.
         """
         asked: list[Run] = []
         for run in runs:
             if asked:
                 await self.make_way()
-            if not which(run):
+            if which is not None and not which(run):
                 continue
             asked.append(run)
             run.receivers += 1
@@ -1040,13 +1045,16 @@ def place_among(children: Sequence[Child[Run]], before: Child[Run] | None) -> in
     return len(children) if before is None or before not in children else children.index(before)
 
 
-def _take_youngest(left: list[tuple[Child[Run], Run]], which: Callable[[Run], bool]) -> list[Run]:
+def _take_youngest(
+    left: list[tuple[Child[Run], Run]], which: Callable[[Run], bool] | None
+) -> list[Run]:
     """Take the child to be stopped next off the end of `left`, and those beside it that stop together with it."""
     batch: list[Run] = []
     together: object = None
     while left:
         child, run = left[-1]
-        if run.finished.is_set() or run._waited_for or not which(run):
+        is_over = run.finished.is_set() or run._waited_for
+        if is_over or (which is not None and not which(run)):
             _ = left.pop()
             continue
         if batch and (together is None or child.together is not together):

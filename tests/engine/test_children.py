@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 import pytest
 
@@ -11,7 +13,7 @@ from structmode.exceptions import LifecycleError
 from .unit import Unit, hanging, raising, settle
 
 
-def names(lives: list[Life]) -> list[str]:
+def names(lives: Sequence[Life]) -> list[str]:
     """Return the names of units."""
     return [life.unit.label for life in lives]
 
