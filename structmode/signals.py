@@ -177,6 +177,48 @@ class _Plan(NamedTuple):
 _NO_PLAN = _Plan((), once=True, version=-1)
 
 
+class _OfReceiver:
+    """The connections of one receiver."""
+
+    __slots__ = ("to_all", "to_values", "to_weakly_held")
+
+    def __init__(self) -> None:
+        self.to_all: _Connection | None = None
+        #: To senders that are held weakly, by the id of the sender.
+        self.to_weakly_held: dict[int, _Connection] = {}
+        #: To senders that are held by the connection, by its number.
+        self.to_values: dict[int, _Connection] = {}
+
+    def to(self, sender: Any) -> list[_Connection]:
+        """Return those that may be to just this sender; None stands for all senders."""
+        if sender is None:
+            return [] if self.to_all is None else [self.to_all]
+        asked = list(self.to_values.values())
+        if not _is_own_equal_only(sender):  # it may be the equal of one that does not know it
+            return asked + list(self.to_weakly_held.values())
+        held = self.to_weakly_held.get(id(sender))
+        return asked if held is None else [held, *asked]
+
+    def add(self, connection: _Connection) -> None:
+        """Know one more."""
+        if connection.key is not None:
+            self.to_weakly_held[connection.key] = connection
+        elif connection.get_sender is None:
+            self.to_all = connection
+        else:
+            self.to_values[connection.number] = connection
+
+    def forget(self, gone: _Connection) -> bool:
+        """Know one less; returns whether none is left."""
+        if self.to_all is gone:
+            self.to_all = None
+        elif gone.key is not None and self.to_weakly_held.get(gone.key) is gone:
+            del self.to_weakly_held[gone.key]
+        else:
+            self.to_values.pop(gone.number, None)
+        return self.to_all is None and not self.to_weakly_held and not self.to_values
+
+
 class _OfSender(weakref.ref[Any]):
     """One sender, held weakly, and the connections to it by their numbers."""
 
@@ -190,7 +232,8 @@ class _OfSender(weakref.ref[Any]):
 
 def _forget_sender(gone: Any) -> None:
     """Let go of what was connected to the sender; called with the reference to it."""
-    gone.connections = {}
+    for connection in list(gone.connections.values()):
+        connection.end()
     gone.on_gone(gone)
 
 
@@ -204,10 +247,20 @@ class _Connections:
     lock, since that runs code of others.
 
     Whom a send concerns is found out once, and kept until something changes, for senders that nothing else is equal to:
-    those which have connections of their own, and all that have none.
+    those which have connections of their own, and all that have none. Who connects and disconnects looks for the receiver
+    among its own connections only.
     """
 
-    __slots__ = ("_gone", "_lock", "_numbers", "_of_senders", "_others", "_plan", "_version")
+    __slots__ = (
+        "_gone",
+        "_lock",
+        "_numbers",
+        "_of_receivers",
+        "_of_senders",
+        "_others",
+        "_plan",
+        "_version",
+    )
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -216,6 +269,8 @@ class _Connections:
         self._of_senders: dict[int, _OfSender] = {}
         #: To all senders, and to those that are held by the connection; by their numbers.
         self._others: dict[int, _Connection] = {}
+        #: All of them, by the identity of the receiver.
+        self._of_receivers: dict[tuple[object, ...], _OfReceiver] = {}
         #: What has gone, and is still filed.
         self._gone: deque[_Connection | _OfSender] = deque()
         #: How often something has changed.
@@ -259,21 +314,17 @@ class _Connections:
 
     def find(self, fun: SignalHandlerT, sender: Any) -> list[_Connection]:
         """Return the connections of a receiver to just this sender; None stands for all senders."""
-        identity, to_all = _identity_of(fun), sender is None
-        return [
-            connection
-            for connection in self.plan_for(sender).connections
-            if connection.identity == identity and (connection.get_sender is None) == to_all
-        ]
+        with self._lock:
+            self._tidy()
+            of_receiver = self._of_receivers.get(_identity_of(fun))
+            found = [] if of_receiver is None else of_receiver.to(sender)
+        return [one for one in found if one.get_sender is None or one.takes(sender)]
 
     def knows(self, fun: SignalHandlerT) -> bool:
         """Whether a receiver is connected to whomever."""
-        identity = _identity_of(fun)
         with self._lock:
             self._tidy()
-            homes = [self._others, *(each.connections for each in list(self._of_senders.values()))]
-            known = [each for home in homes for each in list(home.values())]
-        return any(each.identity == identity for each in known)
+            return _identity_of(fun) in self._of_receivers
 
     def add(self, fun: SignalHandlerT, sender: Any, *, weak: bool) -> None:
         """Connect a receiver, unless it is; being held weakly ends as soon as somebody wants it held."""
@@ -304,10 +355,10 @@ class _Connections:
         if of_sender is not None:
             connection.get_sender, connection.key = of_sender, of_sender.key
             of_sender.connections[connection.number] = connection
-            return connection
-        if sender is not None:
-            connection.get_sender = partial(_itself, sender)
-        self._others[connection.number] = connection
+        else:
+            connection.get_sender = None if sender is None else partial(_itself, sender)
+            self._others[connection.number] = connection
+        self._of_receivers.setdefault(identity, _OfReceiver()).add(connection)
         return connection
 
     def _of_sender(self, sender: Any) -> _OfSender | None:
@@ -341,10 +392,19 @@ class _Connections:
             if isinstance(gone, _OfSender):
                 if self._of_senders.get(gone.key) is gone:  # pragma: no branch - false in a race
                     del self._of_senders[gone.key]
-            elif gone.key is None:
+                for connection in list(gone.connections.values()):
+                    self._forget(connection)
+                continue
+            self._forget(gone)
+            if gone.key is None:
                 self._others.pop(gone.number, None)
             elif gone.key in self._of_senders:  # pragma: no branch - false in a race of threads
                 self._of_senders[gone.key].connections.pop(gone.number, None)
+
+    def _forget(self, gone: _Connection) -> None:
+        of_receiver = self._of_receivers.get(gone.identity)
+        if of_receiver is not None and of_receiver.forget(gone):
+            del self._of_receivers[gone.identity]
 
 
 # --- How a receiver is held

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -12,7 +13,7 @@ import pytest
 
 from benchmarks.counting import Tracer
 from benchmarks.topics import spawning, trees
-from structmode import OneForAllSupervisor, OneForOneSupervisor, Service
+from structmode import OneForAllSupervisor, OneForOneSupervisor, Service, Signal
 
 #: What the next one may take among many, where it takes 1 among few.
 MORE = 1.25
@@ -88,6 +89,34 @@ async def futures(count: int) -> None:
     _ = await spawning.add_future(count, together=count)
 
 
+async def composition(depth: int) -> None:
+    """Make services each of which is below another."""
+    service = Service()
+    for _ in range(depth):
+        service = service.add_dependency(Service())
+
+
+async def connections(count: int) -> None:
+    """Connect many receivers to a signal, each to all senders and to one, and disconnect them."""
+    signal: Signal[object] = Signal()
+    receivers = [partial(Service) for _ in range(count)]
+    for sender in (None, Service()):
+        for receiver in receivers:
+            signal.connect(receiver, sender=sender)
+        for receiver in receivers:
+            signal.disconnect(receiver, sender=sender)
+
+
+async def connections_of_one(count: int) -> None:
+    """Connect one receiver to many senders, and disconnect it."""
+    signal: Signal[object] = Signal()
+    senders = [Service() for _ in range(count)]
+    for sender in senders:
+        signal.connect(Service, sender=sender)
+    for sender in senders:
+        signal.disconnect(Service, sender=sender)
+
+
 def instructions(work: Callable[[int], Awaitable[None]], count: int, backend: str) -> int:
     """Return how many it takes in all."""
     tracer, before = Tracer(), sys.gettrace()
@@ -112,7 +141,18 @@ def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize(
-    "work", [restarts, restart_of_all, come_and_go, wait_for_all, flat_tree, futures]
+    "work",
+    [
+        restarts,
+        restart_of_all,
+        come_and_go,
+        wait_for_all,
+        flat_tree,
+        futures,
+        composition,
+        connections,
+        connections_of_one,
+    ],
 )
 def test_one_of_many(work: Callable[[int], Awaitable[None]], backend: str) -> None:
     """Twice as many take twice as much."""
