@@ -140,6 +140,8 @@ class Life:
     _next: Run | None = None
     _succession: _Succession | None = None
     _started_once: bool = False
+    # Whether it has been the parent of any: one that never was is above nobody, which is known without a look.
+    _has_been_above: bool = False
     # Whether its parent is to forget it when it has stopped.
     _removed: bool = False
     # What the first hook of a start adds stays, if the start succeeds: that hook does not run again.
@@ -241,7 +243,8 @@ class Life:
             return
         if child.parent is not None:
             child.parent.drop_child(child)
-        child.parent, child.together = self, together
+        child.together = together
+        self.stand_above(child)
         run = self.run
         if run is None or not run.state.alive:
             self._own_children().append(child)
@@ -276,14 +279,14 @@ class Life:
             return
         if child.parent is not None:
             child.parent.drop_child(child)
-        child.parent = self
+        self.stand_above(child)
         place = place_among(self.children, before)
         self._own_children().insert(place, child)
         if self.run is not None and self.run.state.alive:
             self.run.place_child(child, before)
 
     def _check_adoptable(self, child: Life) -> None:
-        if self is child or (child._has_children() and self._is_below(child)):
+        if self is child or (child._has_been_above and self._is_below(child)):
             raise LifecycleError(
                 f"{child.unit.label} can't be a child of {self.unit.label}: it is that service itself or one above it",
                 "A service tree has no circles",
@@ -302,8 +305,10 @@ class Life:
                 "Stop it there first (await remove_dependency(service), or await service.stop()), or add another instance",
             )
 
-    def _has_children(self) -> bool:
-        return bool(self.children) or (self.run is not None and bool(self.run.children))
+    def stand_above(self, child: Life) -> None:
+        """Be the parent of `child`."""
+        child.parent = self
+        self._has_been_above = True
 
     def _is_below(self, other: Life) -> bool:
         above = self.parent

@@ -146,7 +146,7 @@ class ServiceThread(Service):
         self._outside = self._make_outside_unit()
         self._outer_life = OutsideLife(self._outside)
         super().__init__(loop=loop, **kwargs)
-        self._life.parent = self._outer_life
+        self._outer_life.stand_above(self._life)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

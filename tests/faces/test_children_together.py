@@ -240,7 +240,7 @@ def test_no_service() -> None:
     parent = Slow("a", [])
     with pytest.raises(TypeError, match=r"add_dependency_group\(\) takes a Service"):
         parent.add_dependency_group(*group, "e")  # type: ignore[arg-type]
-    assert parent._life.children == []
+    assert list(parent._life.children) == []
 
 
 async def test_in_a_thread() -> None:
