@@ -176,6 +176,11 @@ class Life:
     @property
     def signal(self) -> StopSignal:
         """The stop signal of the current run; for what is left of a former run, that of its own."""
+        caller = current_run()  # asked on every wait, and nearly always nobody, or the run itself
+        if caller is None:
+            return self.current.signal
+        if caller is self.run:
+            return caller.signal
         return (self.calling_run() or self.current).signal
 
     def calling_run(self) -> Run | None:
