@@ -406,7 +406,11 @@ class Overseer:
     def _groups(self, broken: list[Ward]) -> list[list[Ward]]:
         """Put those together that concern the same services."""
         groups: dict[Ward, tuple[set[Ward], list[Ward]]] = {}  # by each who is affected
+        most = len(self._affected(broken)) if len(broken) > 1 else 0
         for ward in broken:
+            if ward in groups and len(groups[ward][0]) >= most:
+                groups[ward][1].append(ward)  # more than all together affect, it does not
+                continue
             affected, members = self._affected([ward]) or {ward}, [ward]
             for others, more in _each_once(groups[one] for one in affected if one in groups):
                 affected |= others

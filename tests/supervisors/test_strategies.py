@@ -209,6 +209,24 @@ async def test_failures_in_one_instant_that_concern_the_same() -> None:
         assert [one.starts for one in those] == [2] * 6
 
 
+@pytest.mark.parametrize("strategy", [OneForAllSupervisor, RestForOneSupervisor])
+async def test_how_often_a_strategy_is_asked(strategy: type[SupervisorStrategy]) -> None:
+    """Where one failure concerns all the others, it is not asked about each of them: with many, that would be very often."""
+    asked: list[list[str]] = []
+
+    class Asked(strategy):  # type: ignore[misc, valid-type]
+        def affected_by(self, services: Sequence[ServiceT]) -> Sequence[ServiceT]:
+            asked.append([service.shortlabel for service in services])
+            return super().affected_by(services)  # type: ignore[no-any-return]
+
+    _, those = workers("abcdef")
+    async with Asked(*those):
+        await failing(*those[1:])
+        assert [one for one in asked if one != list("bcdef")] == [["b"]]
+        assert len(asked) <= 4
+        assert [one.starts for one in those[1:]] == [2] * 5
+
+
 async def test_a_strategy_that_affects_nobody() -> None:
     """It is asked what to do all the same, and what it does counts."""
     told: list[list[ServiceT]] = []
