@@ -27,7 +27,7 @@ from contextlib import (
     AsyncExitStack,
     ExitStack,
 )
-from functools import cached_property, partial, wraps
+from functools import partial, wraps
 from types import TracebackType
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
 
@@ -98,10 +98,14 @@ class _Uninitialised:
         )
 
 
-def _diag_of(service: Service) -> DiagT:
-    """Make what is kept in `Service.diag`, for the first who asks."""
-    _ = service._life  # one that was not initialised says so
-    return service.Diag(service)
+class _DiagWhenAsked:
+    """Makes `Service.diag` for the first who asks, in whichever thread, and leaves it with the service."""
+
+    def __get__(self, instance: Service | None, owner: type) -> Any:
+        if instance is None:
+            return self
+        _ = instance._life  # one that was not initialised says so
+        return vars(instance).setdefault("diag", instance.Diag(instance))
 
 
 def _check_settings(cls: type[Service]) -> None:
@@ -261,8 +265,8 @@ class Service(ServiceBase, ServiceCallbacks):
     #: The supervisor that looks after this service, if one does.
     supervisor: SupervisorStrategyT | None = None
 
-    #: What the service is doing at the moment.
-    diag: DiagT = cached_property(_diag_of)  # type: ignore[assignment]
+    #: What the service is doing at the moment; made for the first who asks.
+    diag: DiagT = _DiagWhenAsked()  # type: ignore[assignment]
 
     _life: engine.Life = _Uninitialised()  # type: ignore[assignment]
     _beacon: Node[Any] = _Uninitialised()  # type: ignore[assignment]
@@ -1168,6 +1172,10 @@ def crontab(
     return Service.crontab(cron_format, timezone=timezone, on_error=on_error, backoff=backoff)
 
 
+# As they are written above, whatever a test puts in their places.
+_SLEEP, _SHOULD_STOP = Service.sleep, Service.should_stop
+
+
 class _ServiceTicks(AsyncIterator[float]):
     """The ticks of a timer, until the service stops; an object and no generator, so it leaves nothing behind."""
 
@@ -1184,9 +1192,7 @@ class _ServiceTicks(AsyncIterator[float]):
             self._timer.clock = (
                 engine.clock_here()
             )  # the same, without asking each time which loop this is
-        sleeps_as_all_do = getattr(self._timer.sleep, "__func__", None) is Service.sleep
-        if sleeps_as_all_do and type(self._service).should_stop is Service.should_stop:
-            self._run = self._service._life.calling_run()
+        self._run = self._service._life.calling_run() if self._waits_as_all_do() else None
         self._timer.start()  # the schedule counts from here, whatever is done before the first tick
         return self
 
@@ -1207,6 +1213,14 @@ class _ServiceTicks(AsyncIterator[float]):
             service._ticks_skipped(ticking.name, ticking.skipped - skipped)
         ticking.on_before_yield()
         return until_next
+
+    def _waits_as_all_do(self) -> bool:
+        service, sleep = self._service, self._timer.sleep
+        return (
+            getattr(sleep, "__func__", None) is _SLEEP
+            and getattr(sleep, "__self__", None) is service
+            and type(service).should_stop is _SHOULD_STOP
+        )
 
     def _is_to_end(self) -> bool:
         return self._service.should_stop if self._run is None else self._run.signal.is_set()

@@ -180,43 +180,41 @@ _NO_PLAN = _Plan((), once=True, version=-1)
 class _OfReceiver:
     """The connections of one receiver."""
 
-    __slots__ = ("to_all", "to_values", "to_weakly_held")
+    __slots__ = ("by_sender", "to_values")
 
     def __init__(self) -> None:
-        self.to_all: _Connection | None = None
-        #: To senders that are held weakly, by the id of the sender.
-        self.to_weakly_held: dict[int, _Connection] = {}
+        #: To senders that are held weakly, by the id of the sender; and that to all senders, by None.
+        self.by_sender: dict[int | None, _Connection] = {}
         #: To senders that are held by the connection, by its number.
         self.to_values: dict[int, _Connection] = {}
 
     def to(self, sender: Any) -> list[_Connection]:
         """Return those that may be to just this sender; None stands for all senders."""
-        if sender is None:
-            return [] if self.to_all is None else [self.to_all]
-        asked = list(self.to_values.values())
-        if not _is_own_equal_only(sender):  # it may be the equal of one that does not know it
-            return asked + list(self.to_weakly_held.values())
-        held = self.to_weakly_held.get(id(sender))
-        return asked if held is None else [held, *asked]
+        if sender is None or _is_own_equal_only(sender):
+            held = self.by_sender.get(None if sender is None else id(sender))
+            found = [] if held is None else [held]
+        else:  # it may be the equal of one that does not know it
+            found = [one for key, one in list(self.by_sender.items()) if key is not None]
+        return found if sender is None else found + list(self.to_values.values())
 
-    def add(self, connection: _Connection) -> None:
-        """Know one more."""
-        if connection.key is not None:
-            self.to_weakly_held[connection.key] = connection
-        elif connection.get_sender is None:
-            self.to_all = connection
-        else:
+    def file(self, connection: _Connection) -> _Connection:
+        """Take in a connection, unless there is one to the same sender; return that which is there."""
+        if connection.key is None and connection.get_sender is not None:
             self.to_values[connection.number] = connection
+            return connection
+        # In one step: whatever comes before it, or after, in another thread or a finaliser, is told from it.
+        there = self.by_sender.setdefault(connection.key, connection)
+        if there.get_sender is _nobody:  # it has ended
+            there = self.by_sender[connection.key] = connection
+        return there
 
     def forget(self, gone: _Connection) -> bool:
         """Know one less; returns whether none is left."""
-        if self.to_all is gone:
-            self.to_all = None
-        elif gone.key is not None and self.to_weakly_held.get(gone.key) is gone:
-            del self.to_weakly_held[gone.key]
+        if self.by_sender.get(gone.key) is gone:
+            del self.by_sender[gone.key]
         else:
             self.to_values.pop(gone.number, None)
-        return self.to_all is None and not self.to_weakly_held and not self.to_values
+        return not self.by_sender and not self.to_values
 
 
 class _OfSender(weakref.ref[Any]):
@@ -246,8 +244,8 @@ class _Connections:
     copied in one step, by `list`, and the copies gone through. Whether senders are equal is asked without holding the
     lock, since that runs code of others.
 
-    Whom a send concerns is found out once, and kept until something changes, for senders that nothing else is equal to:
-    those which have connections of their own, and all that have none. Who connects and disconnects looks for the receiver
+    Whom a send concerns is found out once, and kept until something changes, where no comparison of senders can change it: for
+    senders that nothing else is equal to, as long as nobody is connected to a value. Who connects and disconnects looks for the receiver
     among its own connections only.
     """
 
@@ -348,18 +346,19 @@ class _Connections:
             self._tidy()
 
     def _file(self, identity: tuple[object, ...], sender: Any) -> _Connection:
-        """Make a connection, without a receiver yet."""
-        self._version += 1
+        """Make a connection, without a receiver yet; or return that which has been made in this very instant."""
         connection = _Connection(next(self._numbers), identity)
-        of_sender = self._of_sender(sender)
+        of_sender, home = self._of_sender(sender), self._others
         if of_sender is not None:
             connection.get_sender, connection.key = of_sender, of_sender.key
-            of_sender.connections[connection.number] = connection
-        else:
-            connection.get_sender = None if sender is None else partial(_itself, sender)
-            self._others[connection.number] = connection
-        self._of_receivers.setdefault(identity, _OfReceiver()).add(connection)
-        return connection
+            home = of_sender.connections
+        elif sender is not None:
+            connection.get_sender = partial(_itself, sender)
+        there = self._of_receivers.setdefault(identity, _OfReceiver()).file(connection)
+        if there is connection:
+            home[connection.number] = connection
+            self._version += 1  # last: a plan that is made meanwhile does not know it yet
+        return there
 
     def _of_sender(self, sender: Any) -> _OfSender | None:
         """Return where connections to a sender are filed if it is held weakly, else None.
@@ -377,8 +376,10 @@ class _Connections:
             return None
         of_sender.connections, of_sender.key, of_sender.plan = {}, id(sender), _NO_PLAN
         of_sender.on_gone = self._gone.append
-        self._of_senders[id(sender)] = of_sender
-        return of_sender
+        there = self._of_senders.setdefault(id(sender), of_sender)  # in one step, as above
+        if there() is not sender:  # of one that has gone
+            there = self._of_senders[id(sender)] = of_sender
+        return there
 
     def _filed(self, sender: Any) -> _OfSender | None:
         """Return where connections to a sender are filed, if they are; the id may have been that of another before."""
@@ -387,8 +388,8 @@ class _Connections:
 
     def _tidy(self) -> None:
         while self._gone:
-            self._version += 1
             gone = self._gone.popleft()
+            self._version += 1
             if isinstance(gone, _OfSender):
                 if self._of_senders.get(gone.key) is gone:  # pragma: no branch - false in a race
                     del self._of_senders[gone.key]

@@ -20,6 +20,7 @@ from hypothesis import example, given, settings, strategies as st
 from structmode import Service
 from structmode.signals import BaseSignal, Signal, SyncSignal
 from structmode.types.signals import BaseSignalT, SignalT, SyncSignalT
+from tests.meanwhile import meanwhile
 
 AnySignal: TypeAlias = Signal[Any] | SyncSignal[Any]
 
@@ -1202,6 +1203,52 @@ def test_who_is_called_for_one_sender_is_not_taken_for_another(
         assert list(signal.iter_receivers(Impostor())) == [receiver]
         assert list(signal.iter_receivers(Sender())) == []
         assert list(signal.iter_receivers(sender)) == [receiver]
+
+
+# --- In the middle of anything --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sender", [None, Sender(), "me"])
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_send_in_the_middle_of_connecting(sender: Any, weak: bool) -> None:
+    """Who is being connected may miss that one, and none that comes later; the same for who disconnects."""
+    signal, called = SyncSignal[Any](), list[str]()
+
+    def receive(*args: Any, **kwargs: Any) -> None:
+        called.append("r")
+
+    def send() -> None:
+        signal.send(Sender() if sender is None else sender)
+
+    send()
+    meanwhile(lambda: signal.connect(receive, sender=sender, weak=weak), send)
+    called.clear()
+    send()
+    assert called == ["r"]
+    meanwhile(lambda: signal.disconnect(receive, sender=sender), send)
+    called.clear()
+    send()
+    assert called == []
+
+
+@pytest.mark.parametrize("sender", [None, Sender(), "me"])
+@pytest.mark.parametrize("at", range(1, 30))
+def test_the_same_is_connected_in_the_middle_of_connecting(sender: Any, at: int) -> None:
+    """It is connected once, whenever that is: called once, and disconnected by one call."""
+    signal, called = SyncSignal[Any](), list[str]()
+
+    def receive(*args: Any, **kwargs: Any) -> None:
+        called.append("r")
+
+    def connect() -> None:
+        signal.connect(receive, sender=sender)
+
+    meanwhile(connect, connect, at=at)
+    signal.send("me" if sender is None else sender)
+    assert called == ["r"]
+    signal.disconnect(receive, sender=sender)
+    signal.send("me" if sender is None else sender)
+    assert called == ["r"]
 
 
 # --- In services ----------------------------------------------------------------------------------

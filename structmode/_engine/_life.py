@@ -145,7 +145,7 @@ class Life:
     # Whether its parent is to forget it when it has stopped.
     _removed: bool = False
     # What the first hook of a start adds stays, if the start succeeds: that hook does not run again.
-    _lasting: Sequence[Life] = ()
+    _lasting: list[Life] | None = None
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
@@ -256,7 +256,8 @@ class Life:
             return
         run.adopt(child)
         if run.called_from_own_hook("first_set_up"):
-            self._lasting = [*self._lasting, child]
+            self._lasting = self._lasting or []
+            self._lasting.append(child)
         elif not run.contains_caller():
             self._own_children().append(child)
 
@@ -381,8 +382,8 @@ class Life:
         child._removed, child.together = False, None
         if child in self.children:
             self._own_children().remove(child)
-        if child in self._lasting:
-            self._lasting = [one for one in self._lasting if one is not child]
+        if self._lasting and child in self._lasting:
+            self._lasting.remove(child)
         if self.run is not None:
             self.run.drop_child(child)
         child.parent = None
@@ -608,7 +609,7 @@ class Life:
                 self._started_once = True
                 if self._lasting:
                     self._own_children().extend(self._lasting)
-            self._lasting = ()
+            self._lasting = None
             self._hand_over(run, succession)
             run, succession = self._succeed(run)
 

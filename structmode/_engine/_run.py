@@ -201,8 +201,8 @@ class Run:
     @property
     def permission(self) -> Flag:
         """Set by whoever may allow a stop to be completed; `Unit.hold` may wait for it."""
-        if self._permission is None:
-            self._permission = Flag()
+        if self._permission is None:  # others may ask for it in other threads
+            return self.__dict__.setdefault("_permission", Flag())  # type: ignore[no-any-return]
         return self._permission
 
     @permission.setter

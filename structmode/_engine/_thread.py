@@ -41,7 +41,7 @@ from ._callers import enter_run
 from ._cancellation import through, without_cancellation
 from ._events import StopOverdue, emit
 from ._flag import Flag
-from ._hosting import Outermost, Parent
+from ._hosting import Outermost, host_in
 from ._life import Life
 from ._loops import runner_for_thread
 from ._protocols import Fate, Unit
@@ -502,7 +502,7 @@ class ThreadHome:
         """Start what the thread is for, on its floor."""
         if self._permitted:
             self.life.upcoming.permission.set()
-        await self.life.start_in(Parent(self._floor.current), restarting=self._restarting)
+        await self.life.start_in(host_in(self._floor.current), restarting=self._restarting)
 
     @property
     def has_ended_uncrashed(self) -> bool:

@@ -120,7 +120,9 @@ class Watchdog:
         alarm.off = True
 
     def join(self, seconds: float) -> bool:
-        """Wait until no alarm is left, but not longer than `seconds`; return whether none is."""
+        """Wait until no alarm is left, but not longer than `seconds`; return whether none is. An alarm does not wait."""
+        if threading.current_thread() is self._thread:
+            return False
         with self._changed:
             return self._changed.wait_for(lambda: not (self._alarms or self._ringing), seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
@@ -13,6 +14,7 @@ import pytest
 from structmode import Diag, Service, ShutdownTimeout, StartAborted
 from structmode.testing import VirtualClock, virtual_backend
 from structmode.types.services import DiagT
+from tests.meanwhile import meanwhile
 
 
 class Plain(Service):
@@ -20,6 +22,23 @@ class Plain(Service):
 
 
 # --- Diag -----------------------------------------------------------------------------------------
+
+
+def test_there_is_one_diag() -> None:
+    """Also if two ask for it for the first time in the same instant, as threads may."""
+    seen: list[DiagT] = []
+    for at in itertools.count(1):
+        service = Plain()
+        seen.clear()
+
+        def ask(service: Service = service) -> None:
+            seen.append(service.diag)
+
+        if not meanwhile(ask, ask, at=at):
+            break
+        assert len(seen) == 2
+        assert all(one is service.diag for one in seen)
+    assert at > 2
 
 
 def test_flags() -> None:

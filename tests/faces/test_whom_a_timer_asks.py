@@ -62,6 +62,45 @@ async def test_one_service_that_sleeps_in_its_own_way() -> None:
     assert (service.ticks, sleeps) == (2, [10.0, 10.0, 10.0])
 
 
+async def test_the_sleep_of_another_service() -> None:
+    """A child that counts the ticks of its parent with a sleep of its own is woken by its own stop, and not only cancelled."""
+    seen: list[str] = []
+
+    class Child(Service):
+        def __init__(self, parent: Service) -> None:
+            super().__init__()
+            self.parent = parent
+
+        @Service.task
+        async def count(self) -> None:
+            async for _ in self.parent.itertimer(1000.0, sleep=self.sleep):
+                seen.append("woken")
+                break
+
+    parent = Service()
+    child = parent.add_dependency(Child(parent))
+    with VirtualClock():
+        async with parent:
+            await anyio.sleep(5.0)
+            await child.stop()
+            assert seen == ["woken"]
+
+
+async def test_a_sleep_that_a_test_has_put_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the one that the timer sleeps with."""
+    sleeps: list[float] = []
+
+    async def sleep(self: Service, n: float) -> None:
+        sleeps.append(n)
+        await anyio.sleep(n)
+
+    monkeypatch.setattr(Service, "sleep", sleep)
+    with VirtualClock():
+        async with Ticking() as service:
+            await anyio.sleep(25.0)
+    assert (service.ticks, sleeps) == (2, [10.0, 10.0, 10.0])
+
+
 async def test_a_class_that_stops_of_its_own_accord() -> None:
     """The timer ends when the class says that it should, though nobody has told the service to stop."""
 

@@ -364,12 +364,10 @@ def children_last(patch: pytest.MonkeyPatch) -> None:
     """Take the farewell before the children have stopped."""
     stop_children = Run._stop_children
 
-    async def later(run: Run, which: Callable[[Run], bool]) -> None:
-        if run.child_runs and not which(run):
-            await stop_children(run, which)
-        elif run.child_runs:
+    async def later(run: Run, left: Any, which: Callable[[Run], bool] | None = None) -> None:
+        if which is None:  # all that are up
             await rest_of(run.unit.farewell())
-            await stop_children(run, which)
+        await stop_children(run, left, which)
 
     patch.setattr(Run, "_stop_children", later)
 
@@ -629,9 +627,9 @@ def forget_children(patch: pytest.MonkeyPatch) -> None:
     """Let a service in a thread stop without its children: they go on until they are killed."""
     stop_children = Run._stop_children
 
-    async def forget(run: Run, which: Callable[[Run], bool]) -> None:
+    async def forget(run: Run, left: Any, which: Callable[[Run], bool] | None = None) -> None:
         if not isinstance(run.unit, InsideUnit):
-            await stop_children(run, which)
+            await stop_children(run, left, which)
 
     patch.setattr(Run, "_stop_children", forget)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import threading
 import time
+from _thread import interrupt_main
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -346,6 +348,28 @@ async def take_too_long() -> None:
     with VirtualClock(), flight_recorder(get_logger("tests.setup"), timeout=10.0) as recorder:
         recorder.info("a step")
         await anyio.sleep(3600.0)
+
+
+def test_an_interrupt_while_reports_are_waited_for(root: logging.Logger) -> None:
+    """Logging is put back all the same."""
+    leaving = threading.Event()
+
+    class Interrupting(Kept):
+        def emit(self, record: logging.LogRecord) -> None:
+            if not self.messages:
+                leaving.wait(30.0)
+                time.sleep(0.02)  # so that it is waited for, most likely
+                interrupt_main()
+            super().emit(record)
+
+    before = root.handlers[:]
+    with (
+        pytest.raises(KeyboardInterrupt),
+        logging_setup(loglevel="INFO", loghandlers=[Interrupting()]),
+    ):
+        anyio.run(take_too_long, **virtual_backend("asyncio"))
+        leaving.set()
+    assert root.handlers == before
 
 
 @pytest.mark.parametrize("change", ["the end of the block", "another setup"])

@@ -243,3 +243,11 @@ def test_reports_are_written_one_after_the_other(caplog: pytest.LogCaptureFixtur
     assert done.wait(PATIENCE)
     assert caplog.messages == [f"report {number}" for number in range(20)]
     assert {record.threadName for record in caplog.records} == {"structmode watchdog: reports"}
+
+
+def test_an_alarm_does_not_wait_for_itself(watchdog: Watchdog) -> None:
+    """Who waits for all alarms in one of them is told at once that they are not over."""
+    answers: list[bool] = []
+    watchdog.call_soon(lambda: answers.append(watchdog.join(PATIENCE)))
+    assert watchdog.join(PATIENCE / 2)
+    assert answers == [False]

@@ -101,8 +101,10 @@ def logging_setup(
     try:
         yield installed.level
     finally:
-        wait_for_reports()
-        installed.undo()
+        try:
+            wait_for_reports()
+        finally:
+            installed.undo()
 
 
 class _LogFileHandler(logging.FileHandler):
