@@ -45,7 +45,7 @@ Step = Callable[[], Awaitable[object] | None]
 Wait = Callable[[], Awaitable[object]]
 
 
-class Doer(Protocol):
+class HasSteps(Protocol):
     """Whose steps they are."""
 
     def step_failed(self, exc: BaseException, name: str) -> None:
@@ -72,7 +72,7 @@ class Steps:
         names: How hooks are called in reports, where that is not as by the engine.
     """
 
-    def __init__(self, run: Doer, names: Mapping[str, str]) -> None:
+    def __init__(self, run: HasSteps, names: Mapping[str, str]) -> None:
         self._run = run
         self._names = names
         # Of the present step, and of those that it is part of.
