@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import signal
 import sys
 import threading
 import time
@@ -350,6 +351,15 @@ async def take_too_long() -> None:
         await anyio.sleep(3600.0)
 
 
+@pytest.fixture
+def interruptible() -> Generator[None, None, None]:
+    """Ctrl-C interrupts, also where the tests were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_reports_are_waited_for(root: logging.Logger) -> None:
     """Logging is put back all the same."""
     leaving = threading.Event()
