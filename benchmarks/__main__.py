@@ -43,10 +43,13 @@ def main(arguments: Sequence[str]) -> None:
     """Do what the command line says."""
     options = _options(arguments)
     results = _known() if options.show or options.growth else measure_rows(options)
-    if options.write:
+    if options.write and not options.no_growth:
         write(results)  # the curves take a while, and may be cut short
     if not options.show and not options.only and not options.no_growth:
         results["growth"] = measure_growth(options.rounds, options.quick)
+        results["growth_on"] = machine()
+    elif options.no_growth and options.write and DATA.exists():  # the curves that there are stay
+        results |= {name: of for name, of in _known().items() if name in {"growth", "growth_on"}}
     print(as_text(results))
     if options.write or options.show:
         write(results)

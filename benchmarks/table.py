@@ -281,6 +281,9 @@ def as_markdown(results: Mapping[str, Any]) -> str:
             or ["No curve bends by more than a factor of 2."] * ("growth" in results)
         ),
     ]
+    curves_on = results.get("growth_on", results["machine"])
+    if curves_on != results["machine"]:
+        parts += ["", f"The curves were measured on {curves_on}."]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -370,9 +370,15 @@ def test_the_curves_can_be_measured_by_themselves(
     monkeypatch.setattr(program, "measure", measure)
     program.main(["--growth", "--write", "--rounds", "3"])
     after = json.loads((own_room / "data.json").read_bytes())
-    assert after.pop("growth").keys() == {panel.name for panel in PANELS}
-    assert after == before
+    assert after["growth"].keys() == {panel.name for panel in PANELS}
+    assert {**before, "growth": after["growth"], "growth_on": after["growth_on"]} == after
     assert (rounds[10_000], rounds[100_000]) == (3, 1)
+    monkeypatch.setattr(program, "machine", lambda: "another machine")
+    program.main(["--quick", "--no-growth", "--write"])
+    again = json.loads((own_room / "data.json").read_bytes())
+    assert again == {**after, "machine": "another machine"}
+    page = (own_room / "table.inc").read_text(encoding="utf-8")
+    assert page.endswith(f"The curves were measured on {after['growth_on']}.\n")
 
 
 def test_pictures_of_the_same_are_the_same(
