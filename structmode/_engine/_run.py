@@ -138,6 +138,8 @@ class Run:
     #: Its tasks, and those that hold its contexts open.
     tasks: TaskSet = NO_TASKS
     keepers: TaskSet = NO_TASKS
+    #: Called by the hard cancel, for what is shielded from all else that could cut a step short.
+    when_killed: Callable[[], object] | None = None
     #: What owns the runs of its children; made for the first of them.
     as_host: Host[Run] | None = None
     _failures: Failures = NO_FAILURES
@@ -227,6 +229,11 @@ class Run:
     def failures(self) -> list[BaseException]:
         """All that went wrong in it, and in those below that it has stopped; the first comes first."""
         return list(self._failures)
+
+    @property
+    def killed(self) -> bool:
+        """Whether the hard cancel has come."""
+        return self._steps.killed
 
     @property
     def was_up(self) -> bool:
@@ -389,6 +396,8 @@ class Run:
                 run._contexts.kill()
             run.request_stop()
             run._steps.kill()
+            if run.when_killed is not None:
+                run.when_killed()
 
     @property
     def accepts(self) -> bool:

@@ -297,11 +297,11 @@ class ThreadHome:
             raise cancelled
 
     async def _end(
-        self, label: str, subject: object, timeout: float, within: float
+        self, label: str, subject: object, timeout: float, within: float, run: Run | None = None
     ) -> BaseException | None:
         """Do so; returns the cancellation that has come meanwhile, for the caller to pass on.
 
-        Those above may have no more time than `within`: then what is inside is hurried.
+        Those above may have no more time than `within`, or lose patience with `run` meanwhile: then what is inside is hurried.
         """
         if self.thread is None:
             return None
@@ -311,10 +311,20 @@ class ThreadHome:
         self._send_down(self._take_turn)
         cancelled: BaseException | None = None
         try:
-            with anyio.move_on_after(min(timeout + _PATIENCE, within)):
+            with anyio.move_on_after(min(timeout + _PATIENCE, within)) as patience:
+
+                def hurry() -> None:
+                    nonlocal within
+                    within = 0.0
+                    patience.cancel()
+
+                if run is not None:
+                    run.when_killed = hurry
                 await self._until_over()
         except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - passed on below
             cancelled = exc
+        if run is not None:
+            run.when_killed = None
         if self.alive and (cancelled is not None or within < timeout + _PATIENCE):
             self._send_down(self._floor.kill)
             with anyio.move_on_after(GRACE, shield=True):
@@ -337,11 +347,12 @@ class ThreadHome:
         Raises:
             ShutdownTimeout: If the thread has been given up.
         """
+        run = self._outside.current
         with anyio.CancelScope(shield=True):
             # A hard cancel from above does not come through the shield: those above must not have to wait for us.
-            deadline = min(run.deadline for run in self._outside.current.lineage())
-            within = max(0.0, deadline - anyio.current_time())
-            await self._end(label, subject, timeout, within)
+            deadline = min(above.deadline for above in run.lineage())
+            within = 0.0 if run.killed else max(0.0, deadline - anyio.current_time())
+            await self._end(label, subject, timeout, within, run)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import anyio
 import pytest
 
-from structmode.exceptions import StartAborted
+from structmode import Service, ServiceThread
+from structmode.exceptions import ShutdownTimeout, StartAborted
+from structmode.testing import VirtualClock, virtual_backend
 
 from .things import Noting, threads_of, until
 
@@ -133,3 +137,46 @@ async def test_what_fails_while_its_own_undoing_is_left_to_its_block(
     assert (service.state, service.crashed) == ("init", False)
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert told == ["[^Undone]: Failed while stopping, in on_stop: OSError('bad end')"]
+
+
+class Holding(Service):
+    """Has its stop wait for a permission that never comes."""
+
+    wait_for_shutdown = True
+
+
+class Hanging(ServiceThread):
+    """Never comes up."""
+
+    async def on_started(self) -> None:
+        await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_undoing_of_a_start_ends_with_the_time_of_those_above(
+    backend: Literal["asyncio", "trio"],
+) -> None:
+    """A start in a thread has failed, and is being undone there; the parent's stop, which came later, still is bounded."""
+
+    async def start(service: Service) -> None:
+        with pytest.raises(StartAborted):
+            await service.start()
+
+    async def main() -> None:
+        parent, thread = Service(), Hanging(backend=backend)
+        parent.shutdown_timeout = 2.0
+        parent.add_dependency(thread)
+        thread.add_dependency(Holding())
+        with VirtualClock():
+            async with anyio.create_task_group() as group:
+                group.start_soon(start, parent)
+                await anyio.sleep(1.0)
+                await thread.crash(OSError("bad start"))
+                await anyio.sleep(1.0)
+                began = anyio.current_time()
+                with pytest.raises(ShutdownTimeout):
+                    await parent.stop()
+                assert anyio.current_time() - began == pytest.approx(2.0)
+                assert not threads_of(thread)
+
+    anyio.run(main, **virtual_backend(backend))
