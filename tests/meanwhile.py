@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import TypeVar
 
-__all__ = ("meanwhile",)
+__all__ = ("is_one_for_all", "meanwhile")
+
+T = TypeVar("T")
 
 
 def meanwhile(
@@ -32,3 +35,19 @@ def meanwhile(
     finally:
         sys.settrace(before)
     return done
+
+
+def is_one_for_all(make: Callable[[], T], ask: Callable[[T], object]) -> bool:
+    """Whether two who ask something new for the first time get the same, at whichever call of the one the other comes."""
+    at = 0
+    while True:
+        at += 1
+        new, seen = make(), list[object]()
+
+        def look(new: T = new, seen: list[object] = seen) -> None:
+            seen.append(ask(new))
+
+        if not meanwhile(look, look, at=at):
+            return at > 2  # or else it has not been asked in the middle of anything
+        if len(seen) != 2 or any(one is not ask(new) for one in seen):
+            return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from structmode._engine import (
     Life,
     LifecycleEvent,
-    Run,
     Stopped,
     Task,
     all_of,
@@ -21,7 +19,7 @@ from structmode._engine import (
     subscribe,
 )
 from structmode.exceptions import LifecycleError, StartAborted
-from tests.meanwhile import meanwhile
+from tests.meanwhile import is_one_for_all
 
 from .oracle import EVERY_START_STEP, interrupted_start
 from .unit import START, STOP, Unit, family, hanging, raising, settle, stubborn, yielding
@@ -98,19 +96,7 @@ async def test_tasks_work_until_children_have_stopped() -> None:
 
 async def test_there_is_one_permission() -> None:
     """Also if two ask for it for the first time in the same instant, as threads may."""
-    seen: list[object] = []
-    for at in itertools.count(1):
-        run = Unit("a", []).run
-        seen.clear()
-
-        def ask(run: Run = run) -> None:
-            seen.append(run.permission)
-
-        if not meanwhile(ask, ask, at=at):
-            break
-        assert len(seen) == 2
-        assert all(one is run.permission for one in seen)
-    assert at > 2
+    assert is_one_for_all(lambda: Unit("a", []).run, lambda run: run.permission)
 
 
 async def test_hold() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
@@ -14,7 +13,7 @@ import pytest
 from structmode import Diag, Service, ShutdownTimeout, StartAborted
 from structmode.testing import VirtualClock, virtual_backend
 from structmode.types.services import DiagT
-from tests.meanwhile import meanwhile
+from tests.meanwhile import is_one_for_all
 
 
 class Plain(Service):
@@ -26,19 +25,7 @@ class Plain(Service):
 
 def test_there_is_one_diag() -> None:
     """Also if two ask for it for the first time in the same instant, as threads may."""
-    seen: list[DiagT] = []
-    for at in itertools.count(1):
-        service = Plain()
-        seen.clear()
-
-        def ask(service: Service = service) -> None:
-            seen.append(service.diag)
-
-        if not meanwhile(ask, ask, at=at):
-            break
-        assert len(seen) == 2
-        assert all(one is service.diag for one in seen)
-    assert at > 2
+    assert is_one_for_all(Plain, lambda service: service.diag)
 
 
 def test_flags() -> None:
