@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
-import trio
 
 from benchmarks.clock import per_unit
 from benchmarks.contenders import run_arguments
-from benchmarks.library import HERE, QueueServiceThread
+from benchmarks.library import HERE, QueueServiceThread, hand
 from benchmarks.model import ELSEWHERE, Row, times_mode
+
+if TYPE_CHECKING:
+    import trio
+else:
+    trio = hand  # which it is in the process that is there for it, and no other has to hold it
 
 
 class Remote(QueueServiceThread):

@@ -165,7 +165,7 @@ class Steps:
                     scope.deadline = self._open_until = deadline
                 return scope
             self.close()
-        scope = anyio.CancelScope(deadline=deadline, shield=True)
+        scope = anyio.move_on_at(deadline, shield=True)
         scope.__enter__()
         if not self._scopes:
             self._open, self._open_until = scope, deadline

@@ -3,8 +3,8 @@
 Theory: "should stop" is a level, not an edge. Who asks after it was set must see it, who waits must be woken, and
 neither may leave anything behind. Who sleeps is woken by the signal as by the clock. A wait for one thing needs no second
 task: it runs in the caller's own task, inside a cancel scope that the signal cancels. So does the first of several things;
-only the others need tasks, and those live in a task group inside the same scope, so that the losers have been cancelled *and
-awaited* before the call returns.
+only the others need tasks. Those live in a task group whose own scope is the one that the signal cancels, so that the losers
+have been cancelled *and awaited* before the call returns.
 
 A result that has been computed is never thrown away: if the awaited thing ended, that counts, even when the stop came
 in the same instant.
@@ -76,8 +76,7 @@ class StopSignal(Flag):
 
     def interrupts(self, timeout: float = math.inf) -> Interruptible:
         """Open a scope that the signal cancels, and that ends after `timeout` seconds."""
-        deadline = math.inf if timeout == math.inf else anyio.current_time() + timeout
-        return Interruptible(self, deadline)
+        return Interruptible(self, _deadline_in(timeout))
 
     def note(self, end: Callable[[], object]) -> None:
         """Know a wait of the calling task, by what ends it when the signal is given."""
@@ -92,6 +91,10 @@ class StopSignal(Flag):
             self._quiet.set()
 
 
+def _deadline_in(seconds: float) -> float:
+    return math.inf if seconds == math.inf else anyio.current_time() + seconds
+
+
 class Interruptible:
     """The scope that a stop signal cancels, for the length of a ``with`` block.
 
@@ -104,7 +107,7 @@ class Interruptible:
 
     def __init__(self, signal: StopSignal, deadline: float) -> None:
         self._signal = signal
-        self._scope = anyio.CancelScope(deadline=deadline)
+        self._scope = anyio.move_on_at(deadline)
 
     def __enter__(self) -> anyio.CancelScope:
         scope = self._scope.__enter__()
@@ -180,14 +183,14 @@ async def _race(
     try:
         # A checkpoint also if none of the things waits; and what they return is not lost to it.
         await anyio.lowlevel.checkpoint_if_cancelled()
-        with signal.interrupts(timeout):
-            if len(coroutines) == 1:
-                outcome.done[0] = await result_of(coroutines[0], "a wait")
-            elif coroutines:
-                await _run_side_by_side(coroutines, outcome, enough)
-            else:
-                await anyio.lowlevel.checkpoint()
-        if len(coroutines) < 2:  # with tasks there has been one
+        if len(coroutines) > 1:
+            await _run_side_by_side(signal, coroutines, timeout, outcome, enough)
+        else:
+            with signal.interrupts(timeout):
+                if coroutines:
+                    outcome.done[0] = await result_of(coroutines[0], "a wait")
+                else:
+                    await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.cancel_shielded_checkpoint()
     finally:
         close_all(coroutines)
@@ -198,9 +201,16 @@ async def _race(
 
 
 async def _run_side_by_side(
-    coroutines: Sequence[Coroutine[Any, Any, Any]], outcome: Outcome, enough: int
+    signal: StopSignal,
+    coroutines: Sequence[Coroutine[Any, Any, Any]],
+    timeout: float,
+    outcome: Outcome,
+    enough: int,
 ) -> None:
-    """Run coroutines until enough have ended or one has failed: the first in this task, each other in one of its own."""
+    """Run coroutines until enough have ended, one has failed, the signal is given or time is up.
+
+    The first runs in this task, each other in one of its own.
+    """
     errors: list[BaseException] = []
 
     async def contestant(position: int) -> None:
@@ -214,20 +224,26 @@ async def _run_side_by_side(
         if errors or len(outcome.done) >= enough:
             group.cancel_scope.cancel()
 
+    group, deadline = anyio.create_task_group(), _deadline_in(timeout)
     try:
-        async with anyio.create_task_group() as group:
+        async with group:
+            signal.note(group.cancel_scope.cancel)
+            group.cancel_scope.deadline = deadline
             for position in range(1, len(coroutines)):
                 group.start_soon(contestant, position)
             await contestant(0)
     except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
         if not errors:  # what a loser raised on its way out says more than that it was cancelled
             raise
+    finally:
+        signal.forget(group.cancel_scope.cancel)
     if errors:
         first, *later = errors
         for exc in later:
             note(first, "also raised while this wait was being given up", exc)
         raise first
-    if len(outcome.done) < enough:  # asyncio lets anybody cancel one of these tasks
+    ended = signal.is_set() or anyio.current_time() >= deadline
+    if len(outcome.done) < enough and not ended:  # asyncio lets anybody cancel one of these tasks
         raise anyio.TaskCancelled("a part of this wait was cancelled")
 
 
