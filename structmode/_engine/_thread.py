@@ -20,7 +20,6 @@ ending.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
@@ -291,17 +290,17 @@ class ThreadHome:
             ShutdownTimeout: If the thread has been given up.
             BaseException: What went wrong inside.
         """
-        cancelled = await self._end(label, subject, timeout, math.inf)
+        cancelled = await self._end(label, subject, timeout)
         self._raise_failure()
         if cancelled is not None:
             raise cancelled
 
     async def _end(
-        self, label: str, subject: object, timeout: float, within: float, run: Run | None = None
+        self, label: str, subject: object, timeout: float, run: Run | None = None
     ) -> BaseException | None:
         """Do so; returns the cancellation that has come meanwhile, for the caller to pass on.
 
-        Those above may have no more time than `within`, or lose patience with `run` meanwhile: then what is inside is hurried.
+        If `run` is given, its hard cancel hurries what is inside.
         """
         if self.thread is None:
             return None
@@ -310,22 +309,25 @@ class ThreadHome:
         self._tell_afflictions()  # before the turn: in a crash that is the order for those inside as for all
         self._send_down(self._take_turn)
         cancelled: BaseException | None = None
+        hurried = False
         try:
-            with anyio.move_on_after(min(timeout + _PATIENCE, within)) as patience:
+            with anyio.move_on_after(timeout + _PATIENCE) as patience:
 
                 def hurry() -> None:
-                    nonlocal within
-                    within = 0.0
+                    nonlocal hurried
+                    hurried = True
                     patience.cancel()
 
                 if run is not None:
                     run.when_killed = hurry
+                    if run.killed:
+                        hurry()
                 await self._until_over()
         except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - passed on below
             cancelled = exc
         if run is not None:
             run.when_killed = None
-        if self.alive and (cancelled is not None or within < timeout + _PATIENCE):
+        if self.alive and (cancelled is not None or hurried):
             self._send_down(self._floor.kill)
             with anyio.move_on_after(GRACE, shield=True):
                 await self._until_over()
@@ -347,12 +349,9 @@ class ThreadHome:
         Raises:
             ShutdownTimeout: If the thread has been given up.
         """
-        run = self._outside.current
         with anyio.CancelScope(shield=True):
             # A hard cancel from above does not come through the shield: those above must not have to wait for us.
-            deadline = min(above.deadline for above in run.lineage())
-            within = 0.0 if run.killed else max(0.0, deadline - anyio.current_time())
-            await self._end(label, subject, timeout, within, run)
+            await self._end(label, subject, timeout, self._outside.current)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

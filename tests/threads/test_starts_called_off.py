@@ -152,15 +152,17 @@ class Hanging(ServiceThread):
         await anyio.sleep_forever()
 
 
+async def start_in_vain(service: Service) -> None:
+    """Start what is stopped before it has come up."""
+    with pytest.raises(StartAborted):
+        await service.start()
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_undoing_of_a_start_ends_with_the_time_of_those_above(
     backend: Literal["asyncio", "trio"],
 ) -> None:
     """A start in a thread has failed, and is being undone there; the parent's stop, which came later, still is bounded."""
-
-    async def start(service: Service) -> None:
-        with pytest.raises(StartAborted):
-            await service.start()
 
     async def main() -> None:
         parent, thread = Service(), Hanging(backend=backend)
@@ -169,7 +171,7 @@ def test_the_undoing_of_a_start_ends_with_the_time_of_those_above(
         thread.add_dependency(Holding())
         with VirtualClock():
             async with anyio.create_task_group() as group:
-                group.start_soon(start, parent)
+                group.start_soon(start_in_vain, parent)
                 await anyio.sleep(1.0)
                 await thread.crash(OSError("bad start"))
                 await anyio.sleep(1.0)
@@ -178,5 +180,28 @@ def test_the_undoing_of_a_start_ends_with_the_time_of_those_above(
                     await parent.stop()
                 assert anyio.current_time() - began == pytest.approx(2.0)
                 assert not threads_of(thread)
+
+    anyio.run(main, **virtual_backend(backend))
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_undoing_of_a_start_that_is_cancelled_hard_at_once(
+    backend: Literal["asyncio", "trio"],
+) -> None:
+    """The hard cancel comes before the undoing in the thread has begun: then that does not take the time it might have."""
+
+    async def main() -> None:
+        parent, thread = Service(), Hanging(backend=backend)
+        parent.add_dependency(thread)
+        thread.add_dependency(Holding())
+        with VirtualClock():
+            async with anyio.create_task_group() as group:
+                group.start_soon(start_in_vain, parent)
+                await anyio.sleep(1.0)
+                began = anyio.current_time()
+                parent._life.kill()  # as a worker does when it is told to end a second time
+                await parent.wait_until_stopped()
+            assert anyio.current_time() - began == pytest.approx(0.0)
+            assert not threads_of(thread)
 
     anyio.run(main, **virtual_backend(backend))
