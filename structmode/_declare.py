@@ -136,7 +136,10 @@ class ServiceTask(Generic[T_co]):
         """Do the work for `service`, until it is done or the service stops."""
         name = f"{service.shortlabel}.{self.name}"
         await self.policy.do(
-            service, partial(self._run_to_end, service, name), partial(service._task_failed, name)
+            service,
+            name,
+            partial(self._run_to_end, service, name),
+            partial(service._task_failed, name),
         )
 
     async def _run_to_end(self, service: Doer, name: str) -> None:
@@ -156,7 +159,7 @@ class PeriodicTask(ServiceTask[T_co]):
     def run_once(self, service: Doer, name: str) -> Coroutine[Any, Any, object]:
         """Return what runs the method once, or as often as its policy says."""
         return self.policy.do(
-            service, partial(self.fun, service), partial(service._tick_failed, name)
+            service, name, partial(self.fun, service), partial(service._tick_failed, name)
         )
 
 

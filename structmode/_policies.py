@@ -8,8 +8,8 @@ that throws away too much. So a policy stands between the work and its service:
 - *log*: it is told, and the work is over, or waits for its next tick;
 - *restart*: it is told, and the work is begun again after a back-off, which grows until the work has been well for a while.
 
-Only an `Exception` is dealt with so. What ends a program, such as KeyboardInterrupt, crashes, and a cancellation is none of
-its business. Nothing is begun again once the service has been told to stop.
+Only an `Exception` is dealt with so. What ends a program, such as KeyboardInterrupt, crashes, and a cancellation of the work
+is none of its business; that something was cancelled which the work awaits, is a failure like any other. Nothing is begun again once the service has been told to stop.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import anyio
 
+from structmode import _engine as engine
 from structmode._engine import Backoff
 from structmode.utils.times import Seconds
 
@@ -75,6 +76,7 @@ class Policy:
     def do(
         self,
         service: Worker,
+        name: str,
         work: Callable[[], Coroutine[Any, Any, object]],
         tell: Callable[[Exception, float | None], None],
     ) -> Coroutine[Any, Any, object]:
@@ -82,17 +84,19 @@ class Policy:
 
         Args:
             service: Whose work it is.
+            name: What it is called.
             work: Makes one try.
             tell: Told of each failure that is dealt with, and of the seconds to the next try, if there will be one.
 
         Raises:
             BaseException: When it is awaited: what leaves the work, if it is to crash the service.
         """
-        return work() if self.on_error == "crash" else self._insist(service, work, tell)
+        return work() if self.on_error == "crash" else self._insist(service, name, work, tell)
 
     async def _insist(
         self,
         service: Worker,
+        name: str,
         work: Callable[[], Coroutine[Any, Any, object]],
         tell: Callable[[Exception, float | None], None],
     ) -> None:
@@ -100,7 +104,7 @@ class Policy:
         while True:
             began = anyio.current_time()
             try:
-                await work()
+                await engine.result_of(work(), name)
             except Exception as exc:  # noqa: BLE001 - what is done about it is what this is for
                 if self.on_error == "log" or service.should_stop:
                     tell(exc, None)

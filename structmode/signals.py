@@ -12,7 +12,8 @@
 What they promise:
 
 - *In order, and all of them.* Receivers are called one after the other in the order in which they connected, each
-  once per send. One that fails does not keep the others from being called. When all were called, the first failure
+  once per send. One that fails does not keep the others from being called; on asyncio it fails also if what it awaits is
+  cancelled. When all were called, the first failure
   leaves the send as it was raised; later ones are noted on it, and logged.
 - *The sender itself, or its equal.* A receiver connected to one sender is called for that object and for what is
   equal to it. Hashes decide nothing, so a sender need not have one.
@@ -49,9 +50,10 @@ from types import (
 )
 from typing import Any, NamedTuple, Self, TypeVar, overload
 
+import anyio
 import anyio.lowlevel
 
-from structmode._engine import note
+from structmode._engine import as_failure, note
 from structmode.types.signals import (
     BaseSignalT as BaseSignalT,
     FilterReceiverMapping,
@@ -789,6 +791,11 @@ class Signal(BaseSignal[T], SignalT[T]):
                         await result
                 except Exception as exc:  # noqa: BLE001 - it leaves when all were called
                     failures.add(receiver, exc)
+                except anyio.get_cancelled_exc_class() as exc:  # noqa: ASYNC103 - of what the receiver awaits, it is a failure
+                    failure = as_failure(exc, _name_of(receiver))
+                    if not isinstance(failure, Exception):
+                        raise
+                    failures.add(receiver, failure)
             if not awaited:  # and what has been done is not taken for cancelled
                 await anyio.lowlevel.cancel_shielded_checkpoint()
 

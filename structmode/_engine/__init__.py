@@ -28,7 +28,7 @@ from ._backend import (
     signal_safe_caller,
     token_here,
 )
-from ._cancellation import as_failure, shielded
+from ._cancellation import as_failure, result_of, shielded
 from ._contexts import Contexts
 from ._events import (
     Crashed,
@@ -148,6 +148,7 @@ __all__ = (
     "new_loop_on",
     "note",
     "on_trio",
+    "result_of",
     "run_arguments",
     "run_threads_by",
     "running_asyncio_loop",
