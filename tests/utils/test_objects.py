@@ -237,6 +237,57 @@ def test_it_is_computed_once() -> None:
     assert not Client.connection.is_set(other)
 
 
+def test_one_that_overrides_another_may_ask_it() -> None:
+    """What an override makes of the value of its base is the value, and is kept; the base is asked once."""
+    asked: list[str] = []
+
+    class Base:
+        @cached_property
+        def names(self) -> list[str]:
+            asked.append("base")
+            return ["base"]
+
+    class Middle(Base):
+        @cached_property
+        def names(self) -> list[str]:
+            return [*super().names, "middle"]
+
+    class Lowest(Middle):
+        @cached_property
+        def names(self) -> list[str]:
+            return [*super().names, "lowest"]
+
+        def names_of_base(self) -> list[str]:
+            return super().names
+
+    lowest = Lowest()
+    assert lowest.names == ["base", "middle", "lowest"]
+    assert lowest.names is lowest.names
+    assert lowest.names_of_base() is lowest.names  # as with functools.cached_property
+    assert asked == ["base"]
+    assert Middle().names == ["base", "middle"]
+
+
+def test_one_that_a_plain_property_overrides_keeps_its_value() -> None:
+    """The property is computed each time, what it asks is not."""
+    asked: list[str] = []
+
+    class Base:
+        @cached_property
+        def number(self) -> int:
+            asked.append("base")
+            return 1
+
+    class Lowest(Base):
+        @property
+        def number(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+            return super().number + 1
+
+    lowest = Lowest()
+    assert (lowest.number, lowest.number) == (2, 2)
+    assert asked == ["base"]
+
+
 def test_it_can_be_set_and_deleted() -> None:
     """What is set is kept; what is deleted is computed again; deleting what is not there does nothing."""
     client = Client()

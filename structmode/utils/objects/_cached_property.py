@@ -81,8 +81,11 @@ class cached_property(Generic[_RT]):  # noqa: N801 - a decorator
         kept = self._kept_by(obj)
         if self.__name__ in kept:
             return kept[self.__name__]
+        value = self.fget(obj)
+        if self._is_overridden_in(obj.__class__):  # what that makes of it is the value
+            return value
         # The first that is stored stays: other threads may have read that one.
-        return kept.setdefault(self.__name__, self.fget(obj))
+        return kept.setdefault(self.__name__, value)
 
     def __set__(self, obj: Any, value: _RT) -> None:
         kept = self._kept_by(obj)
@@ -103,6 +106,13 @@ class cached_property(Generic[_RT]):  # noqa: N801 - a decorator
     def deleter(self, fdel: Callable[[Any, _RT], None]) -> Self:
         """Return the property with another `fdel`."""
         return self._copy(self.fset, fdel)
+
+    def _is_overridden_in(self, cls: type) -> bool:
+        """Whether objects of a class have another property of this kind and name, which asks this one by ``super()``."""
+        theirs = next(
+            (vars(one)[self.__name__] for one in cls.__mro__ if self.__name__ in vars(one)), self
+        )
+        return theirs is not self and isinstance(theirs, cached_property)
 
     def _kept_by(self, obj: Any) -> dict[str, Any]:
         try:
