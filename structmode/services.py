@@ -741,9 +741,9 @@ class Service(ServiceBase, ServiceCallbacks):
     ) -> Callable[[Body[R]], CrontabTask[R]]:
         """Declare a method to be run at the times that a cron line names, while the service runs.
 
-        It never runs twice for one time. Where clocks change, a line with a fixed hour runs once for each day it names,
-        and one that runs every hour or more often goes by elapsed time. A time that has passed while the service was
-        busy is made up for once, and logged.
+        It never runs twice for one time, unless the system's clock is set back by more than a day. Where clocks change, a
+        line with a fixed hour runs once for each day it names, and one that runs every hour or more often goes by elapsed
+        time. A time that has passed while the service was busy is made up for once, and logged.
 
         Args:
             cron_format: The line: minute, hour, day of month, month, day of week.

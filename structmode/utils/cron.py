@@ -23,6 +23,8 @@ the named instants a run is. croniter is imported with the first schedule.
 from __future__ import annotations
 
 import logging
+import re
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -41,6 +43,20 @@ _RIGHT_LINE = (
     "a right one is '30 18 * * mon-fri': minute, hour, day of the month, month, day of the week"
 )
 _RIGHT_ZONE = "a tzinfo, such as zoneinfo.ZoneInfo('Europe/Berlin') or datetime.UTC"
+
+#: One range, with or without a step, of a field that may be a list.
+_RANGE = re.compile(r"(?<![^\s,])(\d+|[a-z]{3})-(\d+|[a-z]{3})(?:/\d+)?(?![^\s,])", re.IGNORECASE)
+#: What names stand for in such a range.
+_NAMES = {
+    name: str(number)
+    for names in (
+        "sun mon tue wed thu fri sat",
+        "- jan feb mar apr may jun jul aug sep oct nov dec",
+    )
+    for number, name in enumerate(names.split())
+}
+# croniter notes down where it has got to, and schedules are shared: by the services of a class, in whatever threads.
+_reading = threading.RLock()
 
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
@@ -67,19 +83,44 @@ class _Croniter(Protocol):
     def get_next(self, ret_type: type[datetime], start_time: datetime) -> datetime: ...
 
 
-def _parse(line: str) -> _Croniter:
+def _parse(line: str) -> list[_Croniter]:
+    """Read a line; the times that it names are those of each one that is returned."""
     croniter = import_module("croniter").croniter
+    parts = _either_day(_RANGE.sub(_without_range_of_one, line))
     try:
-        parsed = cast(
-            _Croniter, croniter(line, _FIRST_TIME, max_years_between_matches=_YEARS_BETWEEN)
-        )
+        parsed: list[_Croniter] = [
+            croniter(part, _FIRST_TIME, max_years_between_matches=_YEARS_BETWEEN) for part in parts
+        ]
     except ValueError as exc:
         raise ValueError(f"cron line {line!r} can't be read: {exc}; {_RIGHT_LINE}") from exc
+    found = [one for one in parsed if _next_of(one, _FIRST_TIME) is not None]
+    if not found:
+        raise ValueError(f"cron line {line!r} names no date there is; {_RIGHT_LINE}")
+    return found
+
+
+def _next_of(parsed: _Croniter, wall: datetime) -> datetime | None:
     try:
-        parsed.get_next(datetime, _FIRST_TIME)
-    except ValueError as exc:
-        raise ValueError(f"cron line {line!r} names no date there is; {_RIGHT_LINE}") from exc
-    return parsed
+        with _reading:
+            return parsed.get_next(datetime, wall)
+    except ValueError:
+        return None
+
+
+def _without_range_of_one(found: re.Match[str]) -> str:
+    """Write "5-5" as "5": croniter reads it as the whole field."""
+    first, last = (_NAMES.get(end.lower(), end.lstrip("0")) for end in found.group(1, 2))
+    return found.group(1) if first == last else found.group()
+
+
+def _either_day(line: str) -> list[str]:
+    """Split a line that names days of the month and also the n-th or last weekday: croniter takes those that are both."""
+    fields = line.split()
+    if len(fields) < 5 or fields[2] in {"*", "?"} or not set(fields[4].lower()) & set("#l"):
+        return [line]
+    by_day, by_weekday = [*fields], [*fields]
+    by_day[4] = by_weekday[2] = "*"
+    return [" ".join(by_day), " ".join(by_weekday)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,10 +298,8 @@ class CronSchedule:
 
     def _named_after(self, wall: datetime) -> datetime | None:
         """Return the first local time after another, in whole seconds, that the line names."""
-        try:
-            return self._parsed.get_next(datetime, wall)
-        except ValueError:
-            return None
+        named = (_next_of(one, wall) for one in self._parsed)
+        return min((time for time in named if time is not None), default=None)
 
     def _blind_to(self, change: _Change) -> bool:
         """Tell whether the line's times, moved by the change, are its times again."""
@@ -273,13 +312,13 @@ class CronSchedule:
 
     @cached_property
     def _every_day(self) -> bool:
-        days = [values for n, values in enumerate(self._parsed.expanded) if n in (2, 3, 4, 6)]
+        days = [values for n, values in enumerate(self._parsed[0].expanded) if n in (2, 3, 4, 6)]
         return all(values == ["*"] for values in days)
 
     @cached_property
     def _times_of_day(self) -> int:
         """The times of day that the line names, one bit for each second of the day."""
-        minute, hour, _day, _month, _weekday, *more = self._parsed.expanded
+        minute, hour, _day, _month, _weekday, *more = self._parsed[0].expanded
         one_minute = _bits(more[0] if more else [0], 60, 1)
         one_hour = one_minute * _bits(minute, 60, 60)
         return one_hour * _bits(hour, 24, 3600)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import cache
 from itertools import islice, pairwise
+from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -130,6 +131,75 @@ def test_any_line(fields: list[str]) -> None:
     except ValueError:
         return
     assert schedule.next_after(at("1969-12-31")) > at("1969-12-31")
+
+
+@pytest.mark.parametrize(
+    ("line", "same_as"),
+    [
+        ("0 5-5 * * *", "0 5 * * *"),
+        ("7-07 0-0 * * *", "7 0 * * *"),
+        ("0 12 3-3 * *", "0 12 3 * *"),
+        ("0 0 1 apr-4 *", "0 0 1 4 *"),
+        ("0 12 * * FRI-fri", "0 12 * * fri"),
+        ("0 12 * * 7-7", "0 12 * * sun"),
+        ("1,5-5,9-11 5-5/2 * * *", "1,5,9,10,11 5 * * *"),
+        ("0 0 1 1 * 30-30 2099-2099", "0 0 1 1 * 30 2099"),
+    ],
+)
+def test_a_range_of_one(line: str, same_as: str) -> None:
+    """It is that one, and not all that there are."""
+    line_itself, other = CronSchedule(line), CronSchedule(same_as)
+    instant = at("2026-01-15T12:00:03")
+    for _ in range(5):
+        following = other.next_after(instant)
+        assert line_itself.next_after(instant) == following
+        if following.year == 2099:
+            break
+        instant = following
+    assert line_itself.line == line
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("0 0 1 * fri#2", ["01 00:00", "09 00:00", "01 00:00", "13 00:00"]),
+        ("0 0 9 * fri#2", ["09 00:00", "09 00:00", "13 00:00", "09 00:00"]),
+        ("0 0 1,2 * l5", ["01 00:00", "02 00:00", "30 00:00", "01 00:00"]),
+        ("0 0 30 feb fri#2", ["13 00:00", "12 00:00", "11 00:00"]),
+        ("0 0 ? * fri#2", ["09 00:00", "13 00:00"]),
+    ],
+)
+def test_a_day_of_the_month_or_the_nth_weekday(line: str, expected: list[str]) -> None:
+    """If both are named, either is enough, as with any day of the week."""
+    assert shown(line, "UTC", "2025-12-31T12:00", len(expected)) == expected
+
+
+def test_it_is_asked_by_several_threads() -> None:
+    """The services of a class share its schedules, and each thread gets its own answer."""
+    schedule = CronSchedule("30 2 * * *")
+    wrong: list[datetime] = []
+
+    def ask(year: int) -> None:
+        instant = datetime(year, 1, 1, 2, 30, tzinfo=UTC)
+        for _ in range(300):
+            following = schedule.next_after(instant)
+            if following != instant + timedelta(
+                days=1
+            ):  # pragma: no cover - only if the test fails
+                wrong.append(following)
+            instant += timedelta(days=1)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [Thread(target=ask, args=(year,)) for year in (1980, 2000, 2026)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
 
 
 @pytest.mark.parametrize("line", [None, 5, b"* * * * *"])
