@@ -150,6 +150,26 @@ def test_from_keys() -> None:
     assert Words.fromkeys("ab") == {"a": None, "b": None}
 
 
+def test_dicts_can_be_joined() -> None:
+    """``|`` gives a built-in dict, from either side, ``|=`` changes what there is; and they can be gone through backwards."""
+    words = Words(a=1, b=2)
+    assert words | {"b": 3, "c": 4} == {"a": 1, "b": 3, "c": 4}
+    assert {"b": 3, "c": 4} | words == {"b": 2, "c": 4, "a": 1}
+    assert words | Words(d=5) == {"a": 1, "b": 2, "d": 5}
+    assert type(words | words) is type({} | words) is dict
+    assert list(reversed(words)) == ["b", "a"]
+    same = words
+    same |= {"b": 3}
+    same |= [("c", 4)]
+    assert same is words
+    assert words == {"a": 1, "b": 3, "c": 4}
+    other: Any = [("a", 1)]
+    with pytest.raises(TypeError, match=r"\|"):
+        _ = words | other
+    with pytest.raises(TypeError, match=r"\|"):
+        _ = other | words
+
+
 def test_keywords_are_keys() -> None:
     """`update` takes keywords, `self` among them."""
     words = Words(a=1)
@@ -259,6 +279,31 @@ def test_what_changes_a_set(
     assert getattr(real, name)(OTHERS[kind](other)) is None
     getattr(model, name)(other)
     assert real == model
+
+
+@pytest.mark.parametrize("name", ["difference", "intersection", "union"])
+@given(elements=SETS, others=st.lists(SETS, min_size=1, max_size=3))
+def test_what_reads_several_sets(
+    name: str, elements: frozenset[int], others: list[frozenset[int]]
+) -> None:
+    """Several sets may be given at once, as with a `set`."""
+    real = set_of(FastUserSet, elements)
+    assert getattr(real, name)(*map(list, others)) == getattr(set(elements), name)(*others)
+
+
+@pytest.mark.parametrize("name", ["difference_update", "intersection_update", "update"])
+@given(cls=CLASSES, elements=SETS, others=st.lists(SETS, min_size=1, max_size=3))
+def test_what_changes_by_several_sets(
+    name: str, cls: type[FastUserSet[int]], elements: frozenset[int], others: list[frozenset[int]]
+) -> None:
+    """Several sets may be given at once, as with a `set`; one that tells of it does so once."""
+    real, model = set_of(cls, elements), set(elements)
+    getattr(real, name)(*map(list, others))
+    getattr(model, name)(*others)
+    assert real == model
+    told = ToldSet(elements)
+    getattr(told, name)(*others)
+    assert len(told.told) == (model != elements)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -749,6 +794,33 @@ def test_attributes_of_the_dictionary_are_those_of_the_object() -> None:
     with pytest.raises(AttributeError, match="'obj'"):
         _ = DictAttribute.__new__(DictAttribute).obj
     assert not hasattr(keys, "__deepcopy__")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [force_mapping, DictAttribute, DictAttribute[Any]],
+    ids=["force_mapping", "plain", "of a type"],
+)
+def test_an_object_is_left_as_it_is(make: Callable[[Any], Mapping[str, Any]]) -> None:
+    """To be looked at as a dictionary changes nothing of an object, whatever types are told."""
+
+    class ReadOnly:
+        a = 1
+
+        def __setattr__(self, name: str, value: object) -> None:
+            raise RuntimeError(f"{name} is set")
+
+    thing = SimpleNamespace(a=1)
+    assert make(thing)["a"] == 1
+    assert vars(thing) == {"a": 1}
+    assert make(ReadOnly())["a"] == 1
+
+
+def test_a_dictionary_of_a_type_has_no_key_for_it() -> None:
+    """Types are for type checkers."""
+    assert AttributeDict[int](a=1) == {"a": 1}
+    with pytest.raises(AttributeError, match="__orig_class__"):
+        AttributeDict[int]().__orig_class__ = int
 
 
 def test_a_mapping_is_made_where_there_is_none() -> None:

@@ -8,6 +8,12 @@ __all__ = ("AttributeDict", "AttributeDictMixin", "DictAttribute", "force_mappin
 _VT = TypeVar("_VT")
 
 
+def _refuse_what_typing_sets(key: str) -> None:
+    """Say that there is no such attribute: ``AttributeDict[int](...)`` would set it, and takes this for an answer."""
+    if key == "__orig_class__":
+        raise AttributeError(key)
+
+
 class AttributeDictMixin:
     """Has keys that can be read, set and deleted as attributes: ``d.key`` is ``d["key"]``.
 
@@ -26,6 +32,7 @@ class AttributeDictMixin:
             ) from None
 
     def __setattr__(self, key: str, value: Any) -> None:
+        _refuse_what_typing_sets(key)
         cast("MutableMapping[str, Any]", self)[key] = value
 
     def __delattr__(self, key: str) -> None:
@@ -68,6 +75,7 @@ class DictAttribute(MutableMapping[str, _VT]):
         return getattr(self.obj, key)
 
     def __setattr__(self, key: str, value: Any) -> None:
+        _refuse_what_typing_sets(key)
         setattr(self.obj, key, value)
 
     def __getitem__(self, key: str) -> _VT:
@@ -104,4 +112,7 @@ def force_mapping(m: Any) -> Mapping[Any, Any]:
         m: The mapping or the object.
     """
     thing: object = m
-    return m if isinstance(thing, Mapping) else DictAttribute[Any](m)
+    if isinstance(thing, Mapping):
+        return m  # type: ignore[no-any-return]
+    attributes: DictAttribute[Any] = DictAttribute(m)
+    return attributes

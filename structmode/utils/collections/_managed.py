@@ -143,22 +143,22 @@ class ManagedUserSet(FastUserSet[_T]):
         data = self.data
         data |= elements
 
-    def difference_update(self, other: Iterable[Any]) -> None:
-        """Take away the elements of the other."""
-        self._change(set(), self.intersection(other))
+    def difference_update(self, other: Iterable[Any], *others: Iterable[Any]) -> None:
+        """Take away the elements of the others."""
+        self._change(set(), self.intersection(set[Any]().union(other, *others)))
 
-    def intersection_update(self, other: Iterable[Any]) -> None:
-        """Take away the elements that are not in the other."""
-        self._change(set(), self.difference(other))
+    def intersection_update(self, other: Iterable[Any], *others: Iterable[Any]) -> None:
+        """Take away the elements that are not in all of the others."""
+        self._change(set(), self.difference(self.intersection(other, *others)))
 
     def symmetric_difference_update(self, other: Iterable[_T]) -> None:
         """Take away what is in both, and put in what is in the other only."""
         others = set(other)
         self._change(others.difference(self.data), self.intersection(others))
 
-    def update(self, other: Iterable[_T]) -> None:
-        """Put in the elements of the other."""
-        self._change(set(other).difference(self.data), set())
+    def update(self, other: Iterable[_T], *others: Iterable[_T]) -> None:
+        """Put in the elements of the others."""
+        self._change(set[_T]().union(other, *others).difference(self.data), set())
 
     def _change(self, added: set[_T], removed: set[_T]) -> None:
         if not added and not removed:

@@ -15,6 +15,7 @@ from collections.abc import (
     Iterable,
     Iterator,
     KeysView,
+    Mapping,
     MutableMapping,
     MutableSet,
     Set as AbstractSet,
@@ -57,7 +58,8 @@ class FastUserDict(MutableMapping[_KT, _VT]):
     Like `collections.UserDict`, but without a constructor: a subclass sets ``data``, or has it as a property.
 
     - If a subclass has ``__missing__``, it is asked for keys that are not there, by ``[]`` and by ``get``.
-    - `update` goes to the data at once, and calls no ``__setitem__``.
+    - `update` goes to the data at once, and calls no ``__setitem__``; and so does ``|=``.
+    - What ``|`` returns is a built-in `dict`.
 
     Attributes:
         data: What everything is passed on to; a new `dict` if nothing else is set.
@@ -99,6 +101,9 @@ class FastUserDict(MutableMapping[_KT, _VT]):
     def __iter__(self) -> Iterator[_KT]:
         return iter(self.data)
 
+    def __reversed__(self) -> Iterator[_KT]:
+        return reversed(cast("dict[_KT, _VT]", self.data))
+
     def __len__(self) -> int:
         return len(self.data)
 
@@ -107,6 +112,20 @@ class FastUserDict(MutableMapping[_KT, _VT]):
 
     def __getstate__(self) -> Any:
         return own_data(super().__getstate__())
+
+    def __or__(self, other: Mapping[_KT, _VT]) -> dict[_KT, _VT]:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.copy() | dict(other)
+
+    def __ror__(self, other: Mapping[_KT, _VT]) -> dict[_KT, _VT]:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return dict(other) | self.copy()
+
+    def __ior__(self, other: Mapping[_KT, _VT] | Iterable[tuple[_KT, _VT]]) -> Self:
+        self.update(other)
+        return self
 
     def copy(self) -> dict[_KT, _VT]:
         """Return a `dict` with the same keys and values."""
@@ -225,13 +244,13 @@ class FastUserSet(MutableSet[_T]):
         """Return a `set` with the same elements."""
         return set(self.data)
 
-    def difference(self, other: Iterable[Any]) -> set[_T]:
-        """Return the elements that are not in the other."""
-        return self.copy().difference(_plain(other))
+    def difference(self, other: Iterable[Any], *others: Iterable[Any]) -> set[_T]:
+        """Return the elements that are in none of the others."""
+        return self.copy().difference(*map(_plain, (other, *others)))
 
-    def intersection(self, other: Iterable[Any]) -> set[_T]:
-        """Return the elements that are in the other, too."""
-        return self.copy().intersection(_plain(other))
+    def intersection(self, other: Iterable[Any], *others: Iterable[Any]) -> set[_T]:
+        """Return the elements that are in all of the others, too."""
+        return self.copy().intersection(*map(_plain, (other, *others)))
 
     def isdisjoint(self, other: Iterable[Any]) -> bool:
         """Return whether no element is in the other."""
@@ -249,9 +268,9 @@ class FastUserSet(MutableSet[_T]):
         """Return the elements that are in one of both, and not in both."""
         return self.copy().symmetric_difference(_plain(other))
 
-    def union(self, other: Iterable[_T]) -> set[_T]:
-        """Return the elements of both."""
-        return self.copy().union(_plain(other))
+    def union(self, other: Iterable[_T], *others: Iterable[_T]) -> set[_T]:
+        """Return the elements of all."""
+        return self.copy().union(*map(_plain, (other, *others)))
 
     # --- What changes it ---
 
@@ -283,25 +302,28 @@ class FastUserSet(MutableSet[_T]):
         """
         self.data.remove(element)
 
-    def difference_update(self, other: Iterable[Any]) -> None:
-        """Take away the elements of the other."""
+    def difference_update(self, other: Iterable[Any], *others: Iterable[Any]) -> None:
+        """Take away the elements of the others."""
         data = self.data
-        data -= _plain(other)
+        for each in (other, *others):
+            data -= _plain(each)
 
-    def intersection_update(self, other: Iterable[Any]) -> None:
-        """Take away the elements that are not in the other."""
+    def intersection_update(self, other: Iterable[Any], *others: Iterable[Any]) -> None:
+        """Take away the elements that are not in all of the others."""
         data = self.data
-        data &= _plain(other)
+        for each in (other, *others):
+            data &= _plain(each)
 
     def symmetric_difference_update(self, other: Iterable[_T]) -> None:
         """Take away what is in both, and put in what is in the other only."""
         data = self.data
         data ^= _plain(other)
 
-    def update(self, other: Iterable[_T]) -> None:
-        """Put in the elements of the other."""
+    def update(self, other: Iterable[_T], *others: Iterable[_T]) -> None:
+        """Put in the elements of the others."""
         data = self.data
-        data |= _plain(other)
+        for each in (other, *others):
+            data |= _plain(each)
 
     def __isub__(self, other: AbstractSet[Any]) -> Self:
         if not isinstance(other, AbstractSet):
