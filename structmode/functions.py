@@ -299,8 +299,7 @@ class _Once:
     """Gives a context manager for one run."""
 
     def __init__(self, context: object) -> None:
-        made_by = getattr(context, "func", None)  # of @asynccontextmanager
-        self.__wrapped__ = made_by if made_by is not None else type(context)
+        self.__wrapped__ = _maker_of_context(context)
         self._contexts = [context]
 
     def __call__(self) -> object:
@@ -388,9 +387,9 @@ def _is_sync_context(candidate: object) -> bool:
 
 
 def _check_function(function: object) -> None:
-    if _is_context(function):
+    if _is_context(function) and not inspect.iscoroutinefunction(function):  # mocks may be both
         raise TypeError(
-            f"service() takes a function, not the context {function!r}: write hold({_name_of(function)}(...))"
+            f"service() takes a function, not the context {function!r}: write hold({_name_of(_maker_of_context(function))}(...))"
         )
     if inspect.iscoroutine(function):
         function.close()
@@ -420,13 +419,26 @@ def _refuse_context(context: object, call: str) -> NoReturn:
     raise TypeError(message)
 
 
-def _plain(function: Any) -> Any:
+def _maker_of_context(context: object) -> Callable[..., Any]:
+    made_by = _own(context, "func")  # of @asynccontextmanager
+    return made_by if callable(made_by) else type(context)
+
+
+def _own(thing: object, attribute: str) -> Any:
+    """An attribute that the object itself has been given, or None: of mocks and stubs one can get any."""
+    return getattr(thing, "__dict__", {}).get(attribute)
+
+
+def _plain(function: object) -> Any:
     """What a partial or a wrapper is made of."""
-    while True:
-        inner = getattr(function, "func", None) or getattr(function, "__wrapped__", None)
-        if inner is None:
-            return function
-        function = inner
+    plain: Any = function
+    while (inner := _inner(plain)) is not None:
+        plain = inner
+    return plain
+
+
+def _inner(function: object) -> Any:
+    return function.func if isinstance(function, partial) else _own(function, "__wrapped__")
 
 
 def _name_of(function: object) -> str:

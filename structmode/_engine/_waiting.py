@@ -335,7 +335,11 @@ def check_awaitable(thing: object) -> None:
 
 def _async_wait_of(thing: object) -> Callable[[], object] | None:
     wait = None if isinstance(thing, type) else getattr(thing, "wait", None)
-    return wait if inspect.iscoroutinefunction(wait) else None
+    if not inspect.iscoroutinefunction(wait):
+        return None
+    # An async function that has any attribute one asks for, as mocks have, is still one to be called.
+    is_made_up = inspect.iscoroutinefunction(thing) and not hasattr(thing.__class__, "wait")
+    return None if is_made_up else wait
 
 
 def _coroutine_from(function: Any, thing: object) -> Coroutine[Any, Any, Any]:

@@ -6,11 +6,13 @@ import importlib
 import subprocess
 import sys
 import unittest.mock
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import anyio
 import pytest
 
+from structmode import Service, hold, service
 from structmode.utils import mocks
 from structmode.utils.mocks import (
     ANY,
@@ -28,6 +30,9 @@ from structmode.utils.mocks import (
     patch,
     patch_module,
 )
+
+# For what a type checker would not let pass.
+services_of: Any = service
 
 
 def test_what_the_standard_library_has_is_its_own() -> None:
@@ -240,3 +245,65 @@ def test_a_package_and_what_is_in_it_can_be_patched_together() -> None:
         found: dict[str, Any] = {}
         exec("import there_is_none.inside as inside", found)  # noqa: S102 - the statement is what is tested
         assert found["inside"] is inside is package.inside
+
+
+class Asked:
+    """Answers with itself whatever it is asked for, as stubs of things far away do; ends with the name that is too long."""
+
+    def __init__(self, name: str = "stub") -> None:
+        self.name = name
+
+    def __getattr__(self, name: str) -> Asked:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        assert len(self.name) < 1000, "asked without end"
+        return Asked(f"{self.name}.{name}")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("make", [AsyncContextMock, MagicMock, Asked])
+async def test_what_answers_whatever_it_is_asked_can_be_held(make: Callable[[], Any]) -> None:
+    """A service of it takes its name from its class, and no attribute for what it is made of."""
+    held = hold(make())
+    assert held.label == make.__name__
+    async with held:
+        assert held.state == "running"
+
+
+@pytest.mark.parametrize("kind", [AsyncMock, AsyncMagicMock, unittest.mock.AsyncMock])
+async def test_async_mocks_as_work(kind: Callable[..., Any]) -> None:
+    """A service calls them, as it does any async function, and does not take one of their attributes for an event."""
+    work = kind(return_value=3)
+    async with Service() as user:
+        assert (await user.wait(work)).result == 3
+        assert await user.add_future(work) == 3
+        assert await user.transition_with("working", work) == 3
+    async with services_of(work)() as job:
+        await job.wait_until_stopped()
+    assert job.result == 3
+    assert work.await_count == 4
+    assert work.mock_calls == [unittest.mock.call()] * 4
+
+
+async def test_a_mock_of_an_event() -> None:
+    """What stands for an event is waited for."""
+    event = AsyncMock(spec=anyio.Event)
+    event.wait.return_value = "came"
+    async with Service() as user:
+        assert (await user.wait(event)).result == "came"
+    event.wait.assert_awaited_once_with()
+
+
+async def test_a_context_mock_is_held() -> None:
+    """It is entered and left, and not taken for a cancel scope."""
+    context = ContextMock()
+    async with Service() as user:
+        _ = user.add_context(context)
+        context.__exit__.assert_not_called()
+    assert context.__enter__.call_count == 1
+    assert context.__exit__.call_count == 1
