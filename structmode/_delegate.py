@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from structmode._engine import note
+
 #: Attributes that every class has, so that they would be found before those of the object.
 _ASKED_OF_THE_OBJECT = frozenset(
     {"__annotations__", "__class__", "__dict__", "__doc__", "__module__"}
@@ -93,10 +95,19 @@ class _Source:
             return self._kept
 
     def _call_pending(self) -> None:
+        """Call all; what the first to fail raises leaves, with notes on the others."""
         with self._lock:
             pending, self._pending = self._pending, []
+        failures: list[Exception] = []
         for call in pending:
-            call()
+            try:
+                call()
+            except Exception as exc:  # noqa: BLE001 - raised below, when the others have been called
+                failures.append(exc)
+        for later in failures[1:]:
+            note(failures[0], "also raised by another callback", later)
+        if failures:
+            raise failures[0]
 
 
 def now(proxy: Delegate) -> Any:

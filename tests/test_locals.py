@@ -582,6 +582,28 @@ def test_then_waits_for_the_object() -> None:
     assert len(make.made) == 1
 
 
+def test_then_calls_all_also_if_some_fail() -> None:
+    """The first failure leaves, with a note on each later one; no function is called twice."""
+    calls: list[str] = []
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    first = ValueError("first")
+    proxy: Any = Proxy(Maker(), cache=True)
+    proxy.__then__(fail, first)
+    proxy.__then__(calls.append, "between")
+    proxy.__then__(fail, OSError("second"))
+    proxy.__then__(calls.append, "last")
+    with pytest.raises(ValueError, match="first") as caught:
+        _ = proxy.size
+    assert caught.value is first
+    assert any("second" in note for note in caught.value.__notes__)
+    assert calls == ["between", "last"]
+    assert proxy.size == 1
+    assert calls == ["between", "last"]
+
+
 def test_then_without_cache_is_for_the_next_time() -> None:
     """Nothing is kept, so nothing is there already."""
     calls: list[str] = []

@@ -98,6 +98,15 @@ class FactoryMapping(FastUserDict[str, str], Generic[_T]):
         self.namespaces = set()
         self._searched: set[str] = set()
 
+    def __getstate__(self) -> Any:
+        """Return the state of a copy, to which others can be added."""
+        own = {
+            "aliases": dict(self.aliases),
+            "namespaces": set(self.namespaces),
+            "_searched": set(self._searched),
+        }
+        return {**vars(self), **own}
+
     def iterate(self) -> Iterator[_T]:
         """Iterate over all classes, those of plugins included; each is imported when its turn comes."""
         return (self.by_name(name) for name in list(self.data))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from structmode.utils.graphs.graph import DependencyGraph
 from structmode.utils.types.trees import NodeT
@@ -26,6 +26,8 @@ class Node(NodeT[_T]):
     Differs from mode: children are always nodes (bare data is wrapped in one as it is added) and
     `children` is a tuple, so that links can't be changed on one side only; a node that is added
     elsewhere leaves its old parent; and a `root` that contradicts the parents is refused.
+
+    A copy stands alone, for the same data; a deep copy is one of the whole tree.
 
     Args:
         data: What the node stands for.
@@ -56,6 +58,17 @@ class Node(NodeT[_T]):
             self.reattach(parent)
         for child in children or ():
             self.add(child)
+
+    def __copy__(self) -> Self:
+        """Return a node for the same data that stands alone: there is one place in a tree for each node."""
+        alone = type(self).__new__(type(self))
+        vars(alone).update(vars(self), _parent=None, _children={})
+        return alone
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Be part of a whole tree that is copied or unpickled; the children have other ids there."""
+        children = state["_children"].values()
+        vars(self).update(state, _children={id(child): child for child in children})
 
     @property
     def children(self) -> tuple[Node[_T], ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import os.path
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -407,3 +408,16 @@ def test_factories_with_plugins() -> None:
     assert codecs.namespaces == {"kit.codecs", "kit.broken"}
     codecs["json"] = "json:dump"
     assert codecs.by_name("json") is json.dump
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_mapping_has_names_of_its_own(duplicate: Callable[[Any], Any]) -> None:
+    """What is added to one is not in the other."""
+    drivers = FactoryMapping[Any](json="json:loads")
+    twin = duplicate(drivers)
+    twin["own"] = "json:dumps"
+    twin.include_setuptools_namespace("structmode.nobody")
+    assert sorted(twin) == ["json", "own"]
+    assert sorted(drivers) == ["json"]
+    assert drivers.namespaces == set()
+    assert twin.by_name("json") is drivers.by_name("json")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -396,6 +399,47 @@ class TreeMachine(RuleBasedStateMachine):
 
 TestTreeAgainstModel = TreeMachine.TestCase
 TestTreeAgainstModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def pickled(node: Any) -> Any:
+    """Return what is read back of a pickled node."""
+    return pickle.loads(pickle.dumps(node))  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
+@pytest.mark.parametrize("part", ["top", "middle", "leaf"])
+def test_a_deep_copy_is_one_of_the_whole_tree(
+    part: str, duplicate: Callable[[Node[str]], Node[str]]
+) -> None:
+    """Its links agree as those of the original do, which knows nothing of it; whichever node is copied."""
+    top = Node("top")
+    nodes = {"top": top, "middle": top.new("middle"), "leaf": top.children[0].new("leaf")}
+    twin = duplicate(nodes[part])
+    other_top = twin.root or twin
+    assert [node.data for node in other_top.traverse()] == ["top", "middle", "leaf"]
+    (middle,) = other_top.children
+    middle.detach(other_top)
+    assert other_top.children == NONE
+    assert middle.parent is None
+    Node("new").add(middle)
+    assert [node.path for node in top.traverse()] == ["top", "top/middle", "top/middle/leaf"]
+    middle.discard("leaf")
+    assert middle.children == NONE
+
+
+def test_a_copy_stands_alone() -> None:
+    """There is one place in a tree for each node, so a shallow copy has none."""
+
+    class Marked(Node[str]):
+        mark = ""
+
+    top = Node("top")
+    node = Marked("node", parent=top, children=["below"])
+    node.mark = "x"
+    twin = copy.copy(node)
+    assert (twin.data, twin.mark, twin.parent, twin.children) == ("node", "x", None, NONE)
+    assert top.children == (node,)
+    assert len(node.children) == 1
 
 
 def test_as_graph() -> None:
