@@ -85,6 +85,8 @@ class Execution:
         self._forced_exit = ForcedExit(self._last_words)
         #: Whether the worker runs as the program now.
         self.under_way = False
+        # Whether the event loop has run, as far as to the worker.
+        self._has_lived = False
 
     def run(self, plan: LoggingPlan | None) -> int:
         """Run the program to its end.
@@ -95,7 +97,7 @@ class Execution:
         Returns:
             The exit code.
         """
-        self._plan, self._outcome = plan, Outcome()
+        self._plan, self._outcome, self._has_lived = plan, Outcome(), False
         self._forget_signals()
         self.under_way = True
         try:
@@ -133,6 +135,7 @@ class Execution:
 
     async def _live(self) -> None:
         """Run from start to stop; no exception but a cancellation may reach the event loop."""
+        self._has_lived = True
         unsubscribe = engine.subscribe(self._on_lifecycle_event)
         try:
             async with anyio.create_task_group() as beside:
@@ -267,6 +270,8 @@ class Execution:
             self._tell(f"{self._what_failed(failure)}: %r", failure, with_traceback=True)
 
     def _what_failed(self, failure: BaseException) -> str:
+        if not self._has_lived:
+            return "Could not run"
         run = self._program._life.current
         if failure is run.crash_reason:
             return "Crashed"

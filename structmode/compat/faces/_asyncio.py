@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, cast
 
 from structmode._engine import shielded
+from structmode.loop import chosen, run_arguments
 from structmode.utils import loops
 
 __all__ = ("EarlyWork", "begin", "future_of", "get_event_loop", "new_event_loop")
@@ -30,7 +31,18 @@ def get_event_loop() -> Any:
     kept = loops._current_loop
     loop = getattr(kept, "loop", None)
     if loop is None or loop.is_closed():
-        loop = kept.loop = _loop_that_is_set()
+        loop = kept.loop = _loop_that_was_chosen() or _loop_that_is_set()
+    return loop
+
+
+def _loop_that_was_chosen() -> Any:
+    """Make and set a loop of the kind that `structmode.loop.use` was told; in mode that sets a policy, which does so."""
+    import asyncio
+
+    if chosen() in {"asyncio", "trio"}:  # what asyncio itself makes
+        return None
+    loop = run_arguments(chosen())["backend_options"]["loop_factory"]()
+    asyncio.set_event_loop(loop)
     return loop
 
 

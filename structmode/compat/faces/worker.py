@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from structmode import _engine as engine
 from structmode._process import Execution, write_at_once
+from structmode.loop import chosen
 from structmode.utils.logging import level_number
 from structmode.worker import Worker as PublicWorker
 
@@ -46,10 +48,27 @@ class _ModeExecution(Execution):
 
     def _run_arguments(self) -> dict[str, Any]:
         arguments = super()._run_arguments()
+        if arguments["backend"] != "asyncio":  # then the worker has no loop, and needs none
+            return arguments
         worker: Any = self._program
-        loop = worker.loop
-        options = {**arguments.get("backend_options", {}), "loop_factory": lambda: loop}
-        return {**arguments, "backend_options": options}
+        options = arguments.get("backend_options", {})
+        loop = worker._loop_to_run_in(options.get("loop_factory"))
+        return {**arguments, "backend_options": {**options, "loop_factory": lambda: loop}}
+
+    async def _live_awake(self) -> None:
+        await super()._live_awake()
+        self._outcome.take(
+            self._crash_reason
+        )  # which leaves no block in mode, and ends the program all the same
+
+    @property
+    def _crash_reason(self) -> BaseException | None:
+        worker: Any = self._program
+        reason: BaseException | None = worker.crash_reason
+        return reason
+
+    def _what_failed(self, failure: BaseException) -> str:
+        return "Crashed" if failure is self._crash_reason else super()._what_failed(failure)
 
     def _stop(self) -> None:
         worker: Any = self._program
@@ -82,11 +101,21 @@ class Worker(ModeMembers, PublicWorker):
         for service in self.services:
             service.beacon.reattach(self.beacon)
 
+    def _loop_to_run_in(self, factory: Callable[[], Any] | None) -> Any:
+        """Return the event loop that it was given or has been asked for, or else one of the kind that it is to run on."""
+        if self._loop is None and self.backend != chosen() and factory is not None:
+            self._loop = factory()
+        return self.loop
+
     async def default_on_first_start(self) -> None:
         """Do what a worker does when it starts for the first time; block detection is left to `debug`."""
         await self.on_execute()
         if self.debug:
             await self.maybe_start_blockdetection()
+
+    def _receive_failure(self, exc: BaseException) -> bool:
+        is_told_at_the_end = self._execution.under_way and exc is self.crash_reason
+        return super()._receive_failure(exc) or is_told_at_the_end
 
     # -- Words
 
@@ -111,9 +140,15 @@ class Worker(ModeMembers, PublicWorker):
         self._schedule_shutdown(signal.SIGTERM)
 
     def _schedule_shutdown(self, number: signal.Signals) -> None:
-        if self._signal_stop_future is None:
+        if engine.on_trio():  # on which the worker runs as structmode's does
+            self._tell_signal(number)
+            self.stop_and_shutdown()
+        elif self._signal_stop_future is None:
             self._signal_stop_future = begin(self._stop_on_signal(number), self.loop)
 
     async def _stop_on_signal(self, number: signal.Signals) -> None:
-        self.log.info("Signal received: %s (%s)", number, number.value)
+        self._tell_signal(number)
         await self.stop()
+
+    def _tell_signal(self, number: signal.Signals) -> None:
+        self.log.info("Signal received: %s (%s)", number, number.value)
