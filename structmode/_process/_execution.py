@@ -15,6 +15,7 @@ import logging
 import traceback
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import IO, Any, Protocol
 
@@ -79,7 +80,8 @@ class Execution:
         self._program = program
         self._plan: LoggingPlan | None = None
         self._outcome = Outcome()
-        self._signals = OsSignals(self._obey, self._print_report, self._open_debugger)
+        bound_stop = partial(self._bound_stop, in_handler=True)
+        self._signals = OsSignals(bound_stop, self._obey, self._print_report, self._open_debugger)
         self._obeyed = 0
         self._messages: list[str] = []
         self._forced_exit = ForcedExit(self._last_words)
@@ -114,9 +116,9 @@ class Execution:
         try:
             if self._plan is not None:
                 taken.enter_context(self._plan.in_force(program.on_setup_root_logger))
-            taken.callback(self._signals.give_back)
-            program.install_signal_handlers()
             taken.callback(self._forced_exit.disarm)
+            taken.callback(self._signals.give_back)  # before that, as a signal sets a limit
+            program.install_signal_handlers()
             anyio.run(self._live, **self._run_arguments())
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - it becomes an exit code
             self._outcome.take(exc)
@@ -173,8 +175,7 @@ class Execution:
         if event.subject is not self._program:
             return
         if isinstance(event, engine.Stopping):
-            limit = want_seconds(self._program.shutdown_timeout) + _GRACE
-            self._forced_exit.arm(limit, EXIT_FORCED)
+            self._bound_stop()
         elif isinstance(event, engine.Restarting):
             self._forced_exit.disarm()
 
@@ -221,9 +222,16 @@ class Execution:
             number = self._signals.stops[self._obeyed]
             self._obeyed += 1
             if self._obeyed == 1:
+                self._bound_stop()  # again: that of a run before may have been lifted since
                 self._stop()
             else:
                 self._kill(number)
+
+    def _bound_stop(self, *, in_handler: bool = False) -> None:
+        """Have the process be left if it does not end in time; also called in signal handlers, as the loop may be blocked."""
+        if self.under_way:
+            limit = want_seconds(self._program.shutdown_timeout) + _GRACE
+            self._forced_exit.arm(limit, EXIT_FORCED, in_handler=in_handler)
 
     def _stop(self) -> None:
         self._program._log_mundane("Stopping on signal received...")

@@ -4,11 +4,14 @@ Theory: all that bounds a stop from inside an event loop - deadlines, cancellati
 listen. A task that swallows its cancellation, or a hook that blocks the loop, beats it. What is left is to leave the
 process from another thread, after saying who was stuck.
 
-The thread exists only while a stop is under way, so a program that forks before that does so without it.
+The thread exists only while a stop is under way, so a program that forks before that does so without it. It may have to be
+begun in a signal handler, as a loop that is blocked will not do it: between any two instructions of the main thread, with
+whatever locks that holds. There it is begun by yet another thread, since the start of one takes a lock and waits.
 """
 
 from __future__ import annotations
 
+import _thread
 import math
 import os
 import queue
@@ -29,47 +32,79 @@ _LAST_WORDS = 5.0
 class ForcedExit:
     """Ends the process when a limit passes.
 
-    Not thread-safe: its methods must be called in one thread.
+    Not thread-safe: its methods must be called in one thread, which `arm` may interrupt as a part of a signal handler.
 
     Args:
         last_words: Called, in another thread, right before the exit; told what had a limit, and which.
     """
 
+    _watch: _Watch | None = None
+
     def __init__(self, last_words: Callable[[float], object]) -> None:
         self._last_words = last_words
-        self._orders: queue.SimpleQueue[tuple[float, float, int] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
 
-    def arm(self, seconds: float, code: int) -> None:
+    def arm(self, seconds: float, code: int, *, in_handler: bool = False) -> None:
         """Leave the process with `code` in so many seconds; of several limits the earliest counts."""
-        self._orders.put((time.monotonic() + seconds, seconds, code))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="forced exit", daemon=True)
-            self._thread.start()
+        mine = _Watch(self._leave)
+        # In one step: a signal handler that comes right after it finds a watch that will be begun.
+        watch = vars(self).setdefault("_watch", mine)
+        watch.orders.put((time.monotonic() + seconds, seconds, code))
+        if watch is mine:
+            mine.begin(in_handler=in_handler)
 
     def disarm(self) -> None:
         """Forget all limits, and leave no thread behind."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._orders.put(None)
-            thread.join()
-
-    def _watch(self) -> None:
-        take_no_signals()  # they would not wake the main thread
-        earliest = (math.inf, math.inf, 0)
-        while time.monotonic() < earliest[0]:
-            with suppress(queue.Empty):
-                order = self._orders.get(timeout=_bounded(earliest[0] - time.monotonic()))
-                if order is None:
-                    return
-                earliest = min(earliest, order)
-        self._leave(earliest[1], earliest[2])
+        watch = vars(self).pop("_watch", None)
+        if watch is not None:
+            watch.end()
 
     def _leave(self, seconds: float, code: int) -> None:
         speaker = threading.Thread(target=self._last_words, args=(seconds,), daemon=True)
         speaker.start()
         speaker.join(_LAST_WORDS)
         os._exit(code)
+
+
+class _Watch:
+    """A thread that waits for the earliest of several limits, or to be told to end.
+
+    Args:
+        leave: Called when that limit passes, with its seconds and its exit code.
+    """
+
+    def __init__(self, leave: Callable[[float, int], object]) -> None:
+        self.orders: queue.SimpleQueue[tuple[float, float, int] | None] = queue.SimpleQueue()
+        self._leave = leave
+        self._thread = threading.Thread(target=self._wait, name="forced exit", daemon=True)
+        self._has_ended = threading.Lock()
+
+    def begin(self, *, in_handler: bool) -> None:
+        """Begin to wait."""
+        _ = self._has_ended.acquire()
+        if in_handler:
+            _ = _thread.start_new_thread(self._thread.start, ())
+        else:
+            self._thread.start()
+
+    def end(self) -> None:
+        """Wait no longer; returns when the thread has ended."""
+        self.orders.put(None)
+        with self._has_ended:
+            self._thread.join()
+
+    def _wait(self) -> None:
+        try:
+            take_no_signals()  # they would not wake the main thread
+            earliest = (math.inf, math.inf, 0)
+            while time.monotonic() < earliest[0]:
+                with suppress(queue.Empty):
+                    order = self.orders.get(timeout=_bounded(earliest[0] - time.monotonic()))
+                    if order is None:
+                        return
+                    earliest = min(earliest, order)
+            self._leave(earliest[1], earliest[2])
+        finally:
+            self._has_ended.release()
 
 
 def _bounded(seconds: float) -> float:

@@ -2,8 +2,10 @@
 
 Theory: a signal comes at any moment - before the event loop runs, while it is blocked, while it is being closed - and its
 handler runs between any two instructions of the main thread, with whatever locks that holds. So a handler here does no
-more than is safe there: it notes the signal in a list, asks the loop to look at the list soon, and if it is the third
-one, leaves the process itself.
+more than is safe there: it notes the signal in a list, has the time of the stop begin, asks the loop to look at the list
+soon, and if it is the third one, leaves the process itself.
+
+A process that is forked has the handlers too, and no part in the program: what was there before them takes its signals.
 
 The system hands a signal to any thread it likes, but Python runs the handler in the main thread, when that next does
 something. An event loop that is asleep must be woken for it: Python writes a byte to a file that the loop watches
@@ -40,6 +42,7 @@ class OsSignals:
     """The handlers of one worker: put in, connected to its event loop, and given back.
 
     Args:
+        on_stop: Called by each signal that asks for a stop, in the handler.
         on_news: Called in the event loop, soon after there is something new to look at.
         report: Called by SIGUSR1, in the handler.
         debug: Called by SIGUSR2, in the handler.
@@ -50,16 +53,19 @@ class OsSignals:
 
     def __init__(
         self,
+        on_stop: Callable[[], object],
         on_news: Callable[[], object],
         report: Callable[[], object],
         debug: Callable[[], object],
     ) -> None:
         self.stops: list[int] = []
+        self._stop_asked = on_stop
         self._on_news = on_news
         self._report = report
         self._debug = debug
         self._call_soon: Callable[[Callable[[], object]], object] | None = None
         self._replaced: dict[int, Any] = {}
+        self._process = os.getpid()
 
     def install(self) -> list[str]:
         """Put the handlers in place, and keep the previous ones; again, it does nothing.
@@ -70,6 +76,7 @@ class OsSignals:
         Raises:
             ValueError: If this is not the main thread.
         """
+        self._process = os.getpid()
         missing: list[str] = []
         for name, handler in self._handlers().items():
             number = getattr(signal, name, None)
@@ -104,9 +111,14 @@ class OsSignals:
         return {**stops, "SIGUSR1": self._on_report, "SIGUSR2": self._on_debug}
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            self.give_back()
+            os.kill(os.getpid(), number)
+            return
         self.stops.append(number)
         if len(self.stops) >= LAST_STOP:
             os._exit(128 + number)
+        self._stop_asked()
         self.wake()
 
     def _on_report(self, number: int, frame: FrameType | None) -> None:

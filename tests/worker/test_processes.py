@@ -232,6 +232,47 @@ def test_start_that_nothing_ends(backend: str) -> None:
     assert "ignore_cancellation" in program.text.partition("Not ended after 1.05 s")[2]
 
 
+@pytest.mark.parametrize("hook", ["on_execute", "on_start", "on_started"])
+def test_start_of_the_worker_itself_that_nothing_ends(backend: str, hook: str) -> None:
+    """So is one that does so in a hook of the worker's own, with the hook's name."""
+    with running("hung", backend, f"own {hook}", "0.05") as program:
+        program.wait_for(f"hangs in own {hook}")
+        program.send(signal.SIGTERM)
+        assert program.end() == 70
+    last_words = program.text.partition("Not ended after 1.05 s")[2]
+    assert f"Worker: {'on_first_start' if hook == 'on_execute' else hook}" in last_words
+    assert "ignore_cancellation" in last_words
+
+
+@pytest.mark.parametrize("way", ["busy", "asleep"])
+def test_a_loop_that_is_blocked_when_the_signal_comes(backend: str, way: str) -> None:
+    """The time of the stop begins with the signal, and not when the loop comes to look at it."""
+    with running("hung", backend, way, "0.05") as program:
+        program.wait_for("blocks the loop")
+        program.send(signal.SIGTERM)
+        assert program.end() == 70
+    last_words = program.text.partition("Not ended after 1.05 s")[2]
+    assert ("keep_busy" if way == "busy" else "in work") in last_words
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", -signal.SIGTERM), ("SIGINT", 1)])
+def test_a_forked_child_is_ended_by_a_signal(backend: str, name: str, code: int) -> None:
+    """As if there were no worker in the process that it was forked from; that goes on."""
+    with running("forking", backend, name) as program:
+        program.wait_for(f"the child ended with {code}")
+        program.wait_for("[^Worker]: Started.")
+        program.send(signal.SIGTERM)
+        assert program.end() == 0
+
+
+def test_a_program_ends_with_its_forked_children(backend: str) -> None:
+    """Those that multiprocessing ends when the program does, and waits for, do not keep it."""
+    with running("forking", backend, "none") as program:
+        program.wait_for("[^Worker]: Started.")
+        program.send(signal.SIGTERM)
+        assert program.end() == 0
+
+
 @pytest.mark.parametrize("state", ["idle", "blocked"])
 def test_sigusr1_prints_tasks_and_threads(backend: str, state: str) -> None:
     """SIGUSR1 prints each task of each service and each thread, also while the event loop is blocked."""

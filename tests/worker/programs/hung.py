@@ -8,6 +8,7 @@
 - asleep: its task blocks the event loop
 - blocked_stop: its on_stop blocks the event loop
 - blocked_at_once: its tasks do so, as soon as they are told to stop
+- own on_start and the like: a hook of the worker itself waits for ever, and shields itself from being cancelled
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 
 import anyio
 
-from structmode import Service, Worker
+from structmode import Service, Worker as PublicWorker
 
 _, backend, way, timeout = sys.argv
 
@@ -73,6 +74,22 @@ class Hung(Service):
         elif way == "blocked_stop":
             self.log.info("blocks the loop in on_stop")
             time.sleep(1000)  # noqa: ASYNC251 - that is the point
+
+
+class Worker(PublicWorker):
+    async def on_execute(self) -> None:
+        await self.hang_in("own on_execute")
+
+    async def on_start(self) -> None:
+        await self.hang_in("own on_start")
+
+    async def on_started(self) -> None:
+        await self.hang_in("own on_started")
+
+    async def hang_in(self, hook: str) -> None:
+        if way == hook:
+            self.log.info("hangs in %s", hook)
+            await ignore_cancellation()
 
 
 worker = Worker(Hung(), loglevel="info", backend=backend)
