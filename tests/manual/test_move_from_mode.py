@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,8 +30,18 @@ def command() -> str:
     """The search and replace that the page shows."""
     if sys.platform == "win32":  # pragma: no cover - only there
         pytest.skip("the page shows a command for POSIX")
+    if shutil.which("git") is None:  # pragma: no cover - only where it is not
+        pytest.skip("the page shows a command for a checkout of git")
     page = (HOW_TO / "move-from-mode.md").read_text(encoding="utf-8")
     return page.split("```shell\n")[1].split("```")[0]
+
+
+def run_in_checkout(command: str, directory: Path, *tracked: str) -> None:
+    """Make a directory a checkout in which these files are known to git, and run a command of the page in it."""
+    # Variables of git name another checkout, if the tests are run by one of its hooks.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    for line in (["git", "init", "-q"], ["git", "add", *tracked], ["/bin/sh", "-ec", command]):
+        subprocess.run(line, cwd=directory, env=environ, check=True)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +50,7 @@ def replaced(command: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("moved")
     program = directory / "kitchen.py"
     program.write_text(IN_MODE.read_text(encoding="utf-8"), encoding="utf-8")
-    subprocess.run(["/bin/sh", "-ec", command], cwd=directory, check=True)
+    run_in_checkout(command, directory, "kitchen.py")
     return program
 
 
@@ -75,8 +86,27 @@ def test_the_search_and_replace_leaves_other_words_alone(command: str, tmp_path:
     """What is called mode but is not the library stays."""
     text = 'fast_mode = self.mode.value  # in debug mode\nopen(path, mode="r")\nmodel.fit()\n'
     (tmp_path / "other.py").write_text(text, encoding="utf-8")
-    subprocess.run(["/bin/sh", "-ec", command], cwd=tmp_path, check=True)
+    run_in_checkout(command, tmp_path, "other.py")
     assert (tmp_path / "other.py").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.process
+def test_the_search_and_replace_touches_what_git_knows_only(command: str, tmp_path: Path) -> None:
+    """Files in an environment stay; those in the checkout are changed, whatever their names, and no copies are left."""
+    for name in ("my tasks.py", 'a package/it\'s "one".py', ".venv/mode/other.py"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("import mode\n", encoding="utf-8")
+    run_in_checkout(command, tmp_path, "my tasks.py", "a package")
+    files = [path for path in tmp_path.rglob("*.py*") if path.is_file()]
+    texts = {
+        path.relative_to(tmp_path).as_posix(): path.read_text(encoding="utf-8") for path in files
+    }
+    assert texts == {
+        "my tasks.py": "import structmode\n",
+        'a package/it\'s "one".py': "import structmode\n",
+        ".venv/mode/other.py": "import mode\n",
+    }
 
 
 @pytest.mark.process
