@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -107,6 +108,20 @@ def test_the_search_and_replace_touches_what_git_knows_only(command: str, tmp_pa
         'a package/it\'s "one".py': "import structmode\n",
         ".venv/mode/other.py": "import mode\n",
     }
+
+
+@pytest.mark.process
+def test_what_the_search_and_replace_leaves_is_found(command: str, tmp_path: Path) -> None:
+    """What it does not replace is shown by the command that the page names for it."""
+    left = 'import os, mode\nlog = logging.getLogger("mode")\n'
+    text = f"import mode.utils\n{left}fast_mode = mode.Service\n"
+    (tmp_path / "some.py").write_text(text, encoding="utf-8")
+    page = (HOW_TO / "move-from-mode.md").read_text(encoding="utf-8")
+    grep = re.findall(r"`(git grep [^`]+)`", page)
+    assert len(grep) == 1
+    run_in_checkout(f"{command}\n{grep[0]} > left.txt", tmp_path, "some.py")
+    found = (tmp_path / "left.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split(":", 2)[2] for line in found] == left.splitlines()
 
 
 @pytest.mark.process
