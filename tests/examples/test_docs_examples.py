@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,8 @@ PAGES = [
 #: The programs that end by themselves; the tutorial's serves until it is told to stop.
 PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "counter")
 BACKENDS = ["asyncio", "asyncio+uvloop", "trio"]
+#: A reader has no other async plugins than anyio's; they are here for the tests of our own plugin.
+ONLY_ANYIO = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:trio")
 
 Backend = tuple[str, dict[str, Any]]
 
@@ -234,12 +237,27 @@ def test_the_tutorials_tests_pass_as_they_are_told_to_be_run(tmp_path: Path) -> 
     (tmp_path / "test_counter.py").write_text(tests, encoding="utf-8")
     program = (EXAMPLES / "counter.py").read_text(encoding="utf-8")
     (tmp_path / "counter.py").write_text(program, encoding="utf-8")
-    # A reader has no other async plugins than anyio's; they are here for the tests of our own plugin.
-    only_anyio = ("-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:trio")
-    with _running(tmp_path, "-m", "pytest", *only_anyio) as running:
+    with _running(tmp_path, "-m", "pytest", *ONLY_ANYIO) as running:
         code, out = running.end()
     assert code == 0, out
     assert "8 passed" in out
+
+
+@pytest.mark.process
+def test_the_files_of_the_page_on_tests_pass_as_they_are_shown(tmp_path: Path) -> None:
+    """Each file on the page "Test services", put together from its blocks, has all that it needs."""
+    pytest.importorskip("uvloop")
+    page = (ROOT / "docs" / "how-to" / "test-services.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```(?:python|toml)\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        name = block.removeprefix("# ").splitlines()[0].partition(",")[0]
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write(block)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["conftest.py", "pyproject.toml", "test_cleaner.py", "test_queue.py"]
+    with _running(tmp_path, "-m", "pytest", *ONLY_ANYIO) as running:
+        code, out = running.end()
+    assert code == 0, out
+    assert "16 passed" in out
 
 
 # --- The reference
