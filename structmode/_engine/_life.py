@@ -503,9 +503,8 @@ class Life:
         if run is None or not run.state.alive:
             return
         run.check_loop("start()")
-        whose = self._whose(run) if run.above else "under its own"
         raise LifecycleError(
-            f"{self.unit.label} can't be {what}: it is {run.state.value} already, {whose}",
+            f"{self.unit.label} can't be {what}: it is {run.state.value} already, {self._whose(run)}",
             "Call maybe_start() if it may be running, restart() for a new run, or await stop() first",
         )
 

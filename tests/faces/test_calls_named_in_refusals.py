@@ -126,7 +126,7 @@ async def test_started_by_two() -> None:
         with pytest.raises(LifecycleError) as caught:
             await parent.start()
     assert caught.value.problem == (
-        "Plain can't be started by Plain: it is running already, under its own"
+        "Plain can't be started by Plain: it is running already, on its own"
     )
 
 
