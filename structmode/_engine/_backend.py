@@ -266,7 +266,7 @@ def run_arguments(backend: str) -> dict[str, Any]:
         import uvloop
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            f"backend {backend!r} needs uvloop, which is not installed; install it with: pip install structmode[uvloop]",
+            f"backend {backend!r} needs uvloop, which is not installed; install it with: pip install 'structmode[uvloop]'",
             name="uvloop",
         ) from None
     return {"backend": name, "backend_options": {"loop_factory": cast(Any, uvloop).new_event_loop}}

@@ -89,7 +89,7 @@ def test_an_unknown_name(name: str) -> None:
 def test_uvloop_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A choice that can't be had is refused at once, with the command that installs it."""
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install structmode\[uvloop\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'structmode\[uvloop\]'"):
         use("uvloop")
     assert Worker().backend == "asyncio"
 

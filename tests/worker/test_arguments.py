@@ -50,7 +50,7 @@ def test_uvloop_is_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     log = Log()
     assert execute(Worker(backend=name, stderr=log)) == 1
     assert log.getvalue().count("\n") == 1
-    assert "pip install structmode[uvloop]" in log.getvalue()
+    assert "pip install 'structmode[uvloop]'" in log.getvalue()
 
 
 def test_class_instead_of_an_instance() -> None:

@@ -42,7 +42,7 @@ class AsgiServer(Service):
             print(server.url)
             await server.wait_until_stopped()
 
-    It needs ``pip install structmode[asgi]``. It has started when it takes connections; the application's lifespan has been
+    It needs ``pip install 'structmode[asgi]'``. It has started when it takes connections; the application's lifespan has been
     run before. In a stop it takes no new connections; requests in flight have `graceful_timeout` to end and are cancelled
     then; after them the application is shut down.
 
@@ -217,7 +217,7 @@ def _hypercorn() -> Any:
         if exc.name is None or exc.name.partition(".")[0] != "hypercorn":
             raise
         raise ModuleNotFoundError(
-            "AsgiServer needs Hypercorn, which is not installed; install it with: pip install structmode[asgi]",
+            "AsgiServer needs Hypercorn, which is not installed; install it with: pip install 'structmode[asgi]'",
             name="hypercorn",
         ) from None
     return found

@@ -588,7 +588,7 @@ def test_without_hypercorn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", find)
     missing = "hypercorn.config"
-    with pytest.raises(ModuleNotFoundError, match=r"pip install structmode\[asgi\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'structmode\[asgi\]'"):
         AsgiServer(greet)
     missing = "wsproto"
     with pytest.raises(ModuleNotFoundError, match="no hypercorn"):
