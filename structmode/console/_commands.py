@@ -117,8 +117,8 @@ class Commands:
             await answer.lines([f"{top.path} is no service"])
             return
         report = top.thing.health.report()
-        ready = "ready" if report.ready else "not ready"
-        await answer.lines([f"{top.path} is {report.status.value}, {ready}"])
+        can = "can" if report.ready else "can't"
+        await answer.lines([f"{top.path} is {report.status.value}: it {can} be given work"])
         await answer.lines(map(str, report.unwell))
 
     async def _tasks(self, argument: str, answer: Answer) -> None:

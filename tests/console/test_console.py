@@ -158,15 +158,16 @@ async def test_tree() -> None:
 async def test_health() -> None:
     """`health` tells whether a tree can be given work, and who is not well and why; so does `tree`, of each service."""
     async with App() as app, client(app.console) as one:
-        assert await one.ask("health") == "App is ready, ready\n"
+        assert await one.ask("health") == "App is ready: it can be given work\n"
         app.web.health.degrade("slow disk")
+        assert (await one.ask("health")).startswith("App is degraded: it can be given work\n")
         app.web.health.degrade("no peers", able=False)
         assert (await one.ask("health")).splitlines() == [
-            "App is degraded, not ready",
+            "App is degraded: it can't be given work",
             "Web: degraded (slow disk; no peers)",
         ]
-        assert (await one.ask("health Postman#1")) == "Postman#1 is ready, ready\n".replace(
-            "Postman#1", "App/Postman#1"
+        assert (
+            await one.ask("health Postman#1") == "App/Postman#1 is ready: it can be given work\n"
         )
         assert "degraded: slow disk; no peers)" in await one.ask("tree Web")
 
