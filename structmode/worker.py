@@ -19,6 +19,8 @@ from typing import IO, Any, ClassVar, NoReturn
 import anyio
 import anyio.lowlevel
 
+from structmode import _engine as engine
+from structmode._mixing import life_of
 from structmode._process import Execution, LoggingPlan, keep_awake, write_at_once
 from structmode.console import Console
 from structmode.exceptions import LifecycleError
@@ -312,6 +314,11 @@ def _want_services(services: Sequence[object]) -> Iterator[ServiceT]:
     for service in services:
         if isinstance(service, ServiceT):
             yield service
+        elif isinstance(life_of(service), engine.Life):
+            raise TypeError(
+                f"Worker takes instances of Service, and {service!r} is a ServiceMixin: put it below a Service, "
+                "with self.add_dependency(...) in its __post_init__, and give that to the Worker"
+            )
         elif isinstance(service, type) and issubclass(service, ServiceT):
             name = service.__name__
             raise TypeError(f"Worker takes instances, not the class: write Worker({name}())")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from unittest.mock import MagicMock
 
 import pytest
 
 from structmode import LifecycleError, Worker
+from structmode.facet import ServiceMixin
 
 from .here import Job, Log, execute
 
@@ -59,6 +61,20 @@ def test_class_instead_of_an_instance() -> None:
         Worker(Job)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"Worker takes services, as in Worker\(.*\); not \["):
         Worker([Job()])  # type: ignore[arg-type]
+
+
+def test_service_of_the_other_face() -> None:
+    """A mixin is refused with the place where it can be; what merely has any attribute is no mixin."""
+
+    class Bot(ServiceMixin):
+        def __repr__(self) -> str:
+            return "<a bot>"
+
+    place = r"<a bot> is a ServiceMixin: put it below a Service, with self\.add_dependency"
+    with pytest.raises(TypeError, match=place):
+        Worker(Bot())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Worker takes services"):
+        Worker(MagicMock())
 
 
 async def test_execution_inside_an_event_loop() -> None:  # noqa: ASYNC124 - that is the point
