@@ -33,10 +33,10 @@ _MOST = 100
 
 
 class Probes:
-    """An ASGI application that tells how well a service is.
+    """An ASGI application that tells how well a service is. It only looks at it: whoever has the service starts it.
 
     Args:
-        service: The service, with all below it.
+        service: The service, with all below it. One that is not started yet is not ready.
         ready: The path that answers whether it can be given work.
         live: The path that answers that the event loop does.
         details: The path that answers with the report as JSON; None for no such path. It shows the names of services and
