@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import anyio
 import anyio.abc
 
-from structmode import QueueServiceThread, Service
+from structmode import QueueServiceThread, Service, run, service
 
 
 class Library:
@@ -82,6 +82,7 @@ class Oracle(Service):
                 await client.send(question.upper())
 
 
+@service
 async def main() -> None:
     """Ask three questions, and end."""
     async with Oracle() as oracle, Client() as client:
@@ -92,4 +93,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     backend = sys.argv[1] if len(sys.argv) > 1 else "trio"
-    anyio.run(main, backend=backend.partition("+")[0])
+    run(main(), backend=backend)

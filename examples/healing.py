@@ -16,7 +16,7 @@ import sys
 
 import anyio
 
-from structmode import Service
+from structmode import Service, run, service
 from structmode.supervisors import (
     Backoff,
     OneForOneSupervisor,
@@ -107,14 +107,15 @@ class Company(Service):
 def everybody(board: SupervisorStrategy) -> list[Service]:
     """Return all that is supervised below a supervisor."""
     found: list[Service] = []
-    for service in board.services:
-        if isinstance(service, SupervisorStrategy):
-            found += [service, *everybody(service)]
-        elif isinstance(service, Service):
-            found.append(service)
+    for one in board.services:
+        if isinstance(one, SupervisorStrategy):
+            found += [one, *everybody(one)]
+        elif isinstance(one, Service):
+            found.append(one)
     return found
 
 
+@service
 async def main(seconds: float) -> None:
     """Let the monkey loose for a while, take it away, and see that all is well again."""
     async with Company() as company:
@@ -130,8 +131,6 @@ async def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    backend, _, uvloop = (sys.argv[1] if len(sys.argv) > 1 else "asyncio").partition("+")
+    backend = sys.argv[1] if len(sys.argv) > 1 else "asyncio"
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
-    anyio.run(
-        main, seconds, backend=backend, backend_options={"use_uvloop": True} if uvloop else {}
-    )
+    run(main(seconds), backend=backend)

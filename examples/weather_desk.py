@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from structmode import Service
+from structmode import Service, run, service
 from structmode.contrib.asgi import AsgiServer, lifespan
 from structmode.supervisors import Backoff, OneForOneSupervisor
 
@@ -110,6 +110,7 @@ async def ask(port: int, request: str) -> str:
     return answer.partition(b"\r\n\r\n")[2].decode()
 
 
+@service
 async def main() -> None:
     """Serve, strike the station, and see that it is repaired."""
     async with AsgiServer(app) as server:
@@ -123,5 +124,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    backend, _, uvloop = (sys.argv[1] if len(sys.argv) > 1 else "asyncio").partition("+")
-    anyio.run(main, backend=backend, backend_options={"use_uvloop": True} if uvloop else {})
+    backend = sys.argv[1] if len(sys.argv) > 1 else "asyncio"
+    run(main(), backend=backend)

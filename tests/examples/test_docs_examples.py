@@ -159,10 +159,10 @@ def _running(directory: Path, *command: str) -> Generator[Program]:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, "uvloop"])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_a_program_ends_by_itself_and_well(program: Path, backend: str, tmp_path: Path) -> None:
-    """Each of examples/*.py does what its first lines say, ends by itself, and exits with 0."""
+    """Each of examples/*.py does what its first lines say, ends by itself, and exits with 0, by each name of a backend."""
     with _running(tmp_path, str(program), backend) as running:
         code, out = running.end()
     assert code == 0, out
