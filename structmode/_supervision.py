@@ -345,6 +345,8 @@ class Overseer:
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
         self._woken = anyio.Event()
+        # Set when it has looked after them since it was woken, if it was.
+        self._has_looked: engine.Flag | None = None
         self._budget = engine.Budget(strategy.max_restarts, strategy.over)
         self._mendings: dict[Mending, None] = {}
         # That in which each is, of those who are in one.
@@ -354,17 +356,35 @@ class Overseer:
 
     def wake(self) -> None:
         """Have it look after the services now."""
+        self._has_looked = self._has_looked or engine.Flag()
         self._woken.set()
 
     async def oversee(self) -> None:
         """Look after the services, each time that it is woken; ends when it is cancelled."""
         self.wake()
-        while True:
-            await self._woken.wait()
-            self._woken = anyio.Event()
-            if self._strategy.should_stop:
-                return
-            await self._look()
+        try:
+            while True:
+                await self._woken.wait()
+                self._woken = anyio.Event()
+                if self._strategy.should_stop:
+                    return
+                await self._look()
+                if not self._woken.is_set():
+                    self._rest()
+        finally:
+            self._rest()
+
+    def _rest(self) -> None:
+        looked, self._has_looked = self._has_looked, None
+        if looked is not None:
+            looked.set()
+
+    async def until_idle(self) -> bool:
+        """Wait until it has looked after the services, if it has been woken; returns whether it had."""
+        looked = self._has_looked
+        if looked is not None:
+            await looked.wait()
+        return looked is not None
 
     async def _look(self) -> None:
         self._let_go()
@@ -518,7 +538,8 @@ class SupervisorUnit(ServiceUnit):
 
     def ready(self) -> Coroutine[Any, Any, None] | None:
         if self.overseer is not None:  # pragma: no branch - set_up has made it
-            task = engine.Task(self.overseer.oversee(), f"{self.label}.oversee", finite=False)
+            overseer, name = self.overseer, f"{self.label}.oversee"
+            task = engine.Task(overseer.oversee(), name, until_idle=overseer.until_idle)
             self._supervisor._life.current.spawn(task)
         return super().ready()
 

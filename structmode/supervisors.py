@@ -402,12 +402,18 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             BaseException: What made the start fail. The supervisor is going to restart it then.
         """
         ward = self._ward_to_start(service, "start_service")
-        if ward.life.alive and ward.life.current.stop_requested:  # it is on its way out
+        if self._is_on_its_way_out(ward.life):
             await ward.life.current.finished.wait()
             if ward not in self._wards:  # discarded meanwhile
                 return
         with _Starting(ward, self.wakeup):
             await ward.service.maybe_start()
+
+    @staticmethod
+    def _is_on_its_way_out(life: engine.Life) -> bool:
+        run = life.current
+        is_being_undone = run.state is engine.State.STARTING and not life.is_coming_up(run)
+        return life.alive and (run.stop_requested or is_being_undone)
 
     async def restart_services(self, services: Sequence[ServiceT]) -> None:
         """Do what this strategy does when these services have failed.
@@ -679,9 +685,10 @@ class _Starting:
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         ward = self._ward
         ward.start_error = exc
-        # A caller that is cancelled takes down again what it has started, also if that had just been complete.
-        called_off = exc is not None and not isinstance(exc, Exception)
-        if ward.phase is not Phase.STARTING and not (called_off and ward.undone):
+        # A caller that is cancelled takes down again what it has started, also if that had just been complete; and a restart
+        # fails with what went wrong in the stop.
+        has_come_to_nothing = exc is not None and ward.undone
+        if ward.phase is not Phase.STARTING and not has_come_to_nothing:
             return  # it has ended again meanwhile, or failed, or somebody wants it no more
         if exc is None:
             ward.phase = Phase.WATCHED

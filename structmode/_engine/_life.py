@@ -630,7 +630,7 @@ class Life:
     def _succeed(self, run: Run) -> tuple[Run | None, _Succession | None]:
         """Put a new run in the place of one that has ended, if a restart was asked for; else leave the place."""
         host, succession = run.host, self._succession
-        if host is None or succession is None or not host.accepts:
+        if host is None or succession is None or self._removed or not host.accepts:
             self.call_off_restart()
             self._leave_place(run)
             return None, None

@@ -478,13 +478,39 @@ class Run:
         # Those waits were shielded; who was told to stop meanwhile must not take the start for complete.
         await anyio.lowlevel.checkpoint_if_cancelled()
 
-    async def work_done(self) -> None:
-        """Wait until no finite task is left in it or below; timers and the like do not count."""
+    async def work_done(self) -> bool:
+        """Wait until nothing is left in it or below that comes to an end by itself; timers and the like do not count.
+
+        That is finite tasks, and whatever is starting or stopping: what that leads to, such as a restart, is to be done too.
+        Returns whether there was any.
+        """
         await anyio.lowlevel.checkpoint()
-        while busy := [(run, t) for run in self.tree() for t in run.tasks.alive() if t.finite]:
-            for run, task in busy:
-                await run.tasks.settle(task)
-                await task.ended.wait()
+        was_busy = False
+        while True:
+            while flags := await self._unfinished():
+                was_busy = True
+                for flag in flags:
+                    await flag.wait()
+            # Some can only be asked, and while the answer is waited for, there may be more to do.
+            tasks = [task for run in self.tree() for task in run.tasks.alive()]
+            asked = [await task.until_idle() for task in tasks if task.until_idle is not None]
+            was_busy = was_busy or any(asked)
+            if not any(asked) and not await self._unfinished():
+                return was_busy
+
+    async def _unfinished(self) -> list[Flag]:
+        """Return what is set when that has ended which comes to an end by itself."""
+        found: list[Flag] = []
+        for run in self.tree():
+            if run is not self and run.state.alive and run.stop_requested:
+                found.append(run.let_be)
+            elif run is not self and run.state is State.STARTING:
+                found.append(run.settled)
+            for task in run.tasks.alive():
+                if task.finite:
+                    await run.tasks.settle(task)
+                    found.append(task.ended)
+        return [flag for flag in found if not flag.is_set()]
 
     # -- Its own task: from the first step to the last
 

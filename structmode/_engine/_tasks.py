@@ -46,13 +46,15 @@ class Task(Generic[T_co]):
     Attributes:
         name: How the task is called in logs, reports and stacks.
         finite: Whether the work comes to an end by itself (a timer's does not).
+        until_idle: Of work that does not, but has something to do at times that does: waits until there is none of that, and
+            returns whether there was any.
         arrived: Whether the event loop has taken the task up.
         begun: Whether the work has made its first step.
         ended: Set when the task has ended.
     """
 
     __slots__ = ("_callbacks", "_cancel_requested", "_error", "_handle", "_result", "_token", "_was_cancelled",
-                 "_work", "arrived", "begun", "ended", "finite", "name")  # fmt: skip
+                 "_work", "arrived", "begun", "ended", "finite", "name", "until_idle")  # fmt: skip
 
     def __init__(
         self,
@@ -60,9 +62,11 @@ class Task(Generic[T_co]):
         name: str,
         *,
         finite: bool = True,
+        until_idle: Callable[[], Coroutine[Any, Any, bool]] | None = None,
     ) -> None:
         self.name: str = name
-        self.finite: bool = finite
+        self.finite: bool = finite and until_idle is None
+        self.until_idle = until_idle
         self._work = work
         # What runs it, for as long as it does.
         self._handle: anyio.TaskHandle[None] | None = None

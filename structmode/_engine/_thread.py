@@ -93,8 +93,7 @@ class _Floor:
 
     def work(self) -> Sequence[Task[Any]]:
         """Return what watches the life."""
-        work = (self._home.watch_life, self._home.watch_work)
-        return [Task(one, f"{self.label}: {one.__name__}") for one in work]
+        return [Task(self._home.watch_life, f"{self.label}: watch_life", finite=False)]
 
     def ready(self) -> None:
         """Nothing to do."""
@@ -186,7 +185,8 @@ class ThreadHome:
         self._runner = runner_for_thread()
         # Answered when the event loop of the thread is over, or if it is known that it never will be.
         self._over: Reply[Sequence[StuckTask]] = Reply()
-        self._idle: Reply[None] = Reply()
+        # Who asks whether there is any work, and has no answer yet.
+        self._asked: dict[Reply[bool], None] = {}
         self._up = Mailbox(life.unit.label, outlasts=True)
         self._lock = threading.Lock()
         self._down: Mailbox | None = None
@@ -259,9 +259,17 @@ class ThreadHome:
         """Whether a failure came from inside, where it has been told of."""
         return any(exc is told for told in self.told_inside)
 
-    async def until_idle(self) -> None:
-        """Wait until what is finite inside has been done; a task of the unit outside."""
-        await self._idle.arrived.wait()
+    async def until_idle(self) -> bool:
+        """Wait until what comes to an end by itself inside has done so; returns whether there was any."""
+        reply: Reply[bool] = Reply()
+        self._asked[reply] = (
+            None  # before it is sent: if the thread ends meanwhile, it answers what it finds here
+        )
+        if not self._send_down(partial(self._answer_when_idle, reply)):
+            reply.give(False)
+        await reply.until_answered()
+        self._asked.pop(reply, None)
+        return reply.result()
 
     async def until_started(self) -> None:
         """Wait for the start inside.
@@ -407,6 +415,8 @@ class ThreadHome:
         finally:
             with self._lock:
                 self._down = None
+            for reply in tuple(self._asked):
+                reply.give(False)
             close_boxes(threading.get_ident(), "its thread has ended")
             self.started.fail(self._failure or StartAborted(self.life.unit.label))
             self._over.give(())
@@ -475,12 +485,6 @@ class ThreadHome:
         await run.finished.wait()
         if not self._floor.current.stop_requested:
             self.ask_owner(self._stop_outside)
-
-    async def watch_work(self) -> None:
-        """Tell the owner when there is no work left in the thread that comes to an end by itself."""
-        if self.life.run is not None:  # pragma: no branch - it has been started
-            await self.life.run.work_done()
-        self._idle.give(None)
 
     async def _fail_outside(self, failure: BaseException) -> None:
         """Crash the unit outside, which has not waited for the start in the thread."""
@@ -554,6 +558,23 @@ class ThreadHome:
             self._turn.set()
 
     # What is sent down
+
+    def _answer_when_idle(self, reply: Reply[bool]) -> None:
+        run = self.life.run
+        if run is None or not self._floor.current.accepts:
+            reply.give(False)
+            return
+        work = partial(self._watch_work, run, reply)
+        self._floor.current.spawn(Task(work, f"{self._floor.unit.label}: work", finite=False))
+
+    @staticmethod
+    async def _watch_work(run: Run, reply: Reply[bool]) -> None:
+        try:
+            was_busy = await run.work_done()
+        except BaseException:
+            reply.give(True)  # as the thread stops, which is to be waited for
+            raise
+        reply.give(was_busy)
 
     def _take_turn(self) -> None:
         self._turn.set()

@@ -129,8 +129,13 @@ class OutsideUnit:
 
     async def _begin(self, home: engine.ThreadHome) -> None:
         run = self.service._outer.current
-        for task in (home.attend, home.pass_down_afflictions):
-            run.spawn(engine.Task(task, f"{self.label}.{task.__name__}", finite=False))
+        # For whoever waits until all work has been done, the first one asks inside.
+        for task, until_idle in (
+            (home.attend, home.until_idle),
+            (home.pass_down_afflictions, None),
+        ):
+            name = f"{self.label}.{task.__name__}"
+            run.spawn(engine.Task(task, name, finite=False, until_idle=until_idle))
         if not self.service.wait_for_thread:
             home.do_not_wait_for_start()
         home.begin(self.service.Worker(self.service))
@@ -138,8 +143,7 @@ class OutsideUnit:
             await home.until_started()
 
     def work(self) -> Sequence[engine.Task[Any]]:
-        # For whoever waits until all work has been done, here and below.
-        return [engine.Task(self.home.until_idle, f"{self.label}.work")] if self.home else []
+        return ()
 
     def ready(self) -> None:
         pass

@@ -16,7 +16,7 @@ from structmode.supervisors import (
     Supervised,
 )
 
-from .worker import Worker, failing, quiet, workers
+from .worker import SlowToStop, Worker, failing, quiet, workers
 
 
 async def test_added_before_the_start() -> None:
@@ -215,6 +215,27 @@ async def test_a_discarded_one_that_fails_in_its_stop(caplog: pytest.LogCaptureF
         await quiet()
         assert supervisor.state == "running"
     assert "A failure that nobody receives, in f: OSError('too late')" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["discard", "remove"])
+async def test_removed_while_it_wants_to_be_restarted(how: str) -> None:
+    """It is gone all the same: nobody looks after it any more."""
+    log, (first, other) = workers("ab")
+    slow = SlowToStop("c", log)
+    async with OneForOneSupervisor(first, slow, other) as supervisor:
+        async with anyio.create_task_group() as group:
+            if how == "discard":
+                supervisor.discard(slow)
+            else:
+                group.start_soon(supervisor.remove_dependency, slow)
+            await quiet()
+            slow._life.expect_restart()  # as one of its own tasks may ask for
+            slow.released.set()
+        await quiet()
+        assert slow.state == "shutdown"
+        assert slow.starts == 1
+        assert supervisor.services == (first, other)
+        assert [node.data for node in supervisor.beacon.children] == [first, other]
 
 
 async def test_removed_as_a_dependency() -> None:

@@ -295,6 +295,32 @@ async def test_a_strategy_that_fails_to_restart(reason: Exception | None) -> Non
         assert exc is reason
 
 
+@pytest.mark.parametrize("restart", ["permanent", "transient"])
+async def test_a_restart_by_hand_whose_stop_fails(restart: RestartType) -> None:
+    """The caller is told, and the supervisor restarts it, as its docs say."""
+    _, (service,) = workers("a")
+    async with OneForOneSupervisor(service, restart=restart) as supervisor:
+        service.stop_failures.append(error := OSError("no goodbye"))
+        with pytest.raises(OSError, match="no goodbye") as caught:
+            await supervisor.restart_service(service)
+        assert caught.value is error
+        await quiet()
+        assert (service.state, service.starts) == ("running", 2)
+        assert supervisor.service_operational(service)
+
+
+async def test_a_restart_by_hand_of_a_temporary_one_whose_stop_fails() -> None:
+    """It is not restarted."""
+    _, (service,) = workers("a")
+    async with OneForOneSupervisor(Supervised(service, restart="temporary")) as supervisor:
+        service.stop_failures.append(OSError("no goodbye"))
+        with pytest.raises(OSError, match="no goodbye"):
+            await supervisor.restart_service(service)
+        await quiet()
+        assert (service.started, service.starts) == (False, 1)
+        assert supervisor.services == ()
+
+
 @pytest.mark.parametrize("strategy", [OneForOneSupervisor, RestForOneSupervisor])
 async def test_a_start_that_is_called_off_when_it_was_complete(
     strategy: type[SupervisorStrategy],

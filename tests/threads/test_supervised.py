@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
 import anyio
+import anyio.lowlevel
 import pytest
 
 from structmode import MaxRestartsExceeded, Service
@@ -38,6 +44,54 @@ async def test_restarted(inside: str) -> None:
     assert service.restart_count == 3
     assert service.calls[-6:] == [*START, *STOP]
     assert not threads_of(service)
+
+
+class Undone(Noting):
+    """Fails to start the second time, and takes its time to undo that."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.starts = 0
+        self.begun, self.released = threading.Event(), threading.Event()
+        super().__init__(**kwargs)
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self.starts += 1
+        if self.starts == 2:
+            await self.add_async_context(self.slow())
+            raise OSError("no such host")
+
+    @asynccontextmanager
+    async def slow(self) -> AsyncGenerator[None]:
+        yield
+        self.begun.set()
+        with anyio.CancelScope(shield=True):
+            while not self.released.is_set():  # noqa: ASYNC110 - set in another thread
+                await anyio.sleep(0.001)
+
+
+async def test_started_while_a_start_in_the_thread_is_being_undone(inside: str) -> None:
+    """It is started when that is over, and not taken for one that comes up."""
+    service = Undone(backend=inside)
+    async with OneForOneSupervisor(service, restart="permanent") as supervisor:
+        async with anyio.create_task_group() as group:
+
+            async def restart() -> None:
+                with pytest.raises(OSError, match="no such host"):
+                    await service.restart()
+
+            async def start() -> None:
+                await supervisor.start_services([service])
+                assert service.state == "running"
+
+            group.start_soon(restart)
+            await until(service.begun.is_set)
+            group.start_soon(start)
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            service.released.set()
+        assert service.state == "running"
+        assert service.starts == 3
 
 
 @pytest.mark.parametrize("kind", [OneForAllSupervisor, RestForOneSupervisor])
