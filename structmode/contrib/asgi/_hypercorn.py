@@ -60,7 +60,28 @@ async def serve(
     """Serve until `until` has returned; with the server that Hypercorn has for the event loop that runs."""
     library = "trio" if engine.on_trio() else "asyncio"
     server: Any = import_module(f"hypercorn.{library}")
-    await server.serve(app, config, shutdown_trigger=until, mode="asgi")
+    try:
+        await server.serve(app, config, shutdown_trigger=until, mode="asgi")
+    except Exception as exc:
+        cancellation = _replaced_cancellation(exc)
+        if cancellation is None:
+            raise
+        raise cancellation from None
+
+
+def _replaced_cancellation(exc: Exception) -> BaseException | None:
+    """Return the cancellation that an error of Hypercorn's has taken the place of, if there is one.
+
+    Cancelled on asyncio while it waits for its connections, it asks what they have ended with; that they have not is an
+    error of its own, which would hide that it was cancelled.
+    """
+    asyncio, before = engine.asyncio_if_loaded(), exc.__context__
+    replaced = (
+        asyncio is not None
+        and isinstance(exc, asyncio.InvalidStateError)
+        and isinstance(before, asyncio.CancelledError)
+    )
+    return before if replaced else None
 
 
 async def stop_accepting(listeners: Sequence[socket]) -> None:

@@ -7,7 +7,9 @@ answers to failures depend on the event loop, and since it has to be in order:
 - the application's lifespan is held as a context: entered before the first connection is accepted, and left after the
   last has ended, whatever happens to the server in between. Hypercorn gets a lifespan that does nothing;
 - requests that are not done in time are cancelled by us. Hypercorn would do it too, but on Python 3.12 and later it
-  waits before that, without limit, for all connections to be closed.
+  waits before that, without limit, for all connections to be closed;
+- a hard stop cancels the requests first, and Hypercorn only if it does not end with them: on asyncio it leaves its tasks
+  behind when it is cancelled itself.
 
 Each request runs in a scope of its own. The connections are Hypercorn's, and end when their requests have.
 """
@@ -33,6 +35,8 @@ __all__ = ("AsgiServer",)
 
 #: What Hypercorn needs to end when there are no requests any more, at the most, in seconds.
 MARGIN = 2.0
+#: The same in a hard stop, in seconds: less than the engine waits for what it has cancelled.
+HURRY = 0.5
 
 
 class AsgiServer(Service):
@@ -144,6 +148,8 @@ class AsgiServer(Service):
         """
         self._serving, self._served = anyio.Event(), anyio.Event()
         self._requests: set[anyio.CancelScope] = set()
+        self._lifespan = anyio.CancelScope()
+        self._hold = anyio.CancelScope(shield=True)  # around Hypercorn
         self._state: dict[str, Any] = {}
         self._listeners = [await self._bind(index) for index in range(len(self._addresses))]
         scope = {
@@ -166,34 +172,46 @@ class AsgiServer(Service):
         self._addresses[index] = binding.address
         return binding.listener
 
+    @Service.task  # begun before the next, whose end is in its hands
+    async def _limit(self) -> None:
+        """Cancel the requests that have not ended in time; in a hard stop at once, and Hypercorn a little later."""
+        try:
+            await self.wait_until_stopped()
+            with anyio.move_on_after(self.graceful_timeout):
+                await self._served.wait()
+            self._cut()
+            await self._served.wait()
+        except anyio.get_cancelled_exc_class():
+            self._cut()
+            self._hold.deadline = anyio.current_time() + HURRY
+            raise
+
+    def _cut(self) -> None:
+        for request in self._requests:
+            request.cancel()
+
     @Service.task(forever=True)
     async def _serve(self) -> None:
         hypercorn = _hypercorn()
         patience = self.graceful_timeout + MARGIN / 2
         config = hypercorn.bound_config(self._config, self._listeners, patience, self._serving.set)
         try:
-            await hypercorn.serve(self._answer, config, self._until_to_close)
+            with self._hold:
+                await hypercorn.serve(self._answer, config, self._until_to_close)
         finally:
             self._served.set()
+            self._lifespan.cancel()  # it may have been left behind
 
     async def _until_to_close(self) -> None:
         await self.wait_until_stopped()
         await _hypercorn().stop_accepting(self._listeners)
 
-    @Service.task
-    async def _limit(self) -> None:
-        """Cancel the requests that have not ended in time."""
-        await self.wait_until_stopped()
-        with anyio.move_on_after(self.graceful_timeout):
-            await self._served.wait()
-        for request in self._requests:
-            request.cancel()
-
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         # With eager tasks this runs inside the call that makes it; Hypercorn takes no answer before that has returned.
         await anyio.lowlevel.checkpoint()
         if scope["type"] == "lifespan":
-            await _pretend(receive, send)
+            with self._lifespan:
+                await _pretend(receive, send)
             return
         with anyio.CancelScope() as request:
             self._requests.add(request)

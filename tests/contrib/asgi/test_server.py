@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import stat
@@ -16,7 +17,8 @@ import pytest
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
-from structmode import LifecycleError, OneForOneSupervisor, ServiceT
+from structmode import LifecycleError, OneForOneSupervisor, ServiceT, ShutdownTimeout
+from structmode._engine import on_trio
 from structmode.contrib.asgi import AsgiServer, LifespanFailed, WithServices, lifespan
 
 from .things import Broken, Noting, get, greet, until
@@ -405,6 +407,67 @@ async def test_requests_that_take_too_long_are_cut() -> None:
             await server.stop()
     assert app.cancelled == 1
     assert server.failures == ()
+
+
+class Impatient(AsgiServer):
+    """A server whose stop is forced long before its requests would be cut."""
+
+    shutdown_timeout = 0.05
+
+
+async def test_a_forced_stop() -> None:
+    """When the time of the stop is over, requests are cancelled at once, nothing is left, and the error is the timeout."""
+    app = Held()
+    server = Impatient(app, graceful_timeout=3600)
+    async with anyio.create_task_group() as group:
+        await server.start()
+
+        async def ask() -> None:
+            assert await status(server) in {0, 500}
+
+        group.start_soon(ask)
+        await until(lambda: app.waiting)
+        with pytest.raises(ShutdownTimeout, match="_serve") as caught:
+            await server.stop()
+    assert app.cancelled == 1
+    assert server.failures == (caught.value,)
+
+
+def hypercorn_that_fails(monkeypatch: pytest.MonkeyPatch, go: anyio.Event | None = None) -> None:
+    """Have Hypercorn end with an error of asyncio's, as it does when it is cancelled while it closes its connections."""
+
+    async def serve(app: object, config: Config, **kwargs: Any) -> None:
+        config.create_sockets()
+        try:
+            await (go or anyio.Event()).wait()
+        finally:
+            asyncio.get_running_loop().create_future().exception()
+
+    monkeypatch.setattr("hypercorn.asyncio.serve", serve)
+
+
+async def test_an_error_in_place_of_the_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that Hypercorn makes of its being cancelled is none of the server's."""
+    if on_trio():
+        return
+    hypercorn_that_fails(monkeypatch)
+    server = Impatient(greet)
+    await server.start()
+    with pytest.raises(ShutdownTimeout) as caught:
+        await server.stop()
+    assert server.failures == (caught.value,)
+
+
+async def test_the_same_error_without_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same error crashes the server if nobody has cancelled it."""
+    if on_trio():
+        return
+    go = anyio.Event()
+    hypercorn_that_fails(monkeypatch, go)
+    with pytest.raises(asyncio.InvalidStateError):
+        async with AsgiServer(greet):
+            go.set()
+            await anyio.sleep_forever()
 
 
 async def test_idle_connections_do_not_hold_it_up() -> None:
