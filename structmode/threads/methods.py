@@ -11,14 +11,13 @@ workers is too small for calls within calls.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
 import anyio.lowlevel
 
 from structmode import _engine as engine
-from structmode.exceptions import LifecycleError
+from structmode.exceptions import CallAborted, LifecycleError
 from structmode.services import Service
 
 __all__ = ("MethodQueue", "Promise", "QueuedMethod")
@@ -177,16 +176,16 @@ class MethodQueue(Service):
 
         Returns:
             The future, or else a promise that can be awaited here, as often as need be. If who awaits it is cancelled,
-            so is the call.
+            so is the call. If the call fails, and the promise is dropped without having been awaited, that is logged.
 
         Raises:
             LifecycleError: If the queue does not run.
         """
-        reply: engine.Reply[Any] = engine.Reply() if promise is None else _FutureReply(promise)
+        reply = _Answer(self) if promise is None else _FutureReply(self, promise)
         call = self._call_of(QueuedMethod(reply, fun, args, kwargs))
         await anyio.lowlevel.checkpoint()
         self._post(call, reply)
-        return reply if promise is None else promise
+        return _Promise(reply) if promise is None else promise
 
     async def cast(self, fun: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Have ``fun`` called in the queue's event loop, and do not wait for it. If it fails, the queue crashes.
@@ -228,11 +227,79 @@ class MethodQueue(Service):
         return "stopping" if self.started else "stopped"
 
 
-class _FutureReply(engine.Reply[Any]):
-    """An answer that goes into a future of asyncio."""
+class _Answer(engine.Reply[Any]):
+    """An answer that may never be asked for: then a failure is logged, where nobody else can learn of it.
 
-    def __init__(self, future: Any) -> None:
+    Args:
+        queue: Who does the call.
+    """
+
+    def __init__(self, queue: MethodQueue) -> None:
         super().__init__()
+        self._queue = queue
+        self._forgotten = False
+        # Emptied by the first who tells: it may be forgotten in one thread while it is given in another.
+        self._untold = [True]
+
+    def forget(self) -> None:
+        """Know that nobody will ask for it; from whatever thread, in the middle of anything. Never raises."""
+        self._forgotten = True
+        if self.done():
+            self._tell()
+
+    def _deliver(self) -> None:
+        super()._deliver()
+        if self._forgotten:
+            self._tell()
+
+    def _tell(self) -> None:
+        try:
+            error = self._error
+            if error is None or _was_given_up(error):
+                return
+            self._untold.pop()
+            self._queue._unit.on_failure(error, "a call", "unreceived")
+        except Exception:  # noqa: BLE001, S110 - told already; or the interpreter is about to end
+            pass
+
+
+def _was_given_up(error: BaseException) -> bool:
+    """Whether an error says that a call was cancelled, or not begun; what another call has raised in it, has a traceback."""
+    return isinstance(error, CallAborted) and error.__traceback__ is None
+
+
+class _Promise:
+    """What the caller has of an answer; nobody else holds it, so that its end is known."""
+
+    _awaited = True  # until it has an answer, there is nothing to forget
+
+    def __init__(self, answer: _Answer) -> None:
+        self._answer = answer
+        self._awaited = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        self._awaited = True
+        return self._answer.__await__()
+
+    def done(self) -> bool:
+        """Whether the call has been answered."""
+        return self._answer.done()
+
+    def __del__(self) -> None:
+        if not self._awaited:
+            self._answer.forget()
+
+
+class _FutureReply(_Answer):
+    """An answer that goes into a future of asyncio.
+
+    Args:
+        queue: Who does the call.
+        future: The future, which complains itself if nobody asks for the error that it got.
+    """
+
+    def __init__(self, queue: MethodQueue, future: Any) -> None:
+        super().__init__(queue)
         self._future = future
         future.add_done_callback(self._cancelled)
 
@@ -241,8 +308,11 @@ class _FutureReply(engine.Reply[Any]):
             self.cancel()
 
     def _deliver(self) -> None:
-        with suppress(RuntimeError):  # that event loop is over, and with it whoever waited
+        try:
             self._future.get_loop().call_soon_threadsafe(self._resolve)
+        except RuntimeError:  # that event loop is over, and with it whoever waited
+            if not self._future.done():
+                self._tell()
 
     def _resolve(self) -> None:
         if self._future.done():

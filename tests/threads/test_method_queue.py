@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from functools import partial
 from typing import Any
 
@@ -153,6 +154,164 @@ async def test_promise_of_another_loop_gone(inside: str) -> None:
         await anyio.to_thread.run_sync(run)
         go.set()
         assert await queue.perform(lambda: "alive") == "alive"
+
+
+# --- Promises that nobody awaits ------------------------------------------------------------------
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged about failures that nobody receives; each has its traceback."""
+    records = [one for one in caplog.records if "nobody receives" in one.getMessage()]
+    assert all(one.exc_info and one.exc_info[2] for one in records)
+    return [one.getMessage() for one in records]
+
+
+NOBODY = "A failure that nobody receives, in a call: ValueError('there')"
+
+
+async def test_promise_dropped_after_the_failure(
+    inside: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failed call whose promise is dropped without having been awaited is logged, at once and once; the queue goes on."""
+    async with Noting(backend=inside, num_workers=1) as thread:
+        promise = await thread.method_queue.call(None, raising)
+        await thread.call_thread(here)  # one after the other
+        assert promise.done()
+        assert told(caplog) == []
+        del promise
+        [message] = told(caplog)
+        assert message.endswith(NOBODY)
+        assert await thread.call_thread(lambda: "alive") == "alive"
+    assert len(told(caplog)) == 1
+
+
+async def test_promise_dropped_before_the_failure(
+    inside: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the promise is dropped before the call has failed, that is logged when it does."""
+    go = anyio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        raising()
+
+    async with Noting(backend=inside) as thread, MethodQueue() as queue:
+
+        async def call_and_forget() -> None:
+            await queue.call(None, work)
+
+        await thread.call_thread(call_and_forget)
+        assert told(caplog) == []
+        go.set()
+        await until(lambda: told(caplog))
+    assert len(told(caplog)) == 1
+
+
+async def test_promises_that_are_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged of a failure that somebody has received, of a result, and of a call that is given up."""
+
+    async def wait_until_cancelled() -> None:
+        await anyio.sleep_forever()
+
+    queue = MethodQueue(1)
+    queue.drain_timeout = 0.01
+    async with queue:
+        promise = await queue.call(None, raising)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="there"):
+                await promise
+        with pytest.raises(ValueError, match="there"):
+            await (await queue.call(None, raising))
+        with pytest.raises(ValueError, match="there"):
+            await queue.perform(raising)
+        await queue.call(None, here)
+        with anyio.move_on_after(0.01):
+            await (await queue.call(None, wait_until_cancelled))
+        await queue.call(None, wait_until_cancelled)
+        await queue.call(None, here)  # it is never begun
+    with pytest.raises(LifecycleError, match="takes no calls"):
+        await queue.call(None, raising)
+    del promise
+    gc.collect()
+    assert told(caplog) == []
+
+
+async def test_a_log_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A promise is dropped in the middle of anything, where a log that fails must do no harm."""
+    asked: list[object] = []
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        asked.append(args)
+        raise RuntimeError("the log")
+
+    async with MethodQueue(1) as queue:
+        monkeypatch.setattr(queue.log, "error", refuse)
+        promise = await queue.call(None, raising)
+        await queue.perform(here)
+        del promise
+        assert asked
+        await queue.call(None, raising)
+        await until(lambda: len(asked) == 2)
+        assert await queue.perform(lambda: "alive") == "alive"
+
+
+async def test_an_error_that_the_call_got_from_another(caplog: pytest.LogCaptureFixture) -> None:
+    """What a call raises because another one was given up, or something that it awaited was cancelled, is its failure."""
+
+    async def ask() -> None:
+        other = MethodQueue(1)
+        other.drain_timeout = 0.0
+        async with other:
+            promise = await other.call(None, anyio.sleep_forever)
+        await promise
+
+    async with MethodQueue(1) as queue:
+        await queue.call(None, ask)
+        await until(lambda: told(caplog))
+    [message] = told(caplog)
+    assert "CallAborted" in message
+
+
+async def test_awaiting_something_cancelled_is_a_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On asyncio, a call that awaits what somebody else has cancelled has failed, though nothing was raised in it."""
+    if on_trio():
+        return
+
+    async def work() -> None:
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    async with MethodQueue(1) as queue:
+        await queue.call(None, work)
+        await until(lambda: "TaskCancelled" in caplog.text)
+
+
+async def test_future_of_another_loop_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """A failure for a future whose event loop is over is logged, unless the future had a result by then."""
+    go = anyio.Event()
+    futures: list[asyncio.Future[object]] = []
+
+    async def work() -> None:
+        await go.wait()
+        raising()
+
+    async with MethodQueue(2) as queue:
+
+        async def ask_and_go() -> None:
+            futures.extend(asyncio.get_running_loop().create_future() for _ in range(2))
+            for future in futures:
+                await queue.call(future, work)
+            futures[0].set_result("of somebody else")
+
+        await anyio.to_thread.run_sync(partial(anyio.run, ask_and_go))
+        assert told(caplog) == []
+        go.set()
+        await until(lambda: told(caplog))
+    [message] = told(caplog)
+    assert message.endswith(NOBODY)
 
 
 async def test_one_that_never_opened() -> None:
