@@ -167,9 +167,9 @@ class Execution:
             run = life.current
             await run.settled.wait()
             await (run.signal.wait() if self._program.daemon else run.work_done())
-            if not life.restarting:
+            if life.current is run and not life.restarting:
                 return
-            await run.finished.wait()
+            await run.finished.wait()  # another has taken its place, or is about to
 
     def _on_lifecycle_event(self, event: engine.LifecycleEvent) -> None:
         if event.subject is not self._program:

@@ -82,9 +82,12 @@ class _Watch:
         """Begin to wait."""
         _ = self._has_ended.acquire()
         if in_handler:
-            _ = _thread.start_new_thread(self._thread.start, ())
+            _ = _thread.start_new_thread(self._start, ())
         else:
-            self._thread.start()
+            self._start()
+
+    def _start(self) -> None:
+        self._thread.start()
 
     def end(self) -> None:
         """Wait no longer; returns when the thread has ended."""
