@@ -9,7 +9,8 @@ that throws away too much. So a policy stands between the work and its service:
 - *restart*: it is told, and the work is begun again after a back-off, which grows until the work has been well for a while.
 
 Only an `Exception` is dealt with so. What ends a program, such as KeyboardInterrupt, crashes, and a cancellation of the work
-is none of its business; that something was cancelled which the work awaits, is a failure like any other. Nothing is begun again once the service has been told to stop.
+is none of its business; that something was cancelled which the work awaits is a failure like any other. Nothing is begun
+again once the service has been told to stop.
 """
 
 from __future__ import annotations

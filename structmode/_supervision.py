@@ -379,12 +379,9 @@ class Overseer:
         if looked is not None:
             looked.set()
 
-    async def until_idle(self) -> bool:
-        """Wait until it has looked after the services, if it has been woken; returns whether it had."""
-        looked = self._has_looked
-        if looked is not None:
-            await looked.wait()
-        return looked is not None
+    def busy(self) -> engine.Flag | None:
+        """Return what is set when it has looked after the services, if it has been woken."""
+        return self._has_looked
 
     async def _look(self) -> None:
         self._let_go()
@@ -539,7 +536,7 @@ class SupervisorUnit(ServiceUnit):
     def ready(self) -> Coroutine[Any, Any, None] | None:
         if self.overseer is not None:  # pragma: no branch - set_up has made it
             overseer, name = self.overseer, f"{self.label}.oversee"
-            task = engine.Task(overseer.oversee(), name, until_idle=overseer.until_idle)
+            task = engine.Task(overseer.oversee(), name, busy=overseer.busy)
             self._supervisor._life.current.spawn(task)
         return super().ready()
 
@@ -555,6 +552,10 @@ class SupervisorUnit(ServiceUnit):
     def expect_end(self, life: engine.Life) -> None:
         """Know of a service that it is to go: what it does until then is no matter of those that are supervised."""
         self._leaving.add(life.unit)
+
+    def is_letting_go(self, life: engine.Life) -> bool:
+        """Whether a service is to go, and has not ended yet."""
+        return life.unit in self._leaving
 
     def let_go(self, life: engine.Life) -> None:
         """Have a service that is supervised no more end, and forget it then."""

@@ -402,18 +402,18 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             BaseException: What made the start fail. The supervisor is going to restart it then.
         """
         ward = self._ward_to_start(service, "start_service")
-        if self._is_on_its_way_out(ward.life):
-            await ward.life.current.finished.wait()
-            if ward not in self._wards:  # discarded meanwhile
-                return
+        if not await self._is_there_when_it_has_ended(ward):
+            return
         with _Starting(ward, self.wakeup):
             await ward.service.maybe_start()
 
-    @staticmethod
-    def _is_on_its_way_out(life: engine.Life) -> bool:
-        run = life.current
+    async def _is_there_when_it_has_ended(self, ward: Ward) -> bool:
+        """If one is on its way out, wait for its end; returns whether it is supervised still."""
+        life, run = ward.life, ward.life.current
         is_being_undone = run.state is engine.State.STARTING and not life.is_coming_up(run)
-        return life.alive and (run.stop_requested or is_being_undone)
+        if life.alive and (run.stop_requested or is_being_undone):
+            await run.finished.wait()
+        return ward in self._wards
 
     async def restart_services(self, services: Sequence[ServiceT]) -> None:
         """Do what this strategy does when these services have failed.
@@ -504,6 +504,10 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             BaseException: What made the start fail. The supervisor is going to restart it again then.
         """
         ward = self._ward_to_start(service, "restart_service")
+        if self._unit.is_letting_go(ward.life) and not await self._is_there_when_it_has_ended(
+            ward
+        ):
+            return
         with _Starting(ward, self.wakeup):
             if not await self._replace(ward):
                 await ward.service.restart()

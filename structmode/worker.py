@@ -69,7 +69,8 @@ class Worker(Service):
         loop: Accepted for programs written for mode, and ignored.
         override_logging: Whether to set logging up, and to redirect what is printed. If not, neither is touched.
         daemon: Whether to run until told to stop. If not, the worker ends when its services have started and their tasks
-            and futures are done; timers and crontabs don't count.
+            and futures are done, and what comes of these: a service that is starting, stopping or to be restarted is
+            waited for. Timers and crontabs don't count.
         backend: The event loop to run on: "asyncio", "asyncio+uvloop" (or "uvloop"), or "trio"; by default what
             `structmode.loop.use` has chosen, which is "asyncio" if nobody has called it.
         **kwargs: Arguments of `Service`.

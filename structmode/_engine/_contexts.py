@@ -212,9 +212,8 @@ class SyncContexts(ExitStack):
             raise TypeError(
                 f"{cm!r} is not a context manager; for one used with `async with`, await add_async_context()"
             )
-        if isinstance(
-            getattr(cm, "cancel_called", None), bool
-        ):  # of mocks one can get any attribute
+        # Of mocks one can get any attribute.
+        if isinstance(getattr(cm, "cancel_called", None), bool):
             raise TypeError(
                 f"{cm!r} is a cancel scope, and belongs to the task that enters it: use it with a plain `with`; an async "
                 "context that holds one has a task of its own, if it is added with add_async_context()"

@@ -244,7 +244,12 @@ class Life:
         """
         self.current.check_loop("add_dependency()")
         self._check_adoptable(child)
-        if child.parent is self or self.is_former(current_run()):
+        if self.is_former(current_run()):
+            return
+        if child.parent is self:
+            child._removed = (
+                False  # if it was to be forgotten when it has stopped, it is not any more
+            )
             return
         if child.parent is not None:
             child.parent.drop_child(child)

@@ -491,11 +491,13 @@ class Run:
                 was_busy = True
                 for flag in flags:
                     await flag.wait()
-            # Some can only be asked, and while the answer is waited for, there may be more to do.
-            tasks = [task for run in self.tree() for task in run.tasks.alive()]
-            asked = [await task.until_idle() for task in tasks if task.until_idle is not None]
-            was_busy = was_busy or any(asked)
-            if not any(asked) and not await self._unfinished():
+            # What is elsewhere can only be asked, and while the answer is waited for, there may be more to do here.
+            found_busy = False
+            for task in [task for run in self.tree() for task in run.tasks.alive()]:
+                if task.until_idle is not None and not task.done():
+                    found_busy = await task.until_idle() or found_busy
+            was_busy = was_busy or found_busy
+            if not found_busy and not await self._unfinished():
                 return was_busy
 
     async def _unfinished(self) -> list[Flag]:
@@ -510,6 +512,8 @@ class Run:
                 if task.finite:
                     await run.tasks.settle(task)
                     found.append(task.ended)
+                elif task.busy is not None and (flag := task.busy()) is not None:
+                    found.append(flag)
         return [flag for flag in found if not flag.is_set()]
 
     # -- Its own task: from the first step to the last

@@ -46,15 +46,15 @@ class Task(Generic[T_co]):
     Attributes:
         name: How the task is called in logs, reports and stacks.
         finite: Whether the work comes to an end by itself (a timer's does not).
-        until_idle: Of work that does not, but has something to do at times that does: waits until there is none of that, and
-            returns whether there was any.
+        busy: Of work that does not, but has something to do at times: returns what is set when that is done, or None.
+        until_idle: The same of what can only be asked, elsewhere: waits until it is done, and returns whether there was any.
         arrived: Whether the event loop has taken the task up.
         begun: Whether the work has made its first step.
         ended: Set when the task has ended.
     """
 
     __slots__ = ("_callbacks", "_cancel_requested", "_error", "_handle", "_result", "_token", "_was_cancelled",
-                 "_work", "arrived", "begun", "ended", "finite", "name", "until_idle")  # fmt: skip
+                 "_work", "arrived", "begun", "busy", "ended", "finite", "name", "until_idle")  # fmt: skip
 
     def __init__(
         self,
@@ -62,10 +62,12 @@ class Task(Generic[T_co]):
         name: str,
         *,
         finite: bool = True,
+        busy: Callable[[], Flag | None] | None = None,
         until_idle: Callable[[], Coroutine[Any, Any, bool]] | None = None,
     ) -> None:
         self.name: str = name
-        self.finite: bool = finite and until_idle is None
+        self.finite: bool = finite and busy is None and until_idle is None
+        self.busy = busy
         self.until_idle = until_idle
         self._work = work
         # What runs it, for as long as it does.

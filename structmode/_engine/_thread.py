@@ -261,15 +261,25 @@ class ThreadHome:
 
     async def until_idle(self) -> bool:
         """Wait until what comes to an end by itself inside has done so; returns whether there was any."""
+        if not self.started.done():
+            await self.started.until_answered()
+            return True
         reply: Reply[bool] = Reply()
-        self._asked[reply] = (
-            None  # before it is sent: if the thread ends meanwhile, it answers what it finds here
-        )
-        if not self._send_down(partial(self._answer_when_idle, reply)):
-            reply.give(False)
-        await reply.until_answered()
-        self._asked.pop(reply, None)
+        # Before it is sent: if the thread ends meanwhile, or is given up, what is found here is answered.
+        self._asked[reply] = None
+        try:
+            if not self._send_down(partial(self._answer_when_idle, reply)):
+                reply.give(False)
+            await reply.until_answered()
+        finally:
+            self._asked.pop(reply, None)
         return reply.result()
+
+    def _answer_whom_it_concerns(self) -> None:
+        """Have nobody wait in vain for what only the thread could have told."""
+        for reply in tuple(self._asked):
+            reply.give(False)
+        self.started.fail(self._failure or StartAborted(self.life.unit.label))
 
     async def until_started(self) -> None:
         """Wait for the start inside.
@@ -384,6 +394,7 @@ class ThreadHome:
         if self._over.done():
             stuck += self._over.result()
         close_boxes(ident or 0, f"its thread {name} hangs, and has been given up")
+        self._answer_whom_it_concerns()
         emit(StopOverdue, subject, tuple(stuck))
         return ShutdownTimeout(label, timeout, stuck)
 
@@ -415,10 +426,8 @@ class ThreadHome:
         finally:
             with self._lock:
                 self._down = None
-            for reply in tuple(self._asked):
-                reply.give(False)
             close_boxes(threading.get_ident(), "its thread has ended")
-            self.started.fail(self._failure or StartAborted(self.life.unit.label))
+            self._answer_whom_it_concerns()
             self._over.give(())
             if self._floor.current.was_up and not self._stop_asked:
                 self.ask_owner(self._stop_outside)

@@ -12,6 +12,7 @@ beats the loop.
 from __future__ import annotations
 
 import logging
+import math
 import traceback
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -230,8 +231,16 @@ class Execution:
     def _bound_stop(self, *, in_handler: bool = False) -> None:
         """Have the process be left if it does not end in time; also called in signal handlers, as the loop may be blocked."""
         if self.under_way:
-            limit = want_seconds(self._program.shutdown_timeout) + _GRACE
+            limit = self._time_to_stop() + _GRACE
             self._forced_exit.arm(limit, EXIT_FORCED, in_handler=in_handler)
+
+    def _time_to_stop(self) -> float:
+        """Return the seconds that the stop may take; if that has become unreadable, what it was at the start counts."""
+        try:
+            return want_seconds(self._program.shutdown_timeout)
+        except Exception:  # noqa: BLE001 - the engine tells of it, and a signal handler must not raise
+            run = self._program._life.run
+            return run.stop_timeout if run is not None else math.inf
 
     def _stop(self) -> None:
         self._program._log_mundane("Stopping on signal received...")

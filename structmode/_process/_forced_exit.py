@@ -38,8 +38,6 @@ class ForcedExit:
         last_words: Called, in another thread, right before the exit; told what had a limit, and which.
     """
 
-    _watch: _Watch | None = None
-
     def __init__(self, last_words: Callable[[float], object]) -> None:
         self._last_words = last_words
 
@@ -50,7 +48,10 @@ class ForcedExit:
         watch = vars(self).setdefault("_watch", mine)
         watch.orders.put((time.monotonic() + seconds, seconds, code))
         if watch is mine:
-            mine.begin(in_handler=in_handler)
+            with suppress(
+                RuntimeError
+            ):  # no thread can be had: nothing but the engine bounds the stop then
+                mine.begin(in_handler=in_handler)
 
     def disarm(self) -> None:
         """Forget all limits, and leave no thread behind."""
@@ -77,23 +78,34 @@ class _Watch:
         self._leave = leave
         self._thread = threading.Thread(target=self._wait, name="forced exit", daemon=True)
         self._has_ended = threading.Lock()
+        self._process = os.getpid()
 
     def begin(self, *, in_handler: bool) -> None:
         """Begin to wait."""
         _ = self._has_ended.acquire()
-        if in_handler:
-            _ = _thread.start_new_thread(self._start, ())
-        else:
-            self._start()
+        try:
+            if in_handler:
+                _ = _thread.start_new_thread(self._start_beside, ())
+            else:
+                self._thread.start()
+        except BaseException:
+            self._has_ended.release()
+            raise
 
-    def _start(self) -> None:
-        self._thread.start()
+    def _start_beside(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError:  # there is none to be had
+            self._has_ended.release()
 
     def end(self) -> None:
         """Wait no longer; returns when the thread has ended."""
+        if os.getpid() != self._process:  # it was forked, and the thread is not in it
+            return
         self.orders.put(None)
         with self._has_ended:
-            self._thread.join()
+            if self._thread.ident is not None:
+                self._thread.join()
 
     def _wait(self) -> None:
         try:

@@ -5,7 +5,8 @@ handler runs between any two instructions of the main thread, with whatever lock
 more than is safe there: it notes the signal in a list, has the time of the stop begin, asks the loop to look at the list
 soon, and if it is the third one, leaves the process itself.
 
-A process that is forked has the handlers too, and no part in the program: what was there before them takes its signals.
+A process that is forked has the handlers too, and no part in the program: what was there before them takes the signals that
+ask it to end.
 
 The system hands a signal to any thread it likes, but Python runs the handler in the main thread, when that next does
 something. An event loop that is asleep must be woken for it: Python writes a byte to a file that the loop watches
@@ -59,7 +60,7 @@ class OsSignals:
         debug: Callable[[], object],
     ) -> None:
         self.stops: list[int] = []
-        self._stop_asked = on_stop
+        self._on_stop_asked = on_stop
         self._on_news = on_news
         self._report = report
         self._debug = debug
@@ -118,8 +119,8 @@ class OsSignals:
         self.stops.append(number)
         if len(self.stops) >= LAST_STOP:
             os._exit(128 + number)
-        self._stop_asked()
         self.wake()
+        self._on_stop_asked()
 
     def _on_report(self, number: int, frame: FrameType | None) -> None:
         self._report()

@@ -129,13 +129,9 @@ class OutsideUnit:
 
     async def _begin(self, home: engine.ThreadHome) -> None:
         run = self.service._outer.current
-        # For whoever waits until all work has been done, the first one asks inside.
-        for task, until_idle in (
-            (home.attend, home.until_idle),
-            (home.pass_down_afflictions, None),
-        ):
-            name = f"{self.label}.{task.__name__}"
-            run.spawn(engine.Task(task, name, finite=False, until_idle=until_idle))
+        run.spawn(engine.Task(home.attend, f"{self.label}.attend", until_idle=home.until_idle))
+        name = f"{self.label}.pass_down_afflictions"
+        run.spawn(engine.Task(home.pass_down_afflictions, name, finite=False))
         if not self.service.wait_for_thread:
             home.do_not_wait_for_start()
         home.begin(self.service.Worker(self.service))

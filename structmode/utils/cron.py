@@ -26,10 +26,10 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from typing import Protocol, cast, final
 
@@ -46,14 +46,10 @@ _RIGHT_ZONE = "a tzinfo, such as zoneinfo.ZoneInfo('Europe/Berlin') or datetime.
 
 #: One range, with or without a step, of a field that may be a list.
 _RANGE = re.compile(r"(?<![^\s,])(\d+|[a-z]{3})-(\d+|[a-z]{3})(?:/\d+)?(?![^\s,])", re.IGNORECASE)
-#: What names stand for in such a range.
-_NAMES = {
-    name: str(number)
-    for names in (
-        "sun mon tue wed thu fri sat",
-        "- jan feb mar apr may jun jul aug sep oct nov dec",
-    )
-    for number, name in enumerate(names.split())
+#: By the place of a field, the names that may stand for numbers in it, from 0.
+_NAMES: Mapping[int, Sequence[str]] = {
+    3: ["-", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    4: ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
 }
 # croniter notes down where it has got to, and schedules are shared: by the services of a class, in whatever threads.
 _reading = threading.RLock()
@@ -85,11 +81,15 @@ class _Croniter(Protocol):
 
 def _parse(line: str) -> list[_Croniter]:
     """Read a line; the times that it names are those of each one that is returned."""
-    croniter = import_module("croniter").croniter
-    parts = _either_day(_RANGE.sub(_without_range_of_one, line))
+    read = partial(
+        import_module("croniter").croniter,
+        start_time=_FIRST_TIME,
+        max_years_between_matches=_YEARS_BETWEEN,
+    )
     try:
+        read(line)  # as it was given: what is wrong is told of that
         parsed: list[_Croniter] = [
-            croniter(part, _FIRST_TIME, max_years_between_matches=_YEARS_BETWEEN) for part in parts
+            read(part) for part in _either_day(_without_ranges_of_one(line))
         ]
     except ValueError as exc:
         raise ValueError(f"cron line {line!r} can't be read: {exc}; {_RIGHT_LINE}") from exc
@@ -107,10 +107,24 @@ def _next_of(parsed: _Croniter, wall: datetime) -> datetime | None:
         return None
 
 
-def _without_range_of_one(found: re.Match[str]) -> str:
+def _without_ranges_of_one(line: str) -> str:
     """Write "5-5" as "5": croniter reads it as the whole field."""
-    first, last = (_NAMES.get(end.lower(), end.lstrip("0")) for end in found.group(1, 2))
-    return found.group(1) if first == last else found.group()
+    fields = line.split()
+    for place, field in enumerate(fields):
+        names = _NAMES.get(place, ())
+        fields[place] = _RANGE.sub(partial(_without_range_of_one, names), field)
+    return " ".join(fields)
+
+
+def _without_range_of_one(names: Sequence[str], found: re.Match[str]) -> str:
+    first, last = (_number_of(end.lower(), names) for end in found.group(1, 2))
+    return found.group(1) if first is not None and first == last else found.group()
+
+
+def _number_of(end: str, names: Sequence[str]) -> int | None:
+    if end.isdigit():
+        return int(end)
+    return names.index(end) if end in names else None
 
 
 def _either_day(line: str) -> list[str]:

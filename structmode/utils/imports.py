@@ -105,7 +105,11 @@ class FactoryMapping(FastUserDict[str, str], Generic[_T]):
             "namespaces": set(self.namespaces),
             "_searched": set(self._searched),
         }
-        return {**vars(self), **own}
+        state: Any = super().__getstate__()
+        if isinstance(state, tuple):  # a subclass has slots
+            attributes, slots = cast("tuple[dict[str, Any], Any]", state)
+            return {**attributes, **own}, slots
+        return {**state, **own}
 
     def iterate(self) -> Iterator[_T]:
         """Iterate over all classes, those of plugins included; each is imported when its turn comes."""

@@ -62,13 +62,20 @@ class Node(NodeT[_T]):
     def __copy__(self) -> Self:
         """Return a node for the same data that stands alone: there is one place in a tree for each node."""
         alone = type(self).__new__(type(self))
-        vars(alone).update(vars(self), _parent=None, _children={})
+        alone.__setstate__(self.__getstate__())
+        alone._parent, alone._children = None, {}
         return alone
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Any) -> None:
         """Be part of a whole tree that is copied or unpickled; the children have other ids there."""
-        children = state["_children"].values()
-        vars(self).update(state, _children={id(child): child for child in children})
+        attributes: dict[str, Any] = state
+        slots: dict[str, Any] = {}
+        if isinstance(state, tuple):  # a subclass has some
+            attributes, slots = cast("tuple[dict[str, Any], dict[str, Any]]", state)
+        vars(self).update(attributes)
+        for name, value in slots.items():
+            setattr(self, name, value)
+        self._children = {id(child): child for child in self._children.values()}
 
     @property
     def children(self) -> tuple[Node[_T], ...]:

@@ -115,6 +115,10 @@ def test_the_loop_that_was_chosen(loop: str, tmp_path: Path) -> None:
 BY_THE_WORKER = """
 import asyncio, sys
 import mode
+import mode.loop
+
+if len(sys.argv) > 2:
+    mode.loop.use(sys.argv[2])
 
 
 class App(mode.Service):
@@ -137,6 +141,14 @@ def test_the_loop_that_the_worker_is_to_run_on(loop: str, tmp_path: Path) -> Non
         0,
         "None None" if loop == "trio" else f"{backend.partition('+')[0]} True",
     ), log
+
+
+@pytest.mark.skipif("uvloop" not in LOOPS, reason="there is no uvloop here")
+@pytest.mark.parametrize(("told", "chosen"), [("asyncio", "uvloop"), ("uvloop", "trio")])
+def test_what_the_worker_is_told_comes_first(told: str, chosen: str, tmp_path: Path) -> None:
+    """Before what was chosen for all workers of the program."""
+    code, printed, log = run_program(told, chosen, path=tmp_path, program=BY_THE_WORKER)
+    assert (code, printed.strip()) == (0, f"{told} True"), log
 
 
 def test_what_could_not_be_run(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import anyio
 import pytest
 
-from structmode import LifecycleError, Service
+from structmode import LifecycleError, Service, StartAborted
 
 
 class Child(Service):
@@ -490,6 +490,56 @@ async def test_removed_by_a_caller_that_gives_up() -> None:
         await parent.restart()
         assert child.state == "shutdown"
     assert child.journal == ["child starts", "child stops"]
+
+
+class SlowChild(Child):
+    """Stops when it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = anyio.Event()
+
+    async def on_stop(self) -> None:
+        await super().on_stop()
+        await self.released.wait()
+
+
+async def test_removed_while_it_wants_to_be_restarted() -> None:
+    """It is gone all the same, and who waits for the restart is told."""
+    parent, child = Parent(), SlowChild()
+    parent.add_dependency(child)
+    async with parent:
+        async with anyio.create_task_group() as group:
+
+            async def restart() -> None:
+                with pytest.raises(StartAborted):
+                    await child.restart()
+
+            group.start_soon(parent.remove_dependency, child)
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(restart)
+            await anyio.wait_all_tasks_blocked()
+            child.released.set()
+        assert child.state == "shutdown"
+        assert child.beacon.parent is None
+    assert child.journal == ["child starts", "child stops"]
+
+
+async def test_removed_and_added_again_while_it_stops() -> None:
+    """It is a child again, that may be restarted, and that is there when the parent starts anew."""
+    parent, child = Parent(), SlowChild()
+    parent.add_dependency(child)
+    async with parent:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await parent.remove_dependency(child)
+        parent.add_dependency(child)
+        child.released.set()
+        await child.restart()
+        assert child.state == "running"
+        assert child.beacon.parent is parent.beacon
+    async with parent:
+        assert child.state == "running"
 
 
 async def test_a_child_may_remove_itself() -> None:

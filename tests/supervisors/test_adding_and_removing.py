@@ -12,6 +12,7 @@ from structmode import EventLoopMismatch, LifecycleError, Service, ShutdownTimeo
 from structmode.supervisors import (
     OneForAllSupervisor,
     OneForOneSupervisor,
+    RestartType,
     RestForOneSupervisor,
     Supervised,
 )
@@ -236,6 +237,25 @@ async def test_removed_while_it_wants_to_be_restarted(how: str) -> None:
         assert slow.starts == 1
         assert supervisor.services == (first, other)
         assert [node.data for node in supervisor.beacon.children] == [first, other]
+
+
+@pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
+async def test_discarded_added_again_and_restarted(restart: RestartType) -> None:
+    """It is restarted when its stop is over."""
+    log: list[str] = []
+    slow = SlowToStop("a", log)
+    async with OneForOneSupervisor(Supervised(slow, restart=restart)) as supervisor:
+        supervisor.discard(slow)
+        await quiet()
+        supervisor.add(slow, restart=restart)
+        async with anyio.create_task_group() as group:
+            group.start_soon(supervisor.restart_service, slow)
+            await quiet()
+            assert slow.starts == 1
+            slow.released.set()
+        await quiet()
+        assert slow.state == "running"
+        assert supervisor.services == (slow,)
 
 
 async def test_removed_as_a_dependency() -> None:

@@ -104,6 +104,8 @@ def test_lines(line: str, following: str) -> None:
         ("* * * * foo", "not acceptable"),
         ("*/0 * * * *", "can't be read"),
         ("0 0 30 2 *", "no date"),
+        ("1-jan 5 * * *", "not acceptable"),
+        ("0 0 5-fri * *", "not acceptable"),
     ],
 )
 def test_wrong_line(line: str, wrong: str) -> None:
@@ -142,6 +144,8 @@ def test_any_line(fields: list[str]) -> None:
         ("0 0 1 apr-4 *", "0 0 1 4 *"),
         ("0 12 * * FRI-fri", "0 12 * * fri"),
         ("0 12 * * 7-7", "0 12 * * sun"),
+        ("0 12 * * sun-0", "0 12 * * sun"),
+        ("0 0 * * 00-0", "0 0 * * 0"),
         ("1,5-5,9-11 5-5/2 * * *", "1,5,9,10,11 5 * * *"),
         ("0 0 1 1 * 30-30 2099-2099", "0 0 1 1 * 30 2099"),
     ],

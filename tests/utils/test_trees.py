@@ -427,6 +427,36 @@ def test_a_deep_copy_is_one_of_the_whole_tree(
     assert middle.children == NONE
 
 
+class Slotted(Node[str]):
+    """Has more than a dictionary."""
+
+    __slots__ = ("mark",)
+
+    mark: str
+
+
+class Careful(Node[str]):
+    """Leaves something out where it is copied."""
+
+    lock: object = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+def test_copies_of_other_classes(duplicate: Callable[[Any], Any]) -> None:
+    """What a class says of its state holds."""
+    slotted = Slotted("data")
+    slotted.mark = "x"
+    assert duplicate(slotted).mark == "x"
+    careful = Careful("data", children=["below"])
+    careful.lock = object()
+    assert duplicate(careful).lock is None
+    assert careful.lock is not None
+    assert len(careful.children) == 1
+
+
 def test_a_copy_stands_alone() -> None:
     """There is one place in a tree for each node, so a shallow copy has none."""
 

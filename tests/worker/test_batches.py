@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import anyio
 import pytest
 
-from structmode import QueueServiceThread, Service, ServiceThread, Worker
+from structmode import QueueServiceThread, Service, ServiceThread, ShutdownTimeout, Worker
 from structmode.supervisors import OneForOneSupervisor, SupervisorStrategy
 from structmode.types import ServiceT
 
@@ -199,3 +200,84 @@ def test_what_stops_by_and_by(backend: str) -> None:
 
     assert run_batch(Main(), backend=backend) == 0
     assert log == ["stopped", "main"]
+
+
+def test_a_thread_that_is_not_waited_for(backend: str) -> None:
+    """Its start belongs to what is to be done, and then its work."""
+    done: list[str] = []
+
+    class Starting(ServiceThread):
+        wait_for_thread = False
+
+        async def on_start(self) -> None:
+            await anyio.sleep(0.02)
+
+        @Service.task
+        async def work(self) -> None:
+            await anyio.sleep(0.01)
+            done.append("work")
+
+    assert run_batch(Starting(), backend=backend) == 0
+    assert done == ["work"]
+
+
+class InThread(ServiceThread):
+    """Works in a thread, until it is released."""
+
+    shutdown_timeout = 0.05
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.released = threading.Event(), threading.Event()
+        self.is_to_block, self.blocks = threading.Event(), threading.Event()
+
+    @Service.task
+    async def work(self) -> None:
+        self.begun.set()
+        while not self.released.is_set():  # set in another thread, as the others are
+            await anyio.sleep(0.001)
+            if self.is_to_block.is_set():
+                self.blocks.set()
+                _ = self.released.wait(50.0)
+
+
+def test_a_supervisor_that_ends_while_a_thread_is_asked(backend: str) -> None:
+    """Nobody waits for it then."""
+
+    class Main(Service):
+        def __post_init__(self) -> None:
+            self.thread = self.add_dependency(InThread())
+            self.care = self.add_dependency(OneForOneSupervisor(Service()))
+
+        @Service.timer(0.01)
+        async def tick(self) -> None:
+            if self.thread.begun.is_set() and self.care.started:
+                await self.remove_dependency(self.care)
+                self.thread.released.set()
+
+    assert run_batch(Main(), backend=backend) == 0
+
+
+def test_a_thread_that_is_given_up_while_it_is_asked(backend: str) -> None:
+    """So it is with one that does not answer any more."""
+    thread, failures = InThread(), list[BaseException]()
+
+    class Main(Service):
+        def __post_init__(self) -> None:
+            self.add_dependency(thread)
+
+        @Service.timer(0.01)
+        async def tick(self) -> None:
+            if thread.state == "running":
+                thread.is_to_block.set()
+            if thread.blocks.is_set() and not failures:
+                try:
+                    await self.remove_dependency(thread)
+                except ShutdownTimeout as exc:
+                    failures.append(exc)
+
+    try:
+        assert run_batch(Main(), backend=backend) == 0
+        assert len(failures) == 1
+    finally:
+        thread.released.set()

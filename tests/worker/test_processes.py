@@ -273,6 +273,15 @@ def test_a_program_ends_with_its_forked_children(backend: str) -> None:
         assert program.end() == 0
 
 
+def test_a_child_that_is_forked_during_the_stop(backend: str) -> None:
+    """It can end in order, too, without the thread that bounds the stop, which it has not."""
+    with running("forking", backend, "stop") as program:
+        program.wait_for("[^Worker]: Started.")
+        program.send(signal.SIGTERM)
+        program.wait_for("the child ended with 3")
+        assert program.end() == 0
+
+
 @pytest.mark.parametrize("state", ["idle", "blocked"])
 def test_sigusr1_prints_tasks_and_threads(backend: str, state: str) -> None:
     """SIGUSR1 prints each task of each service and each thread, also while the event loop is blocked."""

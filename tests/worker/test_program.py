@@ -460,6 +460,63 @@ def test_e2_a_stop_adds_no_delay(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert execute(worker) == 0
 
 
+@pytest.mark.parametrize("by_signal", [False, True])
+def test_no_thread_can_be_had(
+    backend: str, by_signal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop that no thread can bound from outside is a stop all the same."""
+    start = threading.Thread.start
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def start_others(thread: threading.Thread) -> None:
+        if thread.name == "forced exit":
+            fail()
+        start(thread)
+
+    class Ending(Service):
+        @Service.task
+        async def work(self) -> None:
+            await all_started(self)
+            if by_signal:
+                monkeypatch.setattr(
+                    "structmode._process._forced_exit._thread.start_new_thread", fail
+                )
+                signal.raise_signal(signal.SIGTERM)
+                monkeypatch.undo()
+
+    if not by_signal:
+        monkeypatch.setattr(threading.Thread, "start", start_others)
+    worker = Worker(Ending(), daemon=by_signal, backend=backend, stderr=Log())
+    assert execute(worker) == 0
+
+
+def test_a_limit_that_can_not_be_read_any_more(backend: str) -> None:
+    """A signal stops the worker all the same, and raises nothing where it happens to come."""
+    came: list[str] = []
+
+    class Unreadable(Worker):
+        is_readable = True
+
+        @property
+        def shutdown_timeout(self) -> float:  # type: ignore[override]
+            if not self.is_readable:
+                raise OSError("no longer")
+            return 5.0
+
+    class Ending(Service):
+        @Service.task
+        async def work(self) -> None:
+            await all_started(self)
+            Unreadable.is_readable = False
+            signal.raise_signal(signal.SIGTERM)
+            came.append("here")
+
+    assert execute(Unreadable(Ending(), backend=backend, stderr=Log())) == 0
+    assert came == ["here"]
+
+
 def test_no_thread_is_left_behind(backend: str) -> None:
     """The thread that bounds a stop ends with it."""
     before = threading.active_count()

@@ -16,7 +16,7 @@ from structmode.loop import chosen
 from structmode.utils.logging import level_number
 from structmode.worker import Worker as PublicWorker
 
-from ._asyncio import begin
+from ._asyncio import begin, new_event_loop
 from ._members import ModeMembers
 
 __all__ = ("Worker", "exiting")
@@ -57,9 +57,8 @@ class _ModeExecution(Execution):
 
     async def _live_awake(self) -> None:
         await super()._live_awake()
-        self._outcome.take(
-            self._crash_reason
-        )  # which leaves no block in mode, and ends the program all the same
+        # It leaves no block in mode, and ends the program all the same.
+        self._outcome.take(self._crash_reason)
 
     @property
     def _crash_reason(self) -> BaseException | None:
@@ -103,8 +102,8 @@ class Worker(ModeMembers, PublicWorker):
 
     def _loop_to_run_in(self, factory: Callable[[], Any] | None) -> Any:
         """Return the event loop that it was given or has been asked for, or else one of the kind that it is to run on."""
-        if self._loop is None and self.backend != chosen() and factory is not None:
-            self._loop = factory()
+        if self._loop is None and self.backend != chosen():
+            self._loop = (factory or new_event_loop)()
         return self.loop
 
     async def default_on_first_start(self) -> None:

@@ -1,5 +1,7 @@
 """A worker whose service forks a child, which sleeps: backend, and the signal that the child is sent, or "none".
 
+With "stop" it forks one in its stop instead, which leaves the program as it has come to it.
+
 The child is a daemon of multiprocessing's, which sends SIGTERM to those that are left when the program ends, and waits.
 """
 
@@ -27,7 +29,18 @@ def sleep(ready: Any) -> None:
 
 
 class Forking(Service):
+    async def on_stop(self) -> None:
+        if name == "stop":
+            child = os.fork()
+            if not child:
+                worker._execution._forced_exit.disarm()  # as in the end
+                os._exit(3)
+            _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
+            self.log.info("the child ended with %s", os.waitstatus_to_exitcode(status))
+
     async def on_started(self) -> None:
+        if name == "stop":
+            return
         fork = multiprocessing.get_context("fork")
         ours, its = fork.Pipe()
         child = fork.Process(target=sleep, args=(its,), daemon=True)
@@ -40,4 +53,5 @@ class Forking(Service):
             self.log.info("the child ended with %s", child.exitcode)
 
 
-Worker(Forking(), loglevel="info", backend=backend).execute_from_commandline()
+worker = Worker(Forking(), loglevel="info", backend=backend)
+worker.execute_from_commandline()
