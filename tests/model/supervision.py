@@ -423,7 +423,7 @@ class Supervisor(Unit):
                 ward.place = Place.DOWN
             raise
         except Fault as fault:
-            if ward.place is Place.STARTING:
+            if ward.place is Place.STARTING or ward.undone:  # or its restart failed in the stop
                 ward.has_failed = not _was_called_off(ward.unit, fault)
                 ward.has_ended()
                 self._woken.open()
