@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from ._signals import take_no_signals
+from ._signals import signals_held_back
 
 __all__ = ("ForcedExit",)
 
@@ -84,10 +84,11 @@ class _Watch:
         """Begin to wait."""
         _ = self._has_ended.acquire()
         try:
-            if in_handler:
-                _ = _thread.start_new_thread(self._start_beside, ())
-            else:
-                self._thread.start()
+            with signals_held_back():
+                if in_handler:
+                    _ = _thread.start_new_thread(self._start_beside, ())
+                else:
+                    self._thread.start()
         except BaseException:
             self._has_ended.release()
             raise
@@ -109,7 +110,6 @@ class _Watch:
 
     def _wait(self) -> None:
         try:
-            take_no_signals()  # they would not wake the main thread
             earliest = (math.inf, math.inf, 0)
             while time.monotonic() < earliest[0]:
                 with suppress(queue.Empty):

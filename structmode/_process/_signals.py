@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -29,7 +28,7 @@ from typing import Any, TypeAlias
 
 import anyio
 
-__all__ = ("OsSignals", "keep_awake", "signal_name", "take_no_signals")
+__all__ = ("OsSignals", "keep_awake", "signal_name", "signals_held_back")
 
 Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
@@ -175,13 +174,20 @@ def _set_wakeup_fd(number: int, *, instead_of: int) -> bool:
     return False
 
 
-def take_no_signals() -> None:
-    """Leave signals to the other threads from now on; in the main thread it does nothing."""
-    # What gevent and eventlet make of a thread is a part of the main one.
-    if threading.get_native_id() == threading.main_thread().native_id:
-        return  # pragma: no cover - as the tests show that run under these, where nothing is measured
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+@contextmanager
+def signals_held_back() -> Generator[None]:
+    """For the length of a block, take no signals in this thread; nor does a thread that is begun in it, from its first instant.
+
+    A signal that another thread takes does not wake the main one.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def signal_name(number: int) -> str:

@@ -460,6 +460,35 @@ def test_e2_a_stop_adds_no_delay(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert execute(worker) == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="there are no masks")
+@pytest.mark.parametrize("by_signal", [False, True])
+def test_the_thread_that_bounds_a_stop_takes_no_signals(
+    backend: str, by_signal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its first instant: a signal that it took would not wake the main thread, which may be blocked."""
+    start, inherited = threading.Thread.start, list[set[int]]()
+
+    def look_and_start(thread: threading.Thread) -> None:
+        if thread.name == "forced exit":
+            inherited.append({int(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, [])})
+        start(thread)
+
+    class Ending(Service):
+        @Service.task
+        async def work(self) -> None:
+            await all_started(self)
+            if by_signal:
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(threading.Thread, "start", look_and_start)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    worker = Worker(Ending(), daemon=by_signal, backend=backend, stderr=Log())
+    assert execute(worker) == 0
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    (mask,) = inherited
+    assert mask >= {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
+
+
 @pytest.mark.parametrize("by_signal", [False, True])
 def test_no_thread_can_be_had(
     backend: str, by_signal: bool, monkeypatch: pytest.MonkeyPatch
