@@ -536,7 +536,8 @@ class SupervisorUnit(ServiceUnit):
     def ready(self) -> Coroutine[Any, Any, None] | None:
         if self.overseer is not None:  # pragma: no branch - set_up has made it
             overseer, name = self.overseer, f"{self.label}.oversee"
-            task = engine.Task(overseer.oversee(), name, busy=overseer.busy)
+            task = engine.Task(overseer.oversee(), name, finite=False)
+            task.busy = overseer.busy
             self._supervisor._life.current.spawn(task)
         return super().ready()
 

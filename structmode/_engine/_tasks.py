@@ -62,13 +62,11 @@ class Task(Generic[T_co]):
         name: str,
         *,
         finite: bool = True,
-        busy: Callable[[], Flag | None] | None = None,
-        until_idle: Callable[[], Coroutine[Any, Any, bool]] | None = None,
     ) -> None:
         self.name: str = name
-        self.finite: bool = finite and busy is None and until_idle is None
-        self.busy = busy
-        self.until_idle = until_idle
+        self.finite: bool = finite
+        self.busy: Callable[[], Flag | None] | None = None
+        self.until_idle: Callable[[], Coroutine[Any, Any, bool]] | None = None
         self._work = work
         # What runs it, for as long as it does.
         self._handle: anyio.TaskHandle[None] | None = None

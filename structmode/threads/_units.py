@@ -129,7 +129,9 @@ class OutsideUnit:
 
     async def _begin(self, home: engine.ThreadHome) -> None:
         run = self.service._outer.current
-        run.spawn(engine.Task(home.attend, f"{self.label}.attend", until_idle=home.until_idle))
+        attend = engine.Task(home.attend, f"{self.label}.attend", finite=False)
+        attend.until_idle = home.until_idle
+        run.spawn(attend)
         name = f"{self.label}.pass_down_afflictions"
         run.spawn(engine.Task(home.pass_down_afflictions, name, finite=False))
         if not self.service.wait_for_thread:
