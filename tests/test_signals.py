@@ -6,7 +6,6 @@ import abc
 import functools
 import gc
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from hypothesis import example, given, settings, strategies as st
 from structmode import Service
 from structmode.signals import BaseSignal, Signal, SyncSignal
 from structmode.types.signals import BaseSignalT, SignalT, SyncSignalT
+from tests.at_once import at_once, taking_turns_often
 from tests.meanwhile import meanwhile
 
 AnySignal: TypeAlias = Signal[Any] | SyncSignal[Any]
@@ -877,32 +877,19 @@ async def test_sends_in_several_tasks_do_not_mix(calls: Calls) -> None:
 def test_threads_may_connect_and_send(calls: Calls) -> None:
     """Threads that connect, send and disconnect at once lose nothing of each other."""
     signal, stay = SyncSignal[Any](), calls.receiver("stay")
-    switch = sys.getswitchinterval()
-    errors: list[BaseException] = []
 
     def use(number: int) -> None:
-        try:
-            for _ in range(50):
-                sender, receiver = Sender(), Sender()
-                signal.connect(receiver.on_signal, sender=sender)
-                signal.connect(receiver.on_signal, sender=number, weak=True)
-                signal.send(sender)
-                assert receiver.heard == [(sender,)]
-                signal.disconnect(receiver.on_signal, sender=sender)
-        except BaseException as exc:  # pragma: no cover - only if the test fails
-            errors.append(exc)
+        for _ in range(50):
+            sender, receiver = Sender(), Sender()
+            signal.connect(receiver.on_signal, sender=sender)
+            signal.connect(receiver.on_signal, sender=number, weak=True)
+            signal.send(sender)
+            assert receiver.heard == [(sender,)]
+            signal.disconnect(receiver.on_signal, sender=sender)
 
     signal.connect(stay)
-    threads = [threading.Thread(target=use, args=[number]) for number in range(4)]
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(switch)
-    assert errors == []
+    with taking_turns_often():
+        at_once(*(functools.partial(use, number) for number in range(4)))
     assert calls == ["stay"] * 200
     assert all(list(signal.iter_receivers(number)) == [stay] for number in range(4))
 

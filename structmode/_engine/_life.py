@@ -247,9 +247,8 @@ class Life:
         if self.is_former(current_run()):
             return
         if child.parent is self:
-            child._removed = (
-                False  # if it was to be forgotten when it has stopped, it is not any more
-            )
+            # If it was to be forgotten when it has stopped, it is not any more.
+            child._removed = False
             return
         if child.parent is not None:
             child.parent.drop_child(child)

@@ -6,7 +6,6 @@ Nothing here is about Pythons without the GIL alone: threads may take turns anyw
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from structmode._engine import (
     subscribe,
 )
 from structmode.exceptions import EventLoopMismatch, LifecycleError, StartAborted
+from tests.at_once import at_once, taking_turns_often
 
 from .unit import RESTART, START, STOP, Unit, family, hanging, raising
 
@@ -41,23 +41,8 @@ Main: TypeAlias = Callable[[], Awaitable[object]]
 @pytest.fixture(autouse=True)
 def threads_take_turns_often() -> Iterator[None]:
     """Have a thread lose the GIL, where there is one, as soon as another wants it."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-def at_once(*functions: Callable[[], object]) -> None:
-    """Call each function in a thread of its own, all at the same time; raise what one of them raises."""
-    ready = threading.Barrier(len(functions))
-
-    def call(function: Callable[[], object]) -> None:
-        ready.wait()
-        function()
-
-    with ThreadPoolExecutor(len(functions)) as pool:
-        for called in [pool.submit(call, function) for function in functions]:
-            called.result()
+    with taking_turns_often():
+        yield
 
 
 def loops_at_once(mains: Sequence[Main], *options: dict[str, Any]) -> None:

@@ -152,6 +152,14 @@ class Hanging(ServiceThread):
         await anyio.sleep_forever()
 
 
+def hanging_below_another(backend: str) -> tuple[Service, Hanging]:
+    """Return a service whose child never comes up, in a thread, where it is not undone by itself either."""
+    parent, thread = Service(), Hanging(backend=backend)
+    parent.add_dependency(thread)
+    thread.add_dependency(Holding())
+    return parent, thread
+
+
 async def start_in_vain(service: Service) -> None:
     """Start what is stopped before it has come up."""
     with pytest.raises(StartAborted):
@@ -165,10 +173,8 @@ def test_the_undoing_of_a_start_ends_with_the_time_of_those_above(
     """A start in a thread has failed, and is being undone there; the parent's stop, which came later, still is bounded."""
 
     async def main() -> None:
-        parent, thread = Service(), Hanging(backend=backend)
+        parent, thread = hanging_below_another(backend)
         parent.shutdown_timeout = 2.0
-        parent.add_dependency(thread)
-        thread.add_dependency(Holding())
         with VirtualClock():
             async with anyio.create_task_group() as group:
                 group.start_soon(start_in_vain, parent)
@@ -191,9 +197,7 @@ def test_the_undoing_of_a_start_that_is_cancelled_hard_at_once(
     """The hard cancel comes before the undoing in the thread has begun: then that does not take the time it might have."""
 
     async def main() -> None:
-        parent, thread = Service(), Hanging(backend=backend)
-        parent.add_dependency(thread)
-        thread.add_dependency(Holding())
+        parent, thread = hanging_below_another(backend)
         with VirtualClock():
             async with anyio.create_task_group() as group:
                 group.start_soon(start_in_vain, parent)

@@ -9,9 +9,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from functools import cache
+from functools import cache, partial
 from itertools import islice, pairwise
-from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +21,7 @@ import trio.testing
 from hypothesis import given, settings, strategies as st
 
 from structmode.utils.cron import CronClock, CronSchedule, CronTicks, secs_for_next
+from tests.at_once import at_once, taking_turns_often
 
 #: No time limit for an example: some search through centuries, on machines that have other things to do.
 unhurried = settings(deadline=None)
@@ -181,29 +181,16 @@ def test_a_day_of_the_month_or_the_nth_weekday(line: str, expected: list[str]) -
 def test_it_is_asked_by_several_threads() -> None:
     """The services of a class share its schedules, and each thread gets its own answer."""
     schedule = CronSchedule("30 2 * * *")
-    wrong: list[datetime] = []
 
     def ask(year: int) -> None:
         instant = datetime(year, 1, 1, 2, 30, tzinfo=UTC)
         for _ in range(300):
             following = schedule.next_after(instant)
-            if following != instant + timedelta(
-                days=1
-            ):  # pragma: no cover - only if the test fails
-                wrong.append(following)
-            instant += timedelta(days=1)
+            assert following == instant + DAY
+            instant = following
 
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [Thread(target=ask, args=(year,)) for year in (1980, 2000, 2026)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(before)
-    assert wrong == []
+    with taking_turns_often():
+        at_once(*(partial(ask, year) for year in (1980, 2000, 2026)))
 
 
 @pytest.mark.parametrize("line", [None, 5, b"* * * * *"])

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import threading
+from functools import partial
 from typing import Any
 
 import anyio
@@ -473,17 +474,10 @@ def test_the_thread_that_bounds_a_stop_takes_no_signals(
             inherited.append({int(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, [])})
         start(thread)
 
-    class Ending(Service):
-        @Service.task
-        async def work(self) -> None:
-            await all_started(self)
-            if by_signal:
-                signal.raise_signal(signal.SIGTERM)
-
     monkeypatch.setattr(threading.Thread, "start", look_and_start)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    worker = Worker(Ending(), daemon=by_signal, backend=backend, stderr=Log())
-    assert execute(worker) == 0
+    job = Job(partial(signal.raise_signal, signal.SIGTERM)) if by_signal else Job()
+    assert execute(Worker(job, daemon=by_signal, backend=backend, stderr=Log())) == 0
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
     (mask,) = inherited
     assert mask >= {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
@@ -504,21 +498,15 @@ def test_no_thread_can_be_had(
             fail()
         start(thread)
 
-    class Ending(Service):
-        @Service.task
-        async def work(self) -> None:
-            await all_started(self)
-            if by_signal:
-                monkeypatch.setattr(
-                    "structmode._process._forced_exit._thread.start_new_thread", fail
-                )
-                signal.raise_signal(signal.SIGTERM)
-                monkeypatch.undo()
+    def be_told_to_stop() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("structmode._process._forced_exit._thread.start_new_thread", fail)
+            signal.raise_signal(signal.SIGTERM)
 
     if not by_signal:
         monkeypatch.setattr(threading.Thread, "start", start_others)
-    worker = Worker(Ending(), daemon=by_signal, backend=backend, stderr=Log())
-    assert execute(worker) == 0
+    job = Job(be_told_to_stop) if by_signal else Job()
+    assert execute(Worker(job, daemon=by_signal, backend=backend, stderr=Log())) == 0
 
 
 def test_a_limit_that_can_not_be_read_any_more(backend: str) -> None:
@@ -534,15 +522,12 @@ def test_a_limit_that_can_not_be_read_any_more(backend: str) -> None:
                 raise OSError("no longer")
             return 5.0
 
-    class Ending(Service):
-        @Service.task
-        async def work(self) -> None:
-            await all_started(self)
-            Unreadable.is_readable = False
-            signal.raise_signal(signal.SIGTERM)
-            came.append("here")
+    def be_told_to_stop() -> None:
+        Unreadable.is_readable = False
+        signal.raise_signal(signal.SIGTERM)
+        came.append("here")
 
-    assert execute(Unreadable(Ending(), backend=backend, stderr=Log())) == 0
+    assert execute(Unreadable(Job(be_told_to_stop), backend=backend, stderr=Log())) == 0
     assert came == ["here"]
 
 
