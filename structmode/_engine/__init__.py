@@ -2,10 +2,10 @@
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
 the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
-`_loops`, `_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_run`, `_hosting`, `_needs`, `_life`, `_restarting`,
-`_thread`.
-What faces may use of it is exactly what stands here. What only threads need is loaded when it is asked for: most programs
-have no service in a thread of its own.
+`_loops`, `_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_starts`, `_run`, `_hosting`, `_needs`, `_idle`,
+`_life`, `_restarting`, `_thread`.
+What faces may use of it is exactly what stands here. What only threads and batches need is loaded when it is asked
+for: most programs are neither a batch nor have a service in a thread of its own.
 """
 
 from __future__ import annotations
@@ -72,11 +72,12 @@ from ._waiting import (
 
 if TYPE_CHECKING:
     from ._border import Call, Mailbox, Reply, in_call
+    from ._idle import work_done
     from ._loops import LoopRunner, run_threads_by
     from ._thread import MARGIN, ThreadHome
 
-# Where that is.
-_OF_THREADS = {
+# What few programs need, and where it is.
+_LATE = {
     "Call": "_border",
     "Mailbox": "_border",
     "Reply": "_border",
@@ -85,6 +86,7 @@ _OF_THREADS = {
     "run_threads_by": "_loops",
     "MARGIN": "_thread",
     "ThreadHome": "_thread",
+    "work_done": "_idle",
 }
 
 __all__ = (
@@ -160,12 +162,13 @@ __all__ = (
     "subscribe",
     "token_here",
     "wants_restart",
+    "work_done",
 )
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _OF_THREADS:
+    if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_OF_THREADS[name]}", __name__), name)
+    value = getattr(import_module(f".{_LATE[name]}", __name__), name)
     globals()[name] = value
     return value

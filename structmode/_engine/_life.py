@@ -27,7 +27,8 @@ from ._flag import Flag
 from ._hosting import Block, Loop, close_unbegun, host_in
 from ._needs import Needs
 from ._protocols import Host, Unit
-from ._run import Run, current_run, place_among, until_finished, until_settled
+from ._run import Run, current_run, place_among, until_finished
+from ._starts import until_settled
 from ._state import State
 from ._waiting import StopSignal
 

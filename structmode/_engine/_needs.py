@@ -58,7 +58,8 @@ from structmode.exceptions import LifecycleError, StartAborted
 
 from ._flag import Flag, any_of
 from ._protocols import Needed
-from ._run import Run, way_to_go
+from ._run import Run
+from ._starts import way_to_go
 
 
 class Need:

@@ -68,8 +68,9 @@ from ._events import (
     emit,
 )
 from ._failures import NO_FAILURES, Failures, note
-from ._flag import Flag, any_of
+from ._flag import Flag
 from ._protocols import Child, Fate, Host, Needs, Unit, UnitStep, tell
+from ._starts import all_up
 from ._state import State, Trigger, advance
 from ._steps import GRACE, PATIENCE, Ending, Steps
 from ._tasks import NO_TASKS, Task, TaskSet
@@ -477,44 +478,6 @@ class Run:
             await self.tasks.settle(task)
         # Those waits were shielded; who was told to stop meanwhile must not take the start for complete.
         await anyio.lowlevel.checkpoint_if_cancelled()
-
-    async def work_done(self) -> bool:
-        """Wait until nothing is left in it or below that comes to an end by itself; timers and the like do not count.
-
-        That is finite tasks, and whatever is starting or stopping: what that leads to, such as a restart, is to be done too.
-        Returns whether there was any.
-        """
-        await anyio.lowlevel.checkpoint()
-        was_busy = False
-        while True:
-            while flags := await self._unfinished():
-                was_busy = True
-                for flag in flags:
-                    await flag.wait()
-            # What is elsewhere can only be asked, and while the answer is waited for, there may be more to do here.
-            found_busy = False
-            for task in [task for run in self.tree() for task in run.tasks.alive()]:
-                if task.until_idle is not None and not task.done():
-                    found_busy = await task.until_idle() or found_busy
-            was_busy = was_busy or found_busy
-            if not found_busy and not await self._unfinished():
-                return was_busy
-
-    async def _unfinished(self) -> list[Flag]:
-        """Return what is set when that has ended which comes to an end by itself."""
-        found: list[Flag] = []
-        for run in self.tree():
-            if run is not self and run.state.alive and run.stop_requested:
-                found.append(run.let_be)
-            elif run is not self and run.state is State.STARTING:
-                found.append(run.settled)
-            for task in run.tasks.alive():
-                if task.finite:
-                    await run.tasks.settle(task)
-                    found.append(task.ended)
-                elif task.busy is not None and (flag := task.busy()) is not None:
-                    found.append(flag)
-        return [flag for flag in found if not flag.is_set()]
 
     # -- Its own task: from the first step to the last
 
@@ -1102,42 +1065,6 @@ def _take_youngest(
         batch.append(run)
         together = child.together
     return batch
-
-
-async def until_settled(run: Run) -> Run:
-    """Wait until a start is over; returns the run that was started: a restart may have put another in its place."""
-    while True:
-        # Whoever comes here has made way for the run's task already.
-        if run.settled.is_set():
-            await anyio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await run.settled.wait()
-        if run.successor is None or not isinstance(run.start_error, StartAborted):
-            return run
-        run = run.successor
-
-
-def way_to_go(run: Run) -> Flag | None:
-    """Return what to wait for until a start is over; None if it is, and went well; raise why it did not, at once."""
-    while True:
-        if not run.decided.is_set():
-            return run.decided
-        if run.start_error is None:
-            return None
-        if not isinstance(run.start_error, StartAborted):
-            raise run.start_error
-        if not run.settled.is_set():
-            return run.settled
-        if run.successor is None:
-            raise run.start_error
-        run = run.successor
-
-
-async def all_up(runs: Sequence[Run]) -> None:
-    """Wait until several have started; what keeps the first of them from that is raised as soon as it is known."""
-    await anyio.lowlevel.checkpoint()
-    while flags := [flag for flag in map(way_to_go, runs) if flag is not None]:
-        await any_of(flags)
 
 
 async def until_finished(run: Run) -> None:

@@ -41,6 +41,7 @@ from ._cancellation import through, without_cancellation
 from ._events import StopOverdue, emit
 from ._flag import Flag
 from ._hosting import Outermost, host_in
+from ._idle import work_done
 from ._life import Life
 from ._loops import runner_for_thread
 from ._protocols import Fate, Unit
@@ -579,7 +580,7 @@ class ThreadHome:
     @staticmethod
     async def _watch_work(run: Run, reply: Reply[bool]) -> None:
         try:
-            was_busy = await run.work_done()
+            was_busy = await work_done(run)
         except BaseException:
             reply.give(True)  # as the thread stops, which is to be waited for
             raise

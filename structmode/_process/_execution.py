@@ -167,7 +167,7 @@ class Execution:
         while True:
             run = life.current
             await run.settled.wait()
-            await (run.signal.wait() if self._program.daemon else run.work_done())
+            await (run.signal.wait() if self._program.daemon else engine.work_done(run))
             if life.current is run and not life.restarting:
                 return
             await run.finished.wait()  # another has taken its place, or is about to

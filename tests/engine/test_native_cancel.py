@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from structmode._engine import StopSignal, Task, all_of, first_of
+from structmode._engine import StopSignal, Task, all_of, first_of, work_done
 from structmode.exceptions import ShutdownTimeout, StartAborted
 
 from .kinds import KINDS, backend_of
@@ -239,7 +239,7 @@ async def test_cancelled_task_before_its_first_step(successors: int) -> None:
         unit.begin(yielding)
     task_named("victim").cancel()
     with anyio.fail_after(5):
-        await unit.run.work_done()
+        await work_done(unit.run)
     assert task.cancelled()
     await unit.life.stop()
     assert unit.run.failures == []

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from structmode._engine import LifecycleEvent, Starting, Task, current_run, subscribe
+from structmode._engine import LifecycleEvent, Starting, Task, current_run, subscribe, work_done
 
 from .unit import Unit, doing, hanging, raising, settle, stubborn, yielding
 
@@ -486,7 +486,7 @@ async def test_work_done() -> None:
     order: list[str] = []
 
     async def wait() -> None:
-        await unit.run.work_done()
+        await work_done(unit.run)
         order.append("done")
 
     async def more() -> None:
@@ -501,10 +501,10 @@ async def test_work_done() -> None:
         assert order == []
         event.set()
     assert order == ["worked", "done"]
-    await unit.run.work_done()
+    await work_done(unit.run)
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await unit.run.work_done()
+        await work_done(unit.run)
     assert scope.cancelled_caught
     await unit.life.stop()
 

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from structmode import LifecycleError, Service
+from structmode._engine import work_done
 from structmode.timers import Timer
 
 
@@ -151,7 +152,7 @@ async def test_work_that_comes_to_an_end() -> None:
     async with Working() as service, anyio.create_task_group() as group:
 
         async def wait() -> None:
-            await service._life.current.work_done()
+            await work_done(service._life.current)
             done.append("all")
 
         group.start_soon(wait)

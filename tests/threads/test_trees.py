@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from structmode import LifecycleError, Service
+from structmode._engine import work_done
 from structmode.threads import QueueServiceThread
 from structmode.utils.graphs import as_text
 
@@ -241,7 +242,7 @@ async def test_work_in_the_thread_is_work(inside: str) -> None:
     root = Service()
     root.add_dependency(Working(backend=inside))
     async with root:
-        await root._life.current.work_done()
+        await work_done(root._life.current)
         assert done == ["work"]
 
 
