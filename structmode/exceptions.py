@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 __all__ = (
     "AsyncioRequired",
@@ -28,7 +29,21 @@ __all__ = (
 
 
 class StructmodeError(Exception):
-    """Base of all errors that structmode itself raises."""
+    """Base of all errors that structmode itself raises.
+
+    They survive being copied and pickled, as between the processes of a pool.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be made anew from text and attributes: what `__init__` takes is parts, and is not what is in `args`."""
+        _, args, *state = cast("tuple[Any, ...]", super().__reduce__())
+        return (_made_anew, (type(self), args), *state)
+
+
+def _made_anew(cls: type[StructmodeError], args: tuple[object, ...]) -> StructmodeError:
+    made = cls.__new__(cls, *args)
+    made.args = args  # those of the standard library that are made from errno leave that to their own `__init__`
+    return made
 
 
 class LifecycleError(StructmodeError, RuntimeError):

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -55,6 +55,8 @@ class Binding:
     """
 
     def __init__(self, address: Address, stall_timeout: float) -> None:
+        # The socket's file, by its full path: who is told a relative one may go elsewhere.
+        self._path = os.path.abspath(address.path)
         self._file: tuple[int, int] | None = None
         try:
             self.listener = (
@@ -71,10 +73,9 @@ class Binding:
         """Close the socket, and remove its file, unless that is somebody else's by now."""
         self.listener.close()
         if self._file is not None:
-            path = self.address.path
             with suppress(FileNotFoundError):
-                if _identity(path) == self._file:
-                    os.unlink(path)
+                if _identity(self._path) == self._file:
+                    os.unlink(self._path)
 
     def _bound_path(self, path: str) -> socket.socket:
         _remove_left_behind(path)
@@ -107,15 +108,21 @@ def read_addresses(bind: str | Sequence[str]) -> list[Address]:
         TypeError: If it is no text.
         ValueError: If it is no address, or none at all.
     """
+    if not isinstance(bind, Iterable):
+        raise _no_text(bind)
     texts = [bind] if isinstance(bind, str) else list(bind)
     if not texts:
         raise ValueError('bind is empty: say where to listen, such as bind="127.0.0.1:8000"')
     return [_address(text) for text in texts]
 
 
+def _no_text(bind: object) -> TypeError:
+    return TypeError(f'bind is a text, such as "127.0.0.1:8000", or several; not {bind!r}')
+
+
 def _address(text: object) -> Address:
     if not isinstance(text, str):
-        raise TypeError(f'bind is a text, such as "127.0.0.1:8000", or several; not {text!r}')
+        raise _no_text(text)
     if text.startswith("unix:") and len(text) > len("unix:"):
         if not hasattr(socket, "AF_UNIX"):
             raise ValueError(f"bind={text!r}: there are no unix sockets on this platform")
@@ -167,12 +174,14 @@ def _is_listened_on(path: str) -> bool:
 
 
 def _limit_clients(listener: socket.socket, stall_timeout: float) -> None:
-    """Have the kernel drop a client that has stopped reading, and keep little for it until then.
+    """Have the kernel drop a client that has stopped reading, keep little for it until then, and hold nothing small back.
 
     Hypercorn waits for such a client without end, and on trio can't be interrupted in that. Connections take these options
     over from the listener.
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    # asyncio sees to that itself, but only for sockets that name their protocol, and those from accept() need not.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # pragma: no branch - Linux has it
         milliseconds = max(1, int(1000 * min(stall_timeout, 86400.0)))
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

@@ -4,8 +4,11 @@ Theory: an application is called once for its whole life, with a scope of type "
 answers that it has, or that it failed; much later it is told to shut down. So the call is a task, the answer to the start-up
 ends the start of the service, and the shut-down is its stop.
 
-An application may have no lifespan: it raises, or returns, before it has answered anything. By the ASGI specification a
-server goes on then, without. What is raised after the start-up was answered is a failure in mid-life, and a crash.
+An application may have no lifespan: it raises an error, or returns, before it has answered anything. By the ASGI
+specification a server goes on then, without. What means to end the program, such as SystemExit, ends the start. What is
+raised after the start-up was answered is a failure in mid-life, and a crash.
+
+One that says that it failed usually raises the reason then, and gets a moment for it. It may as well never return.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from structmode.services import Service
 from structmode.utils.logging import get_logger
 
 __all__ = ("AppLifespan", "LifespanFailed", "tell_server")
+
+#: How long an application that has said that it failed may take to raise the reason, in seconds.
+PATIENCE = 1.0
 
 #: Takes in why the services of an application have crashed.
 Listener: TypeAlias = Callable[[BaseException], Awaitable[None]]
@@ -80,15 +86,32 @@ class AppLifespan(Service):
         self._failure: BaseException | None = None
         self._told: BaseException | None = None
         self._answered, self._leave, self._left = anyio.Event(), anyio.Event(), anyio.Event()
+        self._patience = anyio.CancelScope()
         _ = self.add_future(self._converse, name="conversation")
-        await self._answered.wait()
+        await self._until(self._answered)
         if self._failure is not None:
             raise self._failure
 
     async def on_stop(self) -> None:
         """Shut the application down."""
         self._leave.set()
-        await self._left.wait()
+        await self._until(self._left)
+
+    async def _until(self, event: anyio.Event) -> None:
+        """Wait for an event; but only for a moment once the application has said that it failed.
+
+        Raises:
+            LifespanFailed: If that has passed.
+        """
+        with anyio.CancelScope() as self._patience:
+            self._limit_patience()
+            await event.wait()
+        if self._patience.cancelled_caught and self._problem is not None:
+            raise self._problem
+
+    def _limit_patience(self) -> None:
+        if self._problem is not None:
+            self._patience.deadline = anyio.current_time() + PATIENCE
 
     async def _converse(self) -> None:
         if self._on_crash is not None:
@@ -107,7 +130,8 @@ class AppLifespan(Service):
     def _conclude(self, failure: BaseException | None) -> None:
         """Judge how the call has ended."""
         if not self._up:
-            if self._problem is None:
+            means_to_end = failure is not None and not isinstance(failure, Exception)
+            if self._problem is None and not means_to_end:
                 self.log.debug("The application has no lifespan: %r", failure)
             else:
                 self._failure = failure or self._problem
@@ -140,13 +164,17 @@ class AppLifespan(Service):
                 self._up = True
                 self._answered.set()
             case "lifespan.startup.failed":
-                self._problem = LifespanFailed("startup", message.get("message", ""))
+                self._fail("startup", message)
             case "lifespan.shutdown.complete":
                 self._left.set()
             case "lifespan.shutdown.failed":
-                self._problem = LifespanFailed("shutdown", message.get("message", ""))
+                self._fail("shutdown", message)
             case other:
                 raise ValueError(f"{other!r} is no message that a lifespan may send")
+
+    def _fail(self, stage: Literal["startup", "shutdown"], message: Message) -> None:
+        self._problem = LifespanFailed(stage, message.get("message", ""))
+        self._limit_patience()
 
 
 def _is_made_of(failure: BaseException, known: BaseException | None) -> bool:

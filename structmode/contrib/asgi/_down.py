@@ -51,9 +51,18 @@ class TakeDown:
         if self._tell is not None:
             await self._tell(reason)
         elif callable(self._on_crash):
-            await maybe_async(self._on_crash(reason))
+            await self._leave_it_to(self._on_crash, reason)
         elif self._on_crash == "raise" or not _asked_server():
             self._body.cancel()
+
+    async def _leave_it_to(
+        self, function: Callable[[BaseException], object], reason: BaseException
+    ) -> None:
+        try:
+            await maybe_async(function(reason))
+        except BaseException:
+            self._body.cancel()  # nobody else is known to end what serves without its services
+            raise
 
 
 def checked_on_crash(on_crash: object) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import copy
 from importlib import import_module
 from socket import socket
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
+import anyio
 import anyio.lowlevel
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
 from hypercorn.logging import Logger
 
 from structmode import _engine as engine
+from structmode.utils.logging import get_logger
 
 __all__ = ("bound_config", "checked_config", "serve", "stop_accepting")
+
+
+_logger = get_logger("structmode.contrib.asgi")
 
 
 class _Log(Logger):
@@ -57,16 +64,79 @@ def bound_config(
 async def serve(
     app: Callable[..., Awaitable[None]], config: Config, until: Callable[[], Awaitable[None]]
 ) -> None:
-    """Serve until `until` has returned; with the server that Hypercorn has for the event loop that runs."""
-    library = "trio" if engine.on_trio() else "asyncio"
-    server: Any = import_module(f"hypercorn.{library}")
+    """Serve until `until` has returned; with the server that Hypercorn has for the event loop that runs.
+
+    Raises:
+        BaseException: What the server failed with; a connection that fails is no failure of the server.
+    """
+    failure: BaseException | None = None
+    worker_serve = _server_of_isolated_connections("trio" if engine.on_trio() else "asyncio")
     try:
-        await server.serve(app, config, shutdown_trigger=until, mode="asgi")
-    except Exception as exc:
-        cancellation = _replaced_cancellation(exc)
-        if cancellation is None:
-            raise
-        raise cancellation from None
+        await worker_serve(ASGIWrapper(app), config, shutdown_trigger=until)
+    except Exception as exc:  # noqa: BLE001 - raised below
+        failure = _replaced_cancellation(exc) or _without_nurseries(exc)
+    except BaseExceptionGroup as group:  # noqa: ASYNC103 - raised below
+        failure = _without_nurseries(group)
+    if failure is not None:
+        raise failure
+
+
+def _server_of_isolated_connections(library: str) -> Callable[..., Awaitable[None]]:
+    """Return Hypercorn's function that serves, but for what becomes of a connection that fails.
+
+    On trio Hypercorn keeps all connections in one nursery, so that what it raises over the bytes of one client would end them
+    all; on asyncio each would fill the log with tracebacks. It finds what serves a connection by its name, so we call its
+    function with names of our own. Whoever else uses Hypercorn in this process has it as it is.
+    """
+    theirs: Any = import_module(f"hypercorn.{library}.run")
+    names: dict[str, Any] = {**vars(theirs), "TCPServer": _isolated(theirs.TCPServer)}
+    original = theirs.worker_serve
+    serving = FunctionType(original.__code__, names, closure=original.__closure__)
+    serving.__kwdefaults__ = original.__kwdefaults__
+    return serving
+
+
+def _isolated(server: Any) -> type[Any]:
+    """Return what serves a connection, and logs what is raised over it."""
+
+    class Connection(server):  # type: ignore[misc]
+        async def run(self) -> None:
+            try:
+                await server.run(self)
+            except Exception as exc:  # noqa: BLE001 - all that Hypercorn raises over what a client sends
+                _log_failed_connection(exc)
+            except BaseExceptionGroup as group:
+                cancelled, failed = group.split(anyio.get_cancelled_exc_class())
+                if cancelled is None or not isinstance(failed, Exception):
+                    raise
+                _log_failed_connection(failed)
+                raise cancelled from None
+
+    return Connection
+
+
+def _log_failed_connection(failure: Exception) -> None:
+    # Clients can bring that about, as often as they like: one line each.
+    told = dict.fromkeys(f"{type(one).__name__}: {one}" for one in _parts(failure))
+    with_traceback = failure if _logger.isEnabledFor(logging.DEBUG) else None
+    _logger.warning("A connection has failed: %s", "; ".join(told), exc_info=with_traceback)
+
+
+def _parts(failure: BaseException) -> Iterator[BaseException]:
+    if not isinstance(failure, BaseExceptionGroup):
+        yield failure
+        return
+    for part in cast("BaseExceptionGroup[BaseException]", failure).exceptions:
+        yield from _parts(part)
+
+
+def _without_nurseries(failure: BaseException) -> BaseException:
+    """Return what failed, without the groups that nurseries have made of it."""
+    if not isinstance(failure, BaseExceptionGroup):
+        return failure
+    group = cast("BaseExceptionGroup[BaseException]", failure)
+    first, *others = group.exceptions
+    return group if others else _without_nurseries(first)
 
 
 def _replaced_cancellation(exc: Exception) -> BaseException | None:

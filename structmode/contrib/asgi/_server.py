@@ -6,6 +6,7 @@ answers to failures depend on the event loop, and since it has to be in order:
 - the sockets are bound by us, so that an address in use makes the start fail;
 - the application's lifespan is held as a context: entered before the first connection is accepted, and left after the
   last has ended, whatever happens to the server in between. Hypercorn gets a lifespan that does nothing;
+- a connection that fails is closed and logged, whatever it failed with;
 - requests that are not done in time are cancelled by us. Hypercorn would do it too, but on Python 3.12 and later it
   waits before that, without limit, for all connections to be closed;
 - a hard stop cancels the requests first, and Hypercorn only if it does not end with them: on asyncio it leaves its tasks
@@ -216,9 +217,19 @@ class AsgiServer(Service):
         with anyio.CancelScope() as request:
             self._requests.add(request)
             try:
-                await self.app({**scope, "state": self._state.copy()}, receive, send)
+                await self.app({**scope, "state": self._state.copy()}, receive, _whole(send))
             finally:
                 self._requests.discard(request)
+
+
+def _whole(send: Send) -> Send:
+    """Return a `send` that sends nothing for a request that has been cut: half an answer can't be followed by an error."""
+
+    async def send_whole(message: Any) -> None:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        await send(message)
+
+    return send_whole
 
 
 async def _pretend(receive: Receive, send: Send) -> None:

@@ -250,6 +250,20 @@ async def test_a_function_is_told(sigterms: list[int], is_async: bool) -> None:
     assert sigterms == []
 
 
+async def test_a_function_that_fails() -> None:
+    """If the function that is told fails, the lifespan ends at once: nothing may be served without its services."""
+
+    def tell(reason: BaseException) -> None:
+        raise LookupError("server")
+
+    a = Noting("a", [])
+    with pytest.raises(Broken) as caught:
+        async with lifespan(a, on_crash=tell)(App()):
+            a.break_down()
+            await anyio.sleep_forever()
+    assert any("server" in note for note in caught.value.__notes__)
+
+
 async def test_a_crash_while_the_rest_starts() -> None:
     """A service that crashes while another part of the lifespan starts calls that off, and is the reason."""
     notes: list[str] = []

@@ -164,6 +164,90 @@ async def test_a_broken_request_is_no_crash(caplog: pytest.LogCaptureFixture) ->
     assert "Broken: request" in caplog.text
 
 
+async def send_bytes(server: AsgiServer, data: bytes) -> bytes:
+    """Send bytes over a connection of its own; return what comes back until it is closed."""
+    received = b""
+    async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+        await stream.send(data)
+        with suppress(anyio.BrokenResourceError), anyio.move_on_after(5):
+            async for chunk in stream:
+                received += chunk
+    return received
+
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nhost: here\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
+    b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HANDSHAKE + b"sec-websocket-protocol: \xff\r\n\r\n",
+        HANDSHAKE + b"\r\nGET / HTTP/1.1\r\nhost: here\r\n\r\n",
+        HANDSHAKE + b"\r\n" + b"\0" * 20,
+    ],
+    ids=["no text", "two requests", "noise"],
+)
+@pytest.mark.parametrize("detailed", [False, True])
+async def test_a_client_that_breaks_its_connection(
+    data: bytes, detailed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a client sends ends its own connection at the most; others are served, and go on being served."""
+    caplog.set_level("DEBUG" if detailed else "INFO", logger="structmode.contrib.asgi")
+    app = Held()
+    async with AsgiServer(app) as server:
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as other:
+            await other.send(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+            await until(lambda: app.waiting)
+            app.go, go = anyio.Event(), app.go
+            app.go.set()
+            _ = await send_bytes(server, data)
+            assert await status(server) == 200
+            go.set()
+            assert (await other.receive()).startswith(b"HTTP/1.1 200")
+    for record in caplog.records:
+        if record.message.startswith("A connection has failed"):
+            assert "ExceptionGroup" not in record.message
+            assert bool(record.exc_info) == detailed
+
+
+async def test_a_request_with_a_limit_of_its_own() -> None:
+    """An application that is cut short in mid-answer gets no half of it on the way: the client is told that it failed."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        with anyio.CancelScope() as limit:
+            limit.cancel()
+            await greet(scope, receive, send)
+
+    async with AsgiServer(app) as server:
+        assert [await status(server), await status(server)] == [500, 500]
+
+
+async def test_an_application_that_exits() -> None:
+    """What an application means to end the program with leaves the server as it was raised."""
+    if not on_trio():
+        return  # asyncio leaves its loop at once
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            raise SystemExit(7)
+
+    with pytest.raises(SystemExit, match="7"):
+        async with AsgiServer(app) as server:
+            await get(server)
+            await anyio.sleep_forever()
+
+
+async def test_small_answers_are_not_held_back() -> None:
+    """Answers go out at once, however small, and whatever the event loop does by itself."""
+    async with AsgiServer(greet) as server:
+        assert server._listeners[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 # --- Unix sockets --------------------------------------------------------------------------------
 
 
@@ -254,6 +338,19 @@ async def test_a_file_that_is_somebody_elses_by_now(tmp_path: Path, replaced: bo
     assert path.exists() == replaced
 
 
+@UNIX_SOCKETS
+async def test_a_socket_by_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file goes with the server, wherever the process has gone meanwhile."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    async with AsgiServer(greet, "unix:web"):
+        assert (tmp_path / "web").exists()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+    assert not (tmp_path / "web").exists()
+
+
 # --- The start -----------------------------------------------------------------------------------
 
 
@@ -301,6 +398,10 @@ def speaks(*messages: str, then: str = "return", **more: Any) -> Any:
             await send({"type": f"lifespan.{message}", **more})
         if then == "raise":
             raise Broken("lifespan")
+        if then == "exit":
+            raise SystemExit(7)
+        if then == "stay":
+            await anyio.sleep_forever()
         if then == "listen":
             while True:
                 await receive()
@@ -308,7 +409,14 @@ def speaks(*messages: str, then: str = "return", **more: Any) -> Any:
     return app
 
 
-@pytest.mark.parametrize("then", ["return", "raise", "listen"])
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have an application that has failed tell the reason at once, or never."""
+    monkeypatch.setattr("structmode.contrib.asgi._conversation.PATIENCE", 0.05)
+
+
+@pytest.mark.usefixtures("little_patience")
+@pytest.mark.parametrize("then", ["return", "raise", "listen", "stay"])
 async def test_an_application_that_says_it_failed(then: str) -> None:
     """An application that says that its start-up failed fails the start: with what it raises, or else what it said."""
     server = AsgiServer(speaks("startup.failed", then=then, message="no database"))
@@ -325,6 +433,13 @@ async def test_an_application_that_fails_without_a_word() -> None:
     """A failure that says nothing is told as such."""
     with pytest.raises(LifespanFailed, match="did not say why"):
         await AsgiServer(speaks("startup.failed")).start()
+
+
+@pytest.mark.parametrize("stages", [(), ("startup.failed",)])
+async def test_an_application_that_exits_while_it_starts_up(stages: tuple[str, ...]) -> None:
+    """What means to end the program is no want of a lifespan: it leaves the start."""
+    with pytest.raises(SystemExit, match="7"):
+        await AsgiServer(speaks(*stages, then="exit")).start()
 
 
 @pytest.mark.parametrize("then", ["return", "raise"])
@@ -436,14 +551,18 @@ async def test_a_forced_stop() -> None:
 def hypercorn_that_fails(monkeypatch: pytest.MonkeyPatch, go: anyio.Event | None = None) -> None:
     """Have Hypercorn end with an error of asyncio's, as it does when it is cancelled while it closes its connections."""
 
-    async def serve(app: object, config: Config, **kwargs: Any) -> None:
+    going = go or anyio.Event()
+
+    async def serve(app: object, config: Any, **kwargs: Any) -> None:
+        import asyncio  # it runs among the names of Hypercorn's module
+
         config.create_sockets()
         try:
-            await (go or anyio.Event()).wait()
+            await going.wait()
         finally:
             asyncio.get_running_loop().create_future().exception()
 
-    monkeypatch.setattr("hypercorn.asyncio.serve", serve)
+    monkeypatch.setattr("hypercorn.asyncio.run.worker_serve", serve)
 
 
 async def test_an_error_in_place_of_the_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,9 +611,10 @@ async def test_connections_in_the_instant_of_the_stop(caplog: pytest.LogCaptureF
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-@pytest.mark.parametrize("then", ["return", "raise", "listen"])
+@pytest.mark.usefixtures("little_patience")
+@pytest.mark.parametrize("then", ["return", "raise", "listen", "stay"])
 async def test_a_failed_shut_down(then: str) -> None:
-    """An application that can't shut down is a failure of the stop."""
+    """An application that can't shut down is a failure of the stop, at once."""
     app = speaks("startup.complete", "shutdown.failed", then=then, message="stuck")
     with pytest.raises(Broken if then == "raise" else LifespanFailed):
         async with AsgiServer(app):
@@ -619,6 +739,7 @@ def test_what_is_no_address(bind: str) -> None:
         (lambda: AsgiServer(7), TypeError, "serves an ASGI application, not 7"),  # type: ignore[arg-type]
         (lambda: AsgiServer(greet, []), ValueError, "bind is empty"),
         (lambda: AsgiServer(greet, [8000]), TypeError, "bind is a text"),  # type: ignore[list-item]
+        (lambda: AsgiServer(greet, 8000), TypeError, "bind is a text.* not 8000"),  # type: ignore[arg-type]
         (lambda: AsgiServer(greet, config={}), TypeError, r"a hypercorn\.Config, not {}"),
         (lambda: AsgiServer(greet, graceful_timeout="soon"), ValueError, "soon"),
     ],
