@@ -185,8 +185,14 @@ class ServiceBase(ServiceT):
         super().__init__(beacon=beacon, loop=loop)
 
     def _format_log(self, severity: int, message: str, *args: Any, **kwargs: Any) -> str:
-        prefix = f"[^{'-' * (self.beacon.depth - 1)}{self.shortlabel}]: "
-        return (prefix.replace("%", "%%") if args else prefix) + message
+        # A name may be made of what is gone by now, such as a connection; that is no reason for a stop to fail.
+        try:
+            name = self.shortlabel
+        except Exception:  # noqa: BLE001
+            name = type(self).__name__
+        prefix = f"[^{'-' * (self.beacon.depth - 1)}{name}]: "
+        # The message may be anything, such as an exception, as for every logger.
+        return f"{prefix.replace('%', '%%') if args else prefix}{message}"
 
     @property
     def loop(self) -> Any:

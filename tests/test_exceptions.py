@@ -47,7 +47,7 @@ ERRORS: tuple[StructmodeError, ...] = (
 
 def pickled(error: StructmodeError) -> StructmodeError:
     """Send an error through a pickle."""
-    made: StructmodeError = pickle.loads(pickle.dumps(error))
+    made: StructmodeError = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     return made
 
 

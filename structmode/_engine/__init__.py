@@ -1,7 +1,7 @@
 """The engine: structured lifecycles on the standard library and anyio.
 
 It knows no service, no worker and no log; it runs *units* (see `Unit`). Read its files in this order, each opens with
-the theory it implements: `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
+the theory it implements: `_last_words`, `_state`, `_events`, `_backend`, `_stacks`, `_callers`, `_flag`, `_failures`, `_cancellation`,
 `_loops`, `_waiting`, `_border`, `_tasks`, `_contexts`, `_protocols`, `_steps`, `_starts`, `_run`, `_hosting`, `_needs`, `_idle`,
 `_life`, `_restarting`, `_thread`.
 What faces may use of it is exactly what stands here. What only threads and batches need is loaded when it is asked

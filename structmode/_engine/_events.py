@@ -5,8 +5,9 @@ business. So the engine says what happened, once, as a typed value, and knows no
 an event is not even made: `emit` is given the type and the parts.
 
 Listeners are called at once, in the order they subscribed, in the task where it happened. They must not wait. One
-that raises is reported through `logging` and harms neither the engine nor the other listeners. Event loops in several
-threads tell the same listeners, each in its own thread.
+that raises an error is reported through `logging` and harms neither the engine nor the other listeners. One that means to
+end the program, by SystemExit or the like, is a failure of what the event is about. Event loops in several threads tell the
+same listeners, each in its own thread.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from ._last_words import report
 
 _logger = logging.getLogger("structmode.events")
 
@@ -142,15 +145,26 @@ class _Subscription:
 
 
 def emit(kind: Callable[..., LifecycleEvent], subject: object, *parts: object) -> None:
-    """Make an event of its parts and tell it, if anybody listens; what has no subject tells nothing."""
+    """Make an event of its parts and tell it, if anybody listens; what has no subject tells nothing.
+
+    Raises:
+        BaseException: What a listener has raised that is no `Exception`, such as SystemExit, when all others have been told.
+    """
     if not _listeners or subject is None:
         return
     event = kind(subject, *parts)
-    for listener in list(_listeners):  # they may change while an event is being told
+    to_end: BaseException | None = None
+    for listener in list(_listeners):
+        if listener not in _listeners:  # one who was told before has ended this subscription
+            continue
         try:
             listener(event)
         except Exception:
-            _logger.exception("A listener failed on %r", event)
+            report(_logger, "A listener failed on %r", event)
+        except BaseException as exc:  # noqa: ASYNC103 - raised below
+            to_end = to_end or exc
+    if to_end is not None:
+        raise to_end
 
 
 for _public in (LifecycleEvent, *LifecycleEvent.__subclasses__()):

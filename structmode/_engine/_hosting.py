@@ -114,7 +114,7 @@ class Parent:
     def crashed(self, run: Run, exc: BaseException) -> None:
         """Have the parent deal with what its child did, or suffer it."""
         if not self.deals_with(run, exc):
-            self._run.fail(exc, run.unit.label)
+            self._run.fail(exc, run.label)
 
 
 def host_in(run: Run) -> Host[Run]:
@@ -187,4 +187,4 @@ class Loop(Outermost):
 
     def crashed(self, run: Run, exc: BaseException) -> None:
         """Nobody will receive the failure: have it logged whole."""
-        run.tell(exc, run.unit.label, "unreceived")
+        run.tell(exc, run.label, "unreceived")

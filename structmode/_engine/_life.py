@@ -26,7 +26,7 @@ from ._failures import note
 from ._flag import Flag
 from ._hosting import Block, Loop, close_unbegun, host_in
 from ._needs import Needs
-from ._protocols import Host, Unit
+from ._protocols import Host, Unit, label_of
 from ._run import Run, current_run, place_among, until_finished
 from ._starts import until_settled
 from ._state import State
@@ -156,6 +156,11 @@ class Life:
     # -- What it is
 
     @property
+    def label(self) -> str:
+        """How its unit is called in errors and reports."""
+        return label_of(self.unit)
+
+    @property
     def alive(self) -> bool:
         """Whether a run exists that has begun and has not ended."""
         return self.run is not None and self.run.state.alive
@@ -226,7 +231,7 @@ class Life:
         """
         if self.alive:
             raise LifecycleError(
-                f"{self.unit.label} can't be reset while it is {self.current.state.value}",
+                f"{self.label} can't be reset while it is {self.current.state.value}",
                 "Stop it first: await service.stop()",
             )
         self._release_adopted()
@@ -299,12 +304,12 @@ class Life:
     def _check_adoptable(self, child: Life) -> None:
         if self is child or (child._has_been_above and self._is_below(child)):
             raise LifecycleError(
-                f"{child.unit.label} can't be a child of {self.unit.label}: it is that service itself or one above it",
+                f"{child.label} can't be a child of {self.label}: it is that service itself or one above it",
                 "A service tree has no circles",
             )
         if child.parent is not None and child.parent is not self and child.parent.alive:
             raise LifecycleError(
-                f"{child.unit.label} can't be added to {self.unit.label}: it belongs to {child.parent.unit.label}, which runs",
+                f"{child.label} can't be added to {self.label}: it belongs to {child.parent.label}, which runs",
                 "A service has one owner: remove it there first (await remove_dependency(service)), or add another instance",
             )
         if child.alive and (
@@ -312,7 +317,7 @@ class Life:
         ):
             whose = self._whose(child.current)
             raise LifecycleError(
-                f"{child.unit.label} can't be added to {self.unit.label}: it already runs {whose}, and a service has one owner",
+                f"{child.label} can't be added to {self.label}: it already runs {whose}, and a service has one owner",
                 "Stop it there first (await remove_dependency(service), or await service.stop()), or add another instance",
             )
 
@@ -332,7 +337,7 @@ class Life:
         """Return to whom a run belongs, as the end of "it runs..."."""
         if not run.above:
             return "on its own"
-        names = " and ".join(user.unit.label for user in run.above)
+        names = " and ".join(user.label for user in run.above)
         return f"for {names}" if run.is_needed else f"under {names}"
 
     def check_needable(self, user: Run, host: object) -> None:
@@ -342,10 +347,10 @@ class Life:
             EventLoopMismatch: If it runs on another event loop.
             LifecycleError: If it is above the user, is a child, or runs elsewhere.
         """
-        problem = f"{self.unit.label} can't be started for {user.unit.label}, which needs it: "
+        problem = f"{self.label} can't be started for {user.label}, which needs it: "
         run = self.run if self.alive else None
         if run is not None:
-            run.check_loop(f"a start for {user.unit.label}, which needs it,")
+            run.check_loop(f"a start for {user.label}, which needs it,")
             if run in user.lineage():
                 raise LifecycleError(
                     f"{problem}it is that service itself, or needs it in turn",
@@ -353,7 +358,7 @@ class Life:
                 )
         if self.parent is not None:
             raise LifecycleError(
-                f"{problem}it was added to {self.parent.unit.label}",
+                f"{problem}it was added to {self.parent.label}",
                 "A service is added to one, or needed by any number: let that one need it too, or leave it with that one",
             )
         if self.owner is not None or (run is not None and run.host is not host):
@@ -450,7 +455,7 @@ class Life:
             await self.start_in(host_in(parent), undo=False)
             return
         if run.parent is not parent:
-            self.refuse_second_run(f"started by {parent.unit.label}")
+            self.refuse_second_run(f"started by {parent.label}")
         await self.maybe_start()
 
     async def begin_under(self, parent: Run) -> Run:
@@ -459,7 +464,7 @@ class Life:
         if run is None or not run.state.alive:
             return await self.begin_in(host_in(parent))
         if run.parent is not parent:
-            self.refuse_second_run(f"started by {parent.unit.label}")
+            self.refuse_second_run(f"started by {parent.label}")
         return run
 
     async def begin_in(self, host: Host[Run]) -> Run:
@@ -486,9 +491,7 @@ class Life:
         """
         parent = self.parent.run if self.parent is not None else None
         if parent is None:
-            raise LifecycleError(
-                f"{self.unit.label} has no parent", "Add it to a service that runs"
-            )
+            raise LifecycleError(f"{self.label} has no parent", "Add it to a service that runs")
         parent.check_loop("add_runtime_dependency()")
         if self.alive:
             await self.start_under(parent)
@@ -499,7 +502,7 @@ class Life:
         self.refuse_second_run("entered with `async with`")
         if self.owner is not None:
             raise LifecycleError(
-                f"{self.unit.label} can't be entered with `async with`: it is in such a block already",
+                f"{self.label} can't be entered with `async with`: it is in such a block already",
                 "Call start() for another run in that block, or leave it first",
             )
 
@@ -509,7 +512,7 @@ class Life:
             return
         run.check_loop("start()")
         raise LifecycleError(
-            f"{self.unit.label} can't be {what}: it is {run.state.value} already, {self._whose(run)}",
+            f"{self.label} can't be {what}: it is {run.state.value} already, {self._whose(run)}",
             "Call maybe_start() if it may be running, restart() for a new run, or await stop() first",
         )
 
@@ -526,12 +529,10 @@ class Life:
         if host.accepts:
             return
         owner = (
-            "the block that owns it"
-            if host.parent is None
-            else f"its parent {host.parent.unit.label}"
+            "the block that owns it" if host.parent is None else f"its parent {host.parent.label}"
         )
         raise LifecycleError(
-            f"{self.unit.label} can't be started: {owner} is stopping",
+            f"{self.label} can't be started: {owner} is stopping",
             "Start it before that, or give it another owner",
         )
 
@@ -570,10 +571,10 @@ class Life:
         run = self._make_run(restarting=restarting)
         self._settle_in(run, host)
         try:
-            return run, host.spawn(self._live, self.unit.label)
+            return run, host.spawn(self._live, self.label)
         except LifecycleError:  # who listens to what starts has stopped the host
             self._bury(run, None)
-            raise StartAborted(self.unit.label) from None
+            raise StartAborted(self.label) from None
 
     def _bury(self, run: Run, task: anyio.TaskHandle[None] | None) -> None:
         """Give up a run whose task was cancelled before its first step, as asyncio does when its run ends."""
@@ -639,8 +640,8 @@ class Life:
             self.call_off_restart()
             self._leave_place(run)
             return None, None
-        emit(Restarting, self.unit.subject)
         try:
+            emit(Restarting, self.unit.subject)
             successor = self._make_run(restarting=True)
         except BaseException as exc:  # noqa: ASYNC103 - kept for who waits for the restart
             self.call_off_restart(exc)
@@ -758,7 +759,7 @@ class Life:
         """Have no other run come in the place of this one; who waits for that gets an error."""
         succession, self._succession = self._succession, None
         if succession is not None:
-            succession.call_off(error if error is not None else StartAborted(self.unit.label))
+            succession.call_off(error if error is not None else StartAborted(self.label))
 
     # -- Owners
 
@@ -783,7 +784,7 @@ class Life:
         ]
         for later in failures[1:]:
             if later is not failures[0]:
-                note(failures[0], f"later, in the block of {self.unit.label}", later)
+                note(failures[0], f"later, in the block of {self.label}", later)
         if failures:
             return failures[0]
         return leaving if leaving is not None else came_through

@@ -122,7 +122,7 @@ class Need:
     def crashed(self, run: Run, exc: BaseException) -> None:
         """Have all users suffer it."""
         for user in self.above:
-            user.fail(exc, run.unit.label)
+            user.fail(exc, run.label)
 
     def let_go(self, user: Run) -> Run | None:
         """Have one user less. The last one is given the run to end, and stays above it until it has."""
@@ -212,7 +212,7 @@ class Needs:
             if not run.let_be.is_set():
                 return run.let_be
             raise LifecycleError(
-                f"{life.unit.label} can't be started for {self._run.unit.label}: its last run was given up, and still hangs",
+                f"{life.label} can't be started for {self._run.label}: its last run was given up, and still hangs",
                 "Find out what it does, for example from the ShutdownTimeout; or use another instance",
             )
         if run is None and not self._run.root.accepts and self._run.alarm is not None:

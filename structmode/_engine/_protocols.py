@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import anyio
 
+from ._last_words import report
 from ._tasks import Task
 
 _logger = logging.getLogger("structmode.engine")
@@ -108,9 +109,16 @@ def tell(unit: Unit, exc: BaseException, origin: str, fate: Fate) -> None:
     try:
         unit.on_failure(exc, origin, fate)
     except Exception:
-        _logger.exception(
-            "A %s could not be told of what failed in %s", type(unit).__name__, origin
-        )
+        what = "A %s could not be told of what failed in %s: %r"
+        report(_logger, what, type(unit).__name__, origin, exc)
+
+
+def label_of(unit: Unit) -> str:
+    """Return how a unit is called; one that can't say that any more must not harm who reports about it."""
+    try:
+        return unit.label
+    except Exception:
+        return type(unit.subject).__name__
 
 
 class Child(Protocol[RunT]):
@@ -135,6 +143,11 @@ class Needed(Protocol[RunT]):
     @property
     def unit(self) -> Unit:
         """The unit."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """How the unit is called in errors and reports."""
         ...
 
     @property

@@ -58,6 +58,7 @@ from ._cancellation import without_cancellation
 from ._contexts import Contexts, Keeper
 from ._events import (
     Crashed,
+    LifecycleEvent,
     Started,
     StartFailed,
     Starting,
@@ -69,7 +70,7 @@ from ._events import (
 )
 from ._failures import NO_FAILURES, Failures, note
 from ._flag import Flag
-from ._protocols import Child, Fate, Host, Needs, Unit, UnitStep, tell
+from ._protocols import Child, Fate, Host, Needs, Unit, UnitStep, label_of, tell
 from ._starts import all_up
 from ._state import State, Trigger, advance
 from ._steps import GRACE, PATIENCE, Ending, Steps
@@ -79,6 +80,8 @@ from ._waiting import StopSignal
 T = TypeVar("T")
 # How long after the deadline of a stop its callers look for the first time at what is left. In seconds.
 _FIRST_LOOK = 0.25 * GRACE
+# Where a failure comes from that nobody would look for in the unit.
+_LISTENER = "a listener to its events"
 
 
 def current_run() -> Run | None:
@@ -179,7 +182,7 @@ class Run:
         self._turn = Flag()
 
     def __repr__(self) -> str:
-        return f"<Run of {self.unit.label} {self.state.value}>"
+        return f"<Run of {self.label} {self.state.value}>"
 
     # -- Flags that few ask for: each is made for the first who does
 
@@ -219,7 +222,12 @@ class Run:
             self._afflicted = Flag()
         return self._afflicted
 
-    # -- Its place in the tree, and that of the caller
+    # -- Its name, its place in the tree, and that of the caller
+
+    @property
+    def label(self) -> str:
+        """How its unit is called in errors and reports."""
+        return label_of(self.unit)
 
     @property
     def parent(self) -> Run | None:
@@ -319,7 +327,7 @@ class Run:
         """
         if self.state.alive and not runs_here(self._token):
             raise EventLoopMismatch(
-                f"{call} of {self.unit.label} was called outside the event loop that it was started on",
+                f"{call} of {self.label} was called outside the event loop that it was started on",
                 "A service lives on one loop: call it there, for example through anyio.from_thread.run(..., token=...)",
             )
 
@@ -385,6 +393,18 @@ class Run:
         """Keep what went wrong in a run that has ended elsewhere, on behalf of this one; its first failure is told apart."""
         _ = self._own_failures().take_up(run._own_failures())
 
+    def _emit(self, kind: Callable[..., LifecycleEvent], *parts: object) -> None:
+        """Tell who listens; what a listener means to end the program with is a failure of the run."""
+        try:
+            emit(kind, self.unit.subject, *parts)
+        except BaseException as exc:  # noqa: ASYNC103 - nothing here waits
+            if (
+                self.state is State.STOPPED
+            ):  # the very last moment: whoever asked for the stop will receive it
+                self._fail_in_stop(exc, _LISTENER)
+            else:
+                self.fail(exc, _LISTENER)
+
     def tell(self, exc: BaseException, origin: str, fate: Fate) -> None:
         """Tell the unit of a failure; one that fails over it must not harm the run."""
         tell(self.unit, exc, origin, fate)
@@ -436,7 +456,7 @@ class Run:
     def _group_if(self, open_now: bool, purpose: str) -> anyio.abc.TaskGroup:
         if self._group is None or not open_now:
             raise LifecycleError(
-                f"{self.unit.label} is {self._condition()}: it can't {purpose} now",
+                f"{self.label} is {self._condition()}: it can't {purpose} now",
                 "Call it in a hook or a task of the running service",
             )
         return self._group
@@ -490,7 +510,7 @@ class Run:
         else:
             self._token, self._steps.now = anyio.lowlevel.current_token(), clock_here()
         self.state = advance(self.state, Trigger.START)
-        emit(Starting, self.unit.subject)
+        self._emit(Starting)
 
     def check_unit(self) -> None:
         """Read what the stop will need, so that what can't be read makes the start fail, and not the stop.
@@ -505,7 +525,7 @@ class Run:
 
     def bury(self) -> None:
         """End a run whose task never made its first step."""
-        self.start_error = StartAborted(self.unit.label)
+        self.start_error = StartAborted(self.label)
         self.state = advance(self.state, Trigger.STOP)
         self._finish()
 
@@ -523,6 +543,8 @@ class Run:
                     while self.state is State.RUNNING and not self._turn.is_set():
                         _ = await self._steps.do("run", self._turn.wait)
                     await self._stop()
+                except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+                    self._break_off(exc)
                 finally:
                     self._steps.close()
                 if self.tasks or self.keepers or self.child_runs or self._hosted():
@@ -535,6 +557,19 @@ class Run:
         finally:
             self._finish()
 
+    def _break_off(self, exc: BaseException) -> None:
+        """Kill all below: something was raised between two steps, and nobody else would tell them to end.
+
+        That is a fault of ours or of a unit, or a KeyboardInterrupt, which may be raised anywhere.
+        """
+        if self.state is not State.STOPPING:
+            self.state = advance(self.state, Trigger.STOP)
+        self.kill()
+        self.keepers.cancel_now()  # nobody comes to release them any more
+        failure = without_cancellation(exc)
+        if failure is not None:
+            self._fail_in_stop(failure, "run")
+
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
         if not self._turn.is_set() and self._failures.first is None:
@@ -546,12 +581,12 @@ class Run:
             self._force(self._steps.last_hook)
         if ending is not Ending.COMPLETED:
             first = self._failures.first
-            self.start_error = first if first is not None else StartAborted(self.unit.label)
+            self.start_error = first if first is not None else StartAborted(self.label)
             self._tell_decided()
             return
         self.state = advance(self.state, Trigger.READY)
         self.up_since = self._steps.now()
-        emit(Started, self.unit.subject)
+        self._emit(Started)
         self._tell_decided()
         self.settled.set()
         if self.stop_expected:
@@ -567,7 +602,7 @@ class Run:
     async def _watch_start(self) -> None:
         await anyio.sleep(self._start_timeout)
         if not self._is_to_end and self.alarm is None:
-            timeout = StartTimeout(self.unit.label, self._start_timeout, self._still_starting())
+            timeout = StartTimeout(self.label, self._start_timeout, self._still_starting())
             self.fail(timeout, "start_timeout")
 
     def _still_starting(self) -> list[StillStarting]:
@@ -576,10 +611,8 @@ class Run:
         pending: list[tuple[Run, int]] = [(self, 0)]
         while pending:
             run, depth = pending.pop()
-            where = [
-                StuckTask(run.unit.label, *one) for one in run._stacks_of(run.keepers.alive())
-            ]
-            found.append(StillStarting(run.unit.label, depth, tuple(where)))
+            where = [StuckTask(run.label, *one) for one in run._stacks_of(run.keepers.alive())]
+            found.append(StillStarting(run.label, depth, tuple(where)))
             acquired = run.needs.acquired if run.needs is not None else ()
             below = [*acquired, *run.child_runs.values()]
             pending += [(one, depth + 1) for one in below[::-1] if one.state is State.STARTING]
@@ -635,7 +668,7 @@ class Run:
         if self._failures.first is not None:
             raise self._failures.first
         if self._turn.is_set():
-            raise StartAborted(self.unit.label)
+            raise StartAborted(self.label)
 
     async def _begin_work(self) -> None:
         # What is still there in the end has not begun, and is discarded.
@@ -652,7 +685,7 @@ class Run:
         if self._steps.deadline == math.inf:  # a start that failed by itself
             self._steps.deadline = self._steps.now() + self._time_to_stop()
         self._turn.set()
-        emit(Stopping, self.unit.subject)
+        self._emit(Stopping)
         if self.child_runs:
             self._put_children_in_order()
             # A child that has not come up yet was the last thing begun, and is the first to be undone.
@@ -802,9 +835,9 @@ class Run:
         self.state = advance(self.state, Trigger.END)
         self.signal.set()
         if self.start_error is not None:
-            emit(StartFailed, self.unit.subject, self.start_error)
+            self._emit(StartFailed, self.start_error)
         else:
-            emit(Stopped, self.unit.subject)
+            self._emit(Stopped)
         self._tell_decided()
         self.settled.set()
         self.unwound.set()
@@ -824,12 +857,12 @@ class Run:
         self._forced = True
         stuck = self.stuck() or self._named_by_children()
         if hook is not None:
-            stuck.insert(0, StuckTask(self.unit.label, hook, self._steps.where))
-        emit(StopOverdue, self.unit.subject, tuple(stuck))
+            stuck.insert(0, StuckTask(self.label, hook, self._steps.where))
+        self._emit(StopOverdue, tuple(stuck))
         self.kill()  # before any failure is told to all below: they are not to end by themselves
         if failure is not None and hook is not None:
             self._fail_in_stop(failure, hook)
-        self._fail_in_stop(ShutdownTimeout(self.unit.label, self.stop_timeout, stuck), "stop")
+        self._fail_in_stop(ShutdownTimeout(self.label, self.stop_timeout, stuck), "stop")
 
     def _named_by_children(self) -> list[StuckTask]:
         """Return what was stuck in children whose own time was up in the same instant, and who have said so."""
@@ -841,7 +874,7 @@ class Run:
     def stuck(self) -> list[StuckTask]:
         """Return what keeps this run, and those below it, from ending, with the stack of each."""
         return [
-            StuckTask(run.unit.label, name, stack)
+            StuckTask(run.label, name, stack)
             for run in self.subtree()
             if run._turn.is_set()
             for name, stack in run._stacks_of(run._asked_to_end())
@@ -912,7 +945,7 @@ class Run:
     def _mark_crashed(self, exc: BaseException) -> None:
         if self.crash_reason is None:
             self.crash_reason = exc
-            emit(Crashed, self.unit.subject, exc)
+            self._emit(Crashed, exc)
 
     def _tell_affliction(self) -> None:
         told, self._afflicted = self._afflicted, None
@@ -949,7 +982,7 @@ class Run:
         """Note a failure on the one that will leave, if that is another."""
         first = self.alarm
         if first is not None and first is not exc and not self._failures.holds(exc):
-            note(first, f"later, in {origin} of {(below or self).unit.label}", exc)
+            note(first, f"later, in {origin} of {(below or self).label}", exc)
 
     def _record(self, exc: BaseException) -> None:
         """Keep a failure: the first as the one that will leave."""
@@ -1018,7 +1051,7 @@ class Run:
     # -- Its tasks and contexts
 
     def _task_ended(self, task: Task[Any], failure: BaseException | None) -> None:
-        emit(TaskEnded, self.unit.subject, task.name, failure)
+        self._emit(TaskEnded, task.name, failure)
         if failure is not None:
             self.fail(failure, task.name)
         elif task.cancelled_from_outside():
@@ -1084,5 +1117,5 @@ async def until_finished(run: Run) -> None:
         left, before = sum(parts), left
         if left >= before:
             run.let_be.set()
-            raise ShutdownTimeout(run.unit.label, run.stop_timeout, run.stuck())
+            raise ShutdownTimeout(run.label, run.stop_timeout, run.stuck())
         until = anyio.current_time() + GRACE

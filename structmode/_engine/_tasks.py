@@ -25,6 +25,7 @@ from ._backend import absorb_cancellation, in_callback, runs_here
 from ._callers import enter_run
 from ._cancellation import as_failure, first_step
 from ._flag import Flag
+from ._last_words import report
 from ._stacks import stack_of
 from ._waiting import close_all
 
@@ -231,7 +232,7 @@ class Task(Generic[T_co]):
             try:
                 callback(self)
             except Exception:
-                _logger.exception("A done-callback of the task %r failed", self.name)
+                report(_logger, "A done-callback of the task %r failed", self.name)
             except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
                 failure = exc if failure is None else failure
         return failure

@@ -76,7 +76,7 @@ class _Floor:
 
     def __init__(self, home: ThreadHome) -> None:
         self._home = home
-        self.label = f"the thread of {home.life.unit.label}"
+        self.label = f"the thread of {home.life.label}"
 
     def renew(self) -> None:
         """Never restarted: each thread has a floor of its own."""
@@ -188,7 +188,7 @@ class ThreadHome:
         self._over: Reply[Sequence[StuckTask]] = Reply()
         # Who asks whether there is any work, and has no answer yet.
         self._asked: dict[Reply[bool], None] = {}
-        self._up = Mailbox(life.unit.label, outlasts=True)
+        self._up = Mailbox(life.label, outlasts=True)
         self._lock = threading.Lock()
         self._down: Mailbox | None = None
         self._stop_asked = False
@@ -280,7 +280,7 @@ class ThreadHome:
         """Have nobody wait in vain for what only the thread could have told."""
         for reply in tuple(self._asked):
             reply.give(False)
-        self.started.fail(self._failure or StartAborted(self.life.unit.label))
+        self.started.fail(self._failure or StartAborted(self.life.label))
 
     async def until_started(self) -> None:
         """Wait for the start inside.
@@ -444,7 +444,7 @@ class ThreadHome:
     async def _main(self) -> None:
         adopt(self._context)
         enter_run(None)
-        down = Mailbox(self.life.unit.label, outlasts=True)
+        down = Mailbox(self.life.label, outlasts=True)
         with self._lock:
             self._down = down
             stop_asked = self._stop_asked
@@ -477,7 +477,7 @@ class ThreadHome:
         try:
             await self._floor.start_in(tenancy)
         except BaseException as exc:  # noqa: ASYNC103 - handed over to the owner
-            self._start_failed(without_cancellation(exc) or StartAborted(self.life.unit.label))
+            self._start_failed(without_cancellation(exc) or StartAborted(self.life.label))
             return  # noqa: ASYNC104 - this is the end of the event loop
         self.started.give(None)
         run = self._floor.current
@@ -499,7 +499,7 @@ class ThreadHome:
     async def _fail_outside(self, failure: BaseException) -> None:
         """Crash the unit outside, which has not waited for the start in the thread."""
         await self._outside.current.settled.wait()
-        self._outside.fail(failure, self.life.unit.label)
+        self._outside.fail(failure, self.life.label)
 
     async def _stop_outside(self) -> None:
         """Stop the unit outside, which may not know yet that all has started."""
@@ -552,7 +552,7 @@ class ThreadHome:
     def pass_up_crash(self, exc: BaseException) -> None:
         """Tell the owner that something inside has failed."""
         self.told_inside.append(exc)
-        self.tell_owner(partial(self._outside.fail, exc, self.life.unit.label))
+        self.tell_owner(partial(self._outside.fail, exc, self.life.label))
 
     def tell_owner(self, message: Callable[[], object]) -> None:
         """Have the owner's end do something at once, before whatever it is told or asked later, or learns from an answer.
@@ -575,7 +575,7 @@ class ThreadHome:
             reply.give(False)
             return
         work = partial(self._watch_work, run, reply)
-        self._floor.current.spawn(Task(work, f"{self._floor.unit.label}: work", finite=False))
+        self._floor.current.spawn(Task(work, f"{self._floor.label}: work", finite=False))
 
     @staticmethod
     async def _watch_work(run: Run, reply: Reply[bool]) -> None:

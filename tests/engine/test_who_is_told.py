@@ -787,5 +787,7 @@ async def test_a_unit_that_fails_over_being_told(caplog: pytest.LogCaptureFixtur
     with pytest.raises(KeyError):
         await unit.life.stop()
     (record,) = caplog.records
-    assert record.getMessage() == "A Deaf could not be told of what failed in on_stop"
+    assert record.getMessage() == (
+        "A Deaf could not be told of what failed in on_stop: KeyError('boom')"
+    )
     assert record.exc_info
