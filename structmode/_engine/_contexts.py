@@ -9,6 +9,9 @@ a context from a hook, a background task or anywhere else.
 A stack that is closed in a hurry is closed in the same order: each keeper is cancelled when its turn has come, and waited
 for before the next one's.
 
+Whoever is cancelled on its way into a context has, with a plain ``async with``, entered what needs no waiting, and left it. So
+has who asks here: what was open before it was to be entered, such as a socket, is closed in any case.
+
 What a keeper's context does by itself while it is held (a task group inside it fails, a timeout inside it expires) ends
 the keeper, and what it raises reaches the run like the failure of any task.
 """
@@ -53,6 +56,14 @@ class Keeper(Generic[T]):
 
     async def hold(self) -> None:
         """The keeper's task: enter, wait to be released, leave."""
+        if not self._release.is_set():
+            await self._hold()
+            return
+        with anyio.CancelScope() as scope:  # given up before its first step
+            scope.cancel()
+            await self._hold()
+
+    async def _hold(self) -> None:
         try:
             async with self._context as self._value:
                 self._entered.set()
@@ -76,8 +87,7 @@ class Keeper(Generic[T]):
         try:
             await self._entered.wait()
         except BaseException:
-            self.task.cancel()
-            self.release()
+            self.give_up()
             await through(self.ended)  # noqa: ASYNC102 - the wait shields itself
             failure = self._failure()
             if failure is not None:
@@ -96,6 +106,12 @@ class Keeper(Generic[T]):
     def release(self) -> None:
         """Have the context left."""
         self._release.set()
+
+    def give_up(self) -> None:
+        """Have it left while it is being entered."""
+        self.release()
+        if self.task.begun:  # one that has not will see that it was released
+            self.task.cancel()
 
 
 def _name_of(context: object) -> str:
@@ -174,7 +190,9 @@ class Contexts(AsyncExitStack):
     def kill(self) -> None:
         """Cut short what is being entered and what is being left, now and from now on; the order stays."""
         self._killed = True
-        for keeper in (*self._entering, *self.leaving):
+        for keeper in self._entering:
+            keeper.give_up()
+        for keeper in self.leaving:
             keeper.task.cancel()
 
     def open(self) -> Contexts:
@@ -195,7 +213,7 @@ class Contexts(AsyncExitStack):
         self._closed = True
         self._closer = anyio.get_current_task().id
         for keeper in tuple(self._entering):
-            keeper.task.cancel()
+            keeper.give_up()
         await self.aclose()
 
 

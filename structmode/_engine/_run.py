@@ -1065,8 +1065,8 @@ class Run:
 
     def _keep(self, keeper: Keeper[Any]) -> Task[None]:
         self.check_loop("add_async_context()")
-        # When something above has failed, a hook of a start goes on until it is undone, and needs what it holds.
-        starting = self.state is State.STARTING and not self._turn.is_set()
+        # Also a start that has been called off goes on until its hook ends, and what that has made is to be left by somebody.
+        starting = self.state is State.STARTING
         group = self._group_if(self.accepts or starting, "enter an async context")
         task = Task(self._steps.marked(keeper.name, keeper.hold), keeper.name)
         task.add_done_callback(lambda _: keeper.gone())
