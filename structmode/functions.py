@@ -374,6 +374,10 @@ def _is_async_function(function: Callable[..., Any]) -> bool:
     plain = function
     while isinstance(plain, partial):
         plain = plain.func
+    if isinstance(
+        plain, type
+    ):  # what is called is the class; its `__call__` is that of what it makes
+        return False
     called = getattr(plain, "__call__", None)  # noqa: B004 - of an instance that is called
     return inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(called)
 

@@ -200,6 +200,9 @@ class Health:
             reason: What is amiss, for people. Each reason is one entry: what changes all the time, such as a number,
                 belongs in the log.
             able: Whether the service can do its work all the same. If not, the tree is not ready.
+
+        Raises:
+            TypeError: If the reason is no text.
         """
         run = _inner(self._life).addressed_or_upcoming()
         if run is not None:
@@ -230,6 +233,9 @@ class Health:
         Args:
             reason: What is amiss, for people.
             able: Whether the service can do its work all the same.
+
+        Raises:
+            TypeError: If the reason is no text.
         """
         run = _inner(self._life).addressed_or_upcoming()
         if run is None:  # what is left of a former run
@@ -255,6 +261,10 @@ def health_of(service: HasLife) -> Health:
 
 
 def _complain(run: engine.Run, reason: str, *, able: bool) -> None:
+    if not isinstance(reason, str):
+        raise TypeError(
+            f"a reason to be degraded is a text for people, and not {reason!r}; for an exception that is str(exc)"
+        )
     with _lock:
         complaints = _complaints.setdefault(run, _Complaints())
         complaints.counts[reason] += 1

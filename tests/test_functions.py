@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -210,6 +210,26 @@ async def test_whatever_makes_a_context(maker: Any) -> None:
     async with make() as held:
         assert (held.value, log) == ("a door", ["open"])
     assert log == ["open", "close"]
+
+
+async def test_a_class_whose_instances_are_called() -> None:
+    """A class makes what is held, also if what it makes can be called like an async function."""
+
+    class Pool:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *exc_info: object) -> None:
+            log.append("close")
+
+        async def __call__(self, query: str) -> str:
+            return query
+
+    for maker in (service(Pool), service(partial(Pool))):
+        async with maker() as held:
+            assert isinstance(held, Held)
+            assert await held.value("select") == "select"
+    assert log == ["close", "close"]
 
 
 async def test_others_depend_on_what_is_held() -> None:

@@ -138,6 +138,18 @@ async def test_a_crash() -> None:
     assert [member.reasons for member in report.members] == [("OSError('lost')",)] * 2
 
 
+@pytest.mark.parametrize("reason", [OSError("no broker"), None, 5])
+async def test_a_reason_is_a_text(reason: Any) -> None:
+    """What is no text is refused where it is given, and not where the health is read; nothing is said by it."""
+    async with Part() as part:
+        with pytest.raises(TypeError, match=r"is a text for people.*str\(exc\)"):
+            part.health.degrade(reason)
+        with pytest.raises(TypeError, match="is a text"), part.health.degraded(reason):
+            raise AssertionError
+        assert how(part) is Status.READY
+        assert json.dumps(part.health.report().as_dict())
+
+
 async def test_degraded() -> None:
     """It is degraded as long as there is a reason; the tree too, and still ready."""
     below = Part("below")
