@@ -401,6 +401,78 @@ def test_a_message_that_can_not_be_put_together_harms_nobody(logged: Logged) -> 
     assert lines[2] == "INFO: [R] 100%"
 
 
+class Mute:
+    """Something that fails whenever somebody wants to see it."""
+
+    class Failure(Exception):
+        """A failure that does the same."""
+
+        def __repr__(self) -> str:
+            raise RuntimeError("not this one, either")
+
+    def __repr__(self) -> str:
+        raise self.Failure
+
+    def __bool__(self) -> bool:
+        raise self.Failure
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "expected"),
+    [
+        (Mute(), (), "<Mute: str() failed with Mute.Failure>"),
+        (Mute(), (1,), "<Mute: str() failed with Mute.Failure> (its arguments can't be put in: "),
+        ("%s", (Mute(),), "%s (its arguments can't be put in: <Mute.Failure: repr() failed"),
+    ],
+)
+def test_what_fails_to_be_shown_harms_nobody(
+    message: Any, args: tuple[Any, ...], expected: str, logged: Logged
+) -> None:
+    """Neither as the message nor as its argument, nor if the failure can't be shown either."""
+    with flight_recorder(logger, timeout=FOREVER) as recorder:
+        recorder.info(message, *args)
+        on_timeout.info("after it")
+        recorder.flush_logs()
+    first, second = logged.lines
+    assert expected in first
+    assert second == "INFO: [R] after it"
+
+
+BAD_KEYWORDS = [
+    pytest.param({"extra": {"name": "bob"}}, "KeyError(", id="reserved"),
+    pytest.param({"extra": 3}, "TypeError(", id="no mapping"),
+    pytest.param({"colour": "red"}, "TypeError(", id="unknown"),
+]
+
+
+@pytest.mark.parametrize(("keywords", "failure"), BAD_KEYWORDS)
+async def test_a_message_that_can_not_be_logged_costs_no_other(
+    keywords: dict[str, Any], failure: str, logged: Logged
+) -> None:
+    """It is a warning then, with the reason; what comes after it is there, and where the task stands."""
+    with flight_recorder(logger, timeout=SHORT) as recorder:
+        recorder.extra_context["topic"] = "views"
+        recorder.info("a step", **keywords)
+        recorder.info("another step")
+        await logged.wait_for("Where task")
+        recorder.info("a late step", **keywords)
+    await logged.wait_for("Ended after")
+    assert logged.lines[:3] == HEAD
+    for line, step in ((logged.lines[3], "a step"), (logged.lines[7], "a late step")):
+        assert line.startswith(f"WARNING: [R] {step} (can't be logged as it was: {failure}")
+    assert logged.lines[4:6] == ["INFO: [R] another step", END]
+
+
+def test_data_that_is_no_mapping_stands_beside_the_context(logged: Logged) -> None:
+    """It is kept under its name."""
+    with flight_recorder(logger, timeout=FOREVER) as recorder:
+        recorder.extra_context["topic"] = "views"
+        recorder.info("a step", extra={"data": "text"})
+        recorder.flush_logs()
+    assert logged.lines == ["INFO: [R] a step"]
+    assert vars(logged.records[0])["data"] == {"topic": "views", "data": "text"}
+
+
 def test_the_keywords_of_a_log_call_are_kept(logged: Logged) -> None:
     """The exception and the stack are those of the call, though the message is written elsewhere."""
     with flight_recorder(logger, timeout=FOREVER) as recorder:
@@ -635,6 +707,22 @@ def test_any_severity_and_functions_too(logged: Logged) -> None:
         "CRITICAL: [R] sorted([2, 1])",
         "Level 15: [R] time.strftime('%%')",
     ]
+
+
+def test_an_argument_that_fails_to_be_shown_does_not_keep_a_call_from_being_made(
+    logged: Logged,
+) -> None:
+    """By position or by name."""
+    calls: list[tuple[Any, ...]] = []
+
+    def record(*args: Any, **kwargs: Any) -> None:
+        calls.append((*args, *kwargs.values()))
+
+    mute = Mute()
+    Logwrapped(record, logger, "INFO", "record")(mute, 1, that=mute)
+    assert calls == [(mute, 1, mute)]
+    unseen = "<Mute: repr() failed with Mute.Failure>"
+    assert logged.lines == [f"INFO: record({unseen}, 1, that={unseen})"]
 
 
 def test_what_is_no_call_goes_to_the_object() -> None:

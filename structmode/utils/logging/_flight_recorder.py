@@ -39,6 +39,7 @@ import anyio
 import anyio.lowlevel
 
 from structmode.exceptions import LifecycleError
+from structmode.utils._shown import shown
 from structmode.utils._stacks import as_text, snapshot, task_frames, thread_frames
 from structmode.utils._watchdog import Alarm, alarms, write_soon
 from structmode.utils.logging._composite import LogSeverityMixin
@@ -353,12 +354,22 @@ class flight_recorder(  # noqa: N801 - mode's name; it is used as a function
         self._tell({}, logging.WARNING, f"[{self._ident}] Ended after {seconds:.3g} s")
 
     def _tell(self, keywords: dict[str, Any], severity: int, text: str) -> None:
+        try:
+            self.logger.log(severity, "%s", text, **self._in_context(keywords))
+        except Exception as exc:  # noqa: BLE001 - a mistake in one message must not cost those after it
+            self.logger.log(
+                logging.WARNING, "%s", f"{text} (can't be logged as it was: {shown(exc)})"
+            )
+
+    def _in_context(self, keywords: dict[str, Any]) -> dict[str, Any]:
+        """Return the keywords of a log call, with what all records of this recorder have in them."""
         context = self._context()
-        if context:
-            extra = dict(keywords.get("extra") or {})
-            extra["data"] = {**context, **(extra.get("data") or {})}
-            keywords = {**keywords, "extra": extra}
-        self.logger.log(severity, "%s", text, **keywords)
+        if not context:
+            return keywords
+        extra = dict(keywords.get("extra") or {})
+        data: Any = extra.get("data") or {}
+        extra["data"] = {**context, **(data if isinstance(data, Mapping) else {"data": data})}
+        return {**keywords, "extra": extra}
 
     def _context(self) -> dict[str, Any]:
         inward = (*reversed(self._around), self)
@@ -432,8 +443,9 @@ class Logwrapped(Generic[T]):
         setattr(self.obj, name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        shown = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
-        self.logger.log(self.severity, "%s", f"{self.ident}({', '.join(shown)})")
+        named = (f"{name}={shown(value)}" for name, value in kwargs.items())
+        arguments = ", ".join([*map(shown, args), *named])
+        self.logger.log(self.severity, "%s", f"{self.ident}({arguments})")
         function: Any = self.obj
         return function(*args, **kwargs)
 
@@ -464,15 +476,16 @@ def _loop_time() -> float | None:
 
 def _put_together(message: str, args: tuple[Any, ...]) -> str:
     """Return the text of a message; a mistake in it must not harm the program, just as in `logging`."""
+    text = shown(message, str)
     if not args:
-        return str(message)
-    values: Any = args
-    if len(args) == 1 and args[0] and isinstance(args[0], Mapping):
-        values = args[0]  # pyright: ignore[reportUnknownVariableType]
+        return text
     try:
-        return f"{str(message) % values}"
-    except Exception as exc:  # noqa: BLE001 - whatever the repr of an argument may do
-        return f"{message} (its arguments can't be put in: {exc!r})"
+        values: Any = args
+        if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
+            values = args[0]  # pyright: ignore[reportUnknownVariableType]
+        return f"{text % values}"
+    except Exception as exc:  # noqa: BLE001 - whatever an argument may do
+        return f"{text} (its arguments can't be put in: {shown(exc)})"
 
 
 def _keywords(kwargs: dict[str, Any]) -> dict[str, Any]:
