@@ -6,12 +6,12 @@ It is made and written in signal handlers, so it takes no locks, waits for nothi
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO
 
 from structmode import _engine as engine
+from structmode.utils import _writing
 from structmode.utils.logging._cry import cry_threads
 
 __all__ = ("process_report", "threads_report", "write_at_once")
@@ -51,15 +51,9 @@ def _services(root: engine.Run | None) -> Iterator[str]:
 def write_at_once(text: str, file: IO[str] | None) -> None:
     """Write to a stream, also from a signal handler that interrupted a write to it.
 
-    What can't be written is dropped: there is nobody left to tell.
+    Where nothing can be written - it is closed, or a pipe that nobody reads - the text is dropped: there is nobody left to tell.
     """
     if file is None:
         return
     with suppress(OSError, ValueError):
-        try:
-            file.write(text)
-            file.flush()
-        except RuntimeError:  # a buffered file refuses a handler that interrupted its write
-            data = text.encode(getattr(file, "encoding", None) or "utf-8", "backslashreplace")
-            while data:
-                data = data[os.write(file.fileno(), data) :]
+        _writing.write_at_once(text, file)

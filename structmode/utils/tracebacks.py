@@ -20,7 +20,9 @@ from typing import IO, Any
 
 from structmode import _engine as engine
 
+from ._shown import shown
 from ._stacks import is_running, thread_frames
+from ._writing import write
 
 __all__ = (
     "Traceback",
@@ -226,15 +228,23 @@ def _as_text(what: object, work: Any, limit: int, capture_locals: bool) -> str:
     frames = _frames_of(work)
     if not frames:
         return f"Stack for {what!r}: it stands nowhere; it has ended, or has not begun\n"
-    places = ((frame, frame.f_lineno) for frame in frames[: max(limit, 0)])
-    summary = traceback.StackSummary.extract(places, capture_locals=capture_locals)
+    kept = frames[: max(limit, 0)]
+    summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in kept)
+    if capture_locals:
+        _add_locals(summary, kept)
     left_out = len(frames) - len(summary)
     rest = f"  (and {left_out} more)\n" if left_out else ""
     return f"Stack for {what!r} (most recent call last):\n{''.join(summary.format())}{rest}"
 
 
+def _add_locals(summary: traceback.StackSummary, frames: list[FrameType]) -> None:
+    # `extract` does so itself, but fails with the repr of any of them before Python 3.12. It may have cut the stack short.
+    for call, frame in zip(summary, frames, strict=False):
+        call.locals = {name: shown(value) for name, value in frame.f_locals.items()}
+
+
 def _write(text: str, file: IO[str] | None) -> None:
-    (sys.stderr if file is None else file).write(text)
+    write(text, sys.stderr if file is None else file)
 
 
 def _work_of(task: Any) -> Any:

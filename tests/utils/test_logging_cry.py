@@ -168,6 +168,41 @@ def test_it_can_interrupt_a_write_to_the_same_file(cry_on_signal: list[Any]) -> 
     assert "in test_it_can_interrupt_a_write_to_the_same_file" in text
 
 
+@contextmanager
+def called(name: str) -> Generator[None, None, None]:
+    """Have the current thread go by a name."""
+    thread = threading.current_thread()
+    before, thread.name = thread.name, name
+    try:
+        yield
+    finally:
+        thread.name = before
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_the_file_has_no_code_for_is_escaped(encoding: str) -> None:
+    """Whatever the names of threads have in them, the text gets out."""
+    name = "Kühlung ✓ \udc80"
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    with called(name):
+        cry(file)
+    file.seek(0)
+    assert name.encode(encoding, "backslashreplace").decode(encoding) in file.read()
+
+
+def test_a_file_that_does_not_say_what_it_has_codes_for_gets_ascii() -> None:
+    """Nothing else is sure to be taken."""
+
+    class Teletype(io.StringIO):
+        def write(self, text: str, /) -> int:
+            return super().write(text.encode("ascii").decode())
+
+    file = Teletype()
+    with called("Kühlung"):
+        cry(file)
+    assert "K\\xfchlung" in file.getvalue()
+
+
 def test_another_error_of_the_file_is_not_hidden() -> None:
     """A file that can't be written to at all is an error, as everywhere."""
     file = io.StringIO()

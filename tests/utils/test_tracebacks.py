@@ -166,6 +166,41 @@ async def test_local_variables_are_shown_on_request_only() -> None:
         group.cancel_scope.cancel()
 
 
+async def test_a_local_variable_that_fails_to_be_shown_harms_nobody() -> None:
+    """The others are there, and so is the stack."""
+
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    async def wait(mute: Mute, number: int) -> None:
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
+        handle = group.start_soon(wait, Mute(), 42)
+        await anyio.wait_all_tasks_blocked()
+        text = format_task_stack(handle, capture_locals=True)
+        assert "number = 42" in text
+        assert "Mute: repr() failed with RuntimeError>" in text
+        group.cancel_scope.cancel()
+
+
+async def test_a_file_that_has_not_all_characters_gets_escapes() -> None:
+    """What is lost would be what somebody looks for."""
+
+    async def wait_für_käse() -> None:
+        await anyio.sleep_forever()
+
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    async with anyio.create_task_group() as group:
+        handle = group.start_soon(wait_für_käse)
+        await anyio.wait_all_tasks_blocked()
+        print_task_stack(handle, file=file)
+        group.cancel_scope.cancel()
+    file.seek(0)
+    assert "wait_f\\xfcr_k\\xe4se" in file.read()
+
+
 @pytest.mark.parametrize("wrong", [None, "task", outer, object()])
 def test_what_is_no_task_is_refused(wrong: Any) -> None:
     """The error shows what may be passed."""

@@ -377,6 +377,23 @@ def test_carp_while_the_stream_is_being_written_to() -> None:
         assert stream.read() == "käse\n"
 
 
+def test_a_stream_that_has_not_all_characters_gets_escapes(backend: str) -> None:
+    """What is said, and what a signal asks for, is written all the same."""
+
+    class Käse(Job):
+        """Something that has to be written with other characters than ASCII's."""
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    service = Käse(lambda: signal.raise_signal(signal.SIGUSR1))
+    worker = Worker(service, daemon=False, backend=backend, logfile=Log(), stdout=out, stderr=err)
+    worker.say("Käse ✓")
+    assert execute(worker) == 0
+    out.seek(0)
+    err.seek(0)
+    assert out.read() == "K\\xe4se \\u2713\n"
+    assert "K\\xe4se] running" in err.read()
+
+
 def test_say_without_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program without a console, as on Windows, has no stdout and stderr; nothing fails then."""
     monkeypatch.setattr(sys, "stdout", None)

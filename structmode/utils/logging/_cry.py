@@ -11,7 +11,6 @@ they are looked at, and another thread's event loop can't be asked from outside.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import IO, NamedTuple
 import anyio
 
 from structmode.utils._stacks import as_text, is_running, snapshot, task_frames, thread_frames
+from structmode.utils._writing import write_at_once
 
 __all__ = ("cry", "cry_threads")
 
@@ -40,7 +40,8 @@ def cry(
     """Write the stacks of all threads to a stream, and of all tasks of the event loop of the calling one.
 
     May be called from any thread and from a signal handler, also from one that interrupted a write
-    to the same file. In a thread without an event loop there are no tasks to tell.
+    to the same file. In a thread without an event loop there are no tasks to tell. What the file has no code for is
+    written as an escape.
 
     Differs from mode: tasks are shown as well, on every event loop. Local variables are not shown,
     as they may hold secrets.
@@ -54,13 +55,13 @@ def cry(
     """
     lines = _Lines(sep1 * seplen, sep2 * seplen, sep3 * seplen)
     caller = sys._getframe(1)
-    _write("\n".join([*_tasks(lines), *_threads(lines, caller)]) + "\n", file)
+    write_at_once("\n".join([*_tasks(lines), *_threads(lines, caller)]) + "\n", file)
 
 
 def cry_threads(file: IO[str]) -> None:
     """Write the stacks of all threads only, as `cry` does."""
     lines = _Lines("=" * 49, "-" * 49, "~" * 49)
-    _write("\n".join(_threads(lines, sys._getframe(1))) + "\n", file)
+    write_at_once("\n".join(_threads(lines, sys._getframe(1))) + "\n", file)
 
 
 def _tasks(lines: _Lines) -> Iterator[str]:
@@ -104,15 +105,3 @@ def _title(ident: int, thread: threading.Thread | None) -> str:
     if ident == threading.get_ident():
         marks.append("current")
     return f"{thread.name} ({', '.join(marks)})"
-
-
-def _write(text: str, file: IO[str]) -> None:
-    try:
-        file.write(text)
-        file.flush()
-    except RuntimeError:
-        # A buffered file refuses to be written to by a signal handler that interrupted such a
-        # write.
-        data = text.encode(getattr(file, "encoding", None) or "utf-8", "backslashreplace")
-        while data:
-            data = data[os.write(file.fileno(), data) :]
