@@ -9,12 +9,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from structmode.utils.logging import FileLogProxy, redirect_logger, redirect_stdouts
+from structmode.utils.logging import FileLogProxy, _redirect, redirect_logger, redirect_stdouts
 
 
 class Kept(logging.Handler):
@@ -155,6 +156,23 @@ def test_threads_do_not_mix_their_lines(proxy: FileLogProxy, kept: Kept) -> None
     other_done.set()
     thread.join(30)
     assert kept.messages == ["whole", "left-right"]
+
+
+def test_a_thread_does_not_go_on_with_the_line_of_one_that_has_ended(
+    proxy: FileLogProxy, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have its ident; what the other has left unfinished is a line of its own, and comes first."""
+    monkeypatch.setattr(_redirect, "threading", SimpleNamespace(get_ident=lambda: 1))
+    for text in ("first", "second, ", "third\n"):
+        thread = threading.Thread(target=proxy.write, args=(text,))
+        thread.start()
+        thread.join()
+    assert kept.messages == ["first", "second,", "third"]
+    proxy.write("mine, ")
+    proxy.write("still mine\n")
+    proxy.write("the end")
+    proxy.close()
+    assert kept.messages[3:] == ["mine, still mine", "the end"]
 
 
 def test_close_logs_what_is_unfinished_in_all_threads(proxy: FileLogProxy, kept: Kept) -> None:

@@ -4,7 +4,8 @@ Two things make this harder than it looks. Logging itself may write to the strea
 redirected - a handler that was bound to it, or the report about a handler that failed - which
 would log, and so write, for ever. So while a thread is logging for a stream here, what it writes
 to any of them goes straight to a real stream. And `print` in several threads writes text and
-newline separately, so unfinished lines are kept per thread.
+newline separately, so unfinished lines are kept per thread. A thread that ends leaves its own behind, and its ident to a later
+thread: that one logs it before it begins a line.
 """
 
 from __future__ import annotations
@@ -39,6 +40,29 @@ class _Emitting(threading.local):
 
 
 _emitting = _Emitting()
+
+
+class _ThisThread(threading.local):
+    """The current thread; its ident may have been that of another one before."""
+
+    def __init__(self) -> None:
+        self.mark = object()
+
+
+_this_thread = _ThisThread()
+
+
+class _UnfinishedLine(io.StringIO):
+    """What the current thread has written of a line that has no end yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._mark = _this_thread.mark
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the current thread has written it."""
+        return self._mark is _this_thread.mark
 
 
 class FileLogProxy(io.TextIOBase):
@@ -80,7 +104,7 @@ class FileLogProxy(io.TextIOBase):
         self._limit = limit
         # Reentrant: a signal handler may print while the same thread is in here.
         self._lock = threading.RLock()
-        self._unfinished: dict[int, io.StringIO] = {}
+        self._unfinished: dict[int, _UnfinishedLine] = {}
         self._buffer = _ByteLogProxy(self)
 
     @property
@@ -177,14 +201,22 @@ class FileLogProxy(io.TextIOBase):
         *lines, rest = text.split("\n")
         thread = threading.get_ident()
         with self._lock:
+            before = self._take_left_behind(thread)
             if lines:
                 lines[0] = self._take_unfinished(thread) + lines[0]
             if rest:
-                unfinished = self._unfinished.setdefault(thread, io.StringIO())
+                unfinished = self._unfinished.setdefault(thread, _UnfinishedLine())
                 unfinished.write(rest)
                 if unfinished.tell() > self._limit:
                     lines.append(self._take_unfinished(thread))
-        return lines
+        return before + lines
+
+    def _take_left_behind(self, thread: int) -> list[str]:
+        """Return the line of a thread that has ended and had the ident of this one, if there is such a line."""
+        unfinished = self._unfinished.get(thread)
+        if unfinished is None or unfinished.is_ours:
+            return []
+        return [self._take_unfinished(thread)]
 
     def _take_unfinished(self, thread: int) -> str:
         unfinished = self._unfinished.pop(thread, None)
