@@ -48,6 +48,7 @@ from typing import Any
 from structmode import _engine as engine
 from structmode.exceptions import StructmodeError
 from structmode.services import Service
+from structmode.utils._seconds import Took
 from structmode.utils._stacks import as_text, is_running, snapshot, thread_frames
 from structmode.utils._watchdog import Alarm, alarms, write_soon
 from structmode.utils.times import Seconds, want_interval
@@ -246,8 +247,8 @@ class _Reporter:
 
         def report() -> None:
             self._detector.log.warning(
-                "Blocked for %.3g s: the event loop of thread %s is busy%s%s, here:\n%s",
-                seconds,
+                "Blocked for %s: the event loop of thread %s is busy%s%s, here:\n%s",
+                Took(seconds),
                 self._thread.name,
                 where,
                 f" (raising {raised} there)" if raised else "",
@@ -261,13 +262,13 @@ class _Reporter:
         """Tell that the loop turns again."""
         log = self._detector.log
         if told:
-            message = "No longer blocked: it took %.3g s"
+            message = "No longer blocked: it took %s"
         else:
             message = (
-                "Was blocked for %.3g s, by something that let no other thread run, so nobody "
+                "Was blocked for %s, by something that let no other thread run, so nobody "
                 "saw what it was: code in C that holds the GIL"
             )
-        write_soon(lambda: log.warning(message, seconds))
+        write_soon(lambda: log.warning(message, Took(seconds)))
 
     def _culprit(self) -> str | None:
         """Return the task or the hook of a service that the thread is in; None if it is in none of this tree."""

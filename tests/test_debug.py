@@ -10,6 +10,7 @@ import functools
 import itertools
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -245,6 +247,27 @@ async def test_one_blocking_is_reported_less_and_less_often(reports: Reports) ->
     *earlier, last = reports.texts()
     assert all(text.startswith("[^-BlockingDetector]: Blocked for ") for text in earlier)
     assert last.startswith("[^-BlockingDetector]: No longer blocked: it took ")
+
+
+async def test_a_long_time_is_told_in_whole_seconds(
+    reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads 1.23e+03."""
+    ahead = 0.0
+    monkeypatch.setattr(debug, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + ahead))
+
+    def block() -> None:
+        nonlocal ahead
+        reports.block_until("Blocked for")
+        ahead = 1234.0
+        reports.block_until("Blocked for 12")
+
+    async with House(blocker := Blocker(block)):
+        await blocker.done.wait()
+        await reports.wait_for("No longer blocked")
+    *_, told, last = reports.texts()
+    assert re.search(r"Blocked for 12\d\d s: ", told)
+    assert re.search(r"it took 12\d\d s$", last)
 
 
 async def test_each_blocking_is_reported_anew(reports: Reports) -> None:

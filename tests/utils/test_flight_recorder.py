@@ -302,7 +302,7 @@ async def test_what_takes_too_long_by_a_virtual_clock_is_reported_when_it_is_lef
         "INFO: [R] a step",
         "INFO: [R] the last step",
         END,
-        "WARNING: [R] Ended after 3.6e+03 s",
+        "WARNING: [R] Ended after 3600 s",
     ]
 
 

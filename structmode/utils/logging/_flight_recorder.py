@@ -39,6 +39,7 @@ import anyio
 import anyio.lowlevel
 
 from structmode.exceptions import LifecycleError
+from structmode.utils._seconds import Took
 from structmode.utils._shown import shown
 from structmode.utils._stacks import as_text, snapshot, task_frames, thread_frames
 from structmode.utils._watchdog import Alarm, alarms, write_soon
@@ -351,7 +352,7 @@ class flight_recorder(  # noqa: N801 - mode's name; it is used as a function
         self._tell(entry.keywords, entry.severity, f"[{ident}] ({date}) {entry.text}")
 
     def _write_end(self, seconds: float) -> None:
-        self._tell({}, logging.WARNING, f"[{self._ident}] Ended after {seconds:.3g} s")
+        self._tell({}, logging.WARNING, f"[{self._ident}] Ended after {Took(seconds)}")
 
     def _tell(self, keywords: dict[str, Any], severity: int, text: str) -> None:
         try:
