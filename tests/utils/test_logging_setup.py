@@ -288,6 +288,72 @@ def test_a_configuration_may_complete_and_replace_parts(tmp_path: Path) -> None:
     assert "other" not in stream.getvalue()
 
 
+def test_the_default_handler_may_have_another_stream(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is given as any handler's, and comes before the log file; what else it does not take is an error that says what it does."""
+    config: dict[str, Any] = {"handlers": {"default": {"stream": "ext://sys.stdout"}}}
+    other = io.StringIO()
+    with logging_setup(logfile=other, logging_config=config):
+        logging.getLogger("tests").error("x")
+    assert capsys.readouterr().out.endswith("[ERROR] x\n")
+    assert other.getvalue() == ""
+    with pytest.raises(ValueError, match="'default'") as caught:
+        setup_logging(logging_config={"handlers": {"default": {"mode": "w"}}})
+    assert 'takes "stream", "level", "formatter" and "filters", not mode;' in str(
+        caught.value.__cause__
+    )
+
+
+ALONE: dict[str, Any] = {
+    "version": 1,
+    "formatters": {"own": {"format": "own: %(message)s"}},
+    "handlers": {"own": {"class": "logging.StreamHandler", "formatter": "own"}},
+    "loggers": {"tests.setup.alone": {"handlers": ["own"], "level": "INFO"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        pytest.param({}, ["own: x"], id="alone"),
+        pytest.param({"merge": True}, ["own: x", "[INFO] x"], id="merged"),
+        pytest.param({"root": {}}, ["own: x", "[INFO] x"], id="with a root"),
+        pytest.param({"version": None}, ["own: x", "[INFO] x"], id="without a version"),
+        pytest.param(
+            {"loggers": {"tests.setup.alone": {"level": "INFO"}}}, ["[INFO] x"], id="no handlers"
+        ),
+    ],
+)
+def test_a_configuration_that_could_be_used_alone_has_no_line_written_twice(
+    change: dict[str, Any], lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The root has no handler there; but one that completes the default has it."""
+    config = {key: value for key, value in {**ALONE, **change}.items() if value is not None}
+    before = repr(config)
+    with logging_setup(logging_config=config, loglevel="INFO") as level:
+        assert level == logging.INFO
+        logging.getLogger("tests.setup.alone").info("x")
+    written = capsys.readouterr().err.splitlines()
+    assert [line[-len(end) :] for line, end in zip(written, lines, strict=True)] == lines
+    assert repr(config) == before
+
+
+@pytest.mark.parametrize("name", ["", "root"])
+def test_the_root_may_be_one_of_the_loggers(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it has there is not overwritten by the default; "root" itself comes first."""
+    loggers = {name: {"handlers": ["own"], "level": "INFO"}}
+    with logging_setup(logging_config={**ALONE, "loggers": loggers}) as level:
+        assert level == logging.INFO
+        logging.getLogger("tests").info("x")
+    assert capsys.readouterr().err == "own: x\n"
+    config = {**ALONE, "loggers": loggers, "root": {"level": "ERROR"}}
+    with logging_setup(logging_config=config) as level:
+        assert level == logging.ERROR
+        logging.getLogger("tests").error("x")
+    assert capsys.readouterr().err == "own: x\n"
+
+
 def test_a_configuration_of_other_loggers_is_undone_too(tmp_path: Path) -> None:
     """Loggers that a configuration names, makes or disables are afterwards as they were."""
     named, disabled = (
@@ -395,4 +461,4 @@ def test_reports_are_written_before_the_log_is_another(change: str) -> None:
             taken.close()
         seen = kept.messages[:]
     assert len(seen) == 6, seen
-    assert seen[-1].endswith("Ended after 3.6e+03 s")
+    assert seen[-1].endswith("Ended after 3600 s")

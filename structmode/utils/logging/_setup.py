@@ -11,12 +11,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any, TypeAlias, cast
 
 from structmode.utils._watchdog import wait_for_reports
-from structmode.utils.logging._formatters import (
-    COLOR_FORMAT,
-    DEFAULT_FORMAT,
-    DefaultFormatter,
-    ExtensionFormatter,
-)
+from structmode.utils.logging._config import completed
+from structmode.utils.logging._formatters import DefaultFormatter, ExtensionFormatter
 from structmode.utils.logging._levels import Severity, level_number
 
 __all__ = ("logging_setup", "setup_logging")
@@ -47,8 +43,10 @@ def setup_logging(
         logging_config: A configuration for `logging.config.dictConfig`. What it leaves out is
             taken from the default configuration: version 1, existing loggers not disabled,
             formatters named "default" and "colored", and a handler named "default" at the root,
-            made from `logfile`. A level for the root in it outweighs `loglevel`. A part with a
-            "class" or "()" replaces the default part of that name instead of completing it.
+            made from `logfile`, or from a "stream" in it. A level for the root in it outweighs `loglevel`. A part with a
+            "class" or "()" replaces the default part of that name instead of completing it. One that
+            could be used alone - it has a "version", and loggers with "handlers" - leaves nothing out: the
+            root has no handler then, unless "root" names some, or "merge" is true.
 
     Returns:
         The level that the root logger has then.
@@ -207,12 +205,12 @@ def _use_config(
         )
     made: list[logging.Handler] = []
 
-    def default_handler() -> logging.Handler:
-        made.append(_default_handler(logfile))
+    def default_handler(stream: IO[str] | None = None, **settings: object) -> logging.Handler:
+        _check_no_settings(settings)
+        made.append(_default_handler(logfile if stream is None else stream))
         return made[0]
 
-    base = _default_config(level, default_handler)
-    configurator = logging.config.dictConfigClass(_merged(base, config))
+    configurator = logging.config.dictConfigClass(completed(config, level, default_handler))
     try:
         configurator.configure()
     finally:
@@ -222,34 +220,12 @@ def _use_config(
         installed.owned.extend({id(h): h for h in [*handlers, *made]}.values())
 
 
-def _default_config(level: int, handler: object) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {
-            "default": {"()": DefaultFormatter, "format": DEFAULT_FORMAT},
-            "colored": {"()": ExtensionFormatter, "format": COLOR_FORMAT},
-        },
-        "handlers": {"default": {"()": handler}},
-        "root": {"level": level, "handlers": ["default"]},
-    }
-
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in over.items():
-        known = result.get(key)
-        if (
-            isinstance(known, Mapping)
-            and isinstance(value, Mapping)
-            and not {"class", "()"} & value.keys()
-        ):
-            result[key] = _merged(
-                cast("Mapping[str, Any]", known), cast("Mapping[str, Any]", value)
-            )
-        else:
-            result[key] = value
-    return result
+def _check_no_settings(settings: Mapping[str, object]) -> None:
+    if settings:
+        raise TypeError(
+            'the handler "default" of a logging_config takes "stream", "level", "formatter" and "filters", not '
+            f'{", ".join(settings)}; with a "class" in it, it is a handler of that class, and takes what that does'
+        )
 
 
 def _default_handler(logfile: LogFile | None) -> logging.Handler:

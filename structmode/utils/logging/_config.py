@@ -1,0 +1,87 @@
+"""What a configuration for `logging.config.dictConfig` leaves out, put in.
+
+Theory: a configuration says what is to be different, so what it does not mention is as it is without one. Only one thing can't be told
+from silence: handlers of the root. Where the configuration was written to be used alone - it has a version, which it need not have
+here, and loggers with handlers of their own - lines of these loggers would be written twice, as they go to the root's handler as
+well. So there the root has none, as it would have none without us.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping
+from typing import Any, cast
+
+from structmode.utils.logging._formatters import (
+    COLOR_FORMAT,
+    DEFAULT_FORMAT,
+    DefaultFormatter,
+    ExtensionFormatter,
+)
+
+__all__ = ("completed",)
+
+# What the root may be called among the loggers.
+_ROOT = ("", "root")
+
+
+def completed(config: Mapping[str, Any], level: int, handler: object) -> dict[str, Any]:
+    """Return a configuration with what it leaves out.
+
+    Args:
+        config: The configuration.
+        level: The level of the root, unless the configuration has one.
+        handler: What makes the handler "default".
+    """
+    given = _with_root_in_its_place(config)
+    base = _default_config(level, handler)
+    if "root" not in given and _stands_alone(given):
+        del base["root"]["handlers"]
+    return _merged(base, given)
+
+
+def _default_config(level: int, handler: object) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "default": {"()": DefaultFormatter, "format": DEFAULT_FORMAT},
+            "colored": {"()": ExtensionFormatter, "format": COLOR_FORMAT},
+        },
+        "handlers": {"default": {"()": handler}},
+        "root": {"level": level, "handlers": ["default"]},
+    }
+
+
+def _with_root_in_its_place(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a configuration in which the root is none of the loggers, where it would be overwritten by the default."""
+    loggers: Mapping[str, Any] = config.get("loggers") or {}
+    named = [loggers[name] for name in _ROOT if name in loggers]
+    if not named:
+        return config
+    root: dict[str, Any] = dict(ChainMap(config.get("root") or {}, *reversed(named)))
+    others = {name: logger for name, logger in loggers.items() if name not in _ROOT}
+    return {**config, "loggers": others, "root": root}
+
+
+def _stands_alone(config: Mapping[str, Any]) -> bool:
+    loggers: Mapping[str, Any] = config.get("loggers") or {}
+    has_handlers = any("handlers" in logger for logger in loggers.values())
+    return "version" in config and has_handlers and not config.get("merge")
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        known = result.get(key)
+        if (
+            isinstance(known, Mapping)
+            and isinstance(value, Mapping)
+            and not {"class", "()"} & value.keys()
+        ):
+            result[key] = _merged(
+                cast("Mapping[str, Any]", known), cast("Mapping[str, Any]", value)
+            )
+        else:
+            result[key] = value
+    return result
