@@ -6,7 +6,9 @@ A test stays in the block until it has seen the report: no test asks how long an
 from __future__ import annotations
 
 import contextvars
+import copy
 import logging
+import pickle
 import threading
 import time
 from collections.abc import Iterator
@@ -736,6 +738,36 @@ def test_what_is_no_call_goes_to_the_object() -> None:
     assert repr(wrapped) == f"<Logwrapped {redis!r}>"
     with pytest.raises(AttributeError, match="'Redis' object has no attribute 'nothing'"):
         _ = wrapped.nothing
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))],  # noqa: S301
+)
+def test_a_wrapped_object_can_be_copied(duplicate: Any, logged: Logged) -> None:
+    """The copy is wrapped, too, and logs where the first one does; a deep one has an object of its own."""
+    redis = Redis()
+    wrapped = Logwrapped(redis, logger, logging.INFO)
+    other = duplicate(wrapped)
+    assert type(other) is Logwrapped
+    assert (other.obj is redis) == (duplicate is copy.copy)
+    with pytest.raises(ValueError, match="closed"):
+        other.close()
+    assert logged.lines == ["INFO: Redis.close()"]
+
+
+def test_a_deep_copy_of_a_wrapped_object_heeds_what_that_says_of_copies() -> None:
+    """But it is no call that would be logged, nor is the copy bare; and where it logs is not copied."""
+
+    class Once:
+        def __deepcopy__(self, memo: object) -> str:
+            return "a copy"
+
+    with flight_recorder(logger, timeout=FOREVER) as recorder:
+        other: Any = copy.deepcopy(recorder.wrap_info(Once()))
+        assert (other.obj, other.ident) == ("a copy", "Once")
+        assert other.upper() == "A COPY"
+        assert len(recorder._entries) == 1
 
 
 def test_a_wrapped_object_may_log_anywhere(logged: Logged) -> None:

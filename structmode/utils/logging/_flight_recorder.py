@@ -21,6 +21,7 @@ the end how long it took. All of that is in order, and written in a thread that 
 threads that are begun there. One that has ended since is passed over for the one around it.
 """
 
+import copy
 import itertools
 import logging
 import sys
@@ -435,6 +436,8 @@ class Logwrapped(Generic[T]):
         )
 
     def __getattr__(self, name: str) -> Any:
+        if "obj" not in vars(self):  # it is being copied or unpickled
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r} yet")
         value = getattr(self.obj, name)
         if not callable(value):
             return value
@@ -442,6 +445,11 @@ class Logwrapped(Generic[T]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self.obj, name, value)
+
+    # Else it would be the object that says how it is copied.
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Logwrapped[T]":
+        """Return a wrapped copy of the object, whose calls are logged to the same logger."""
+        return type(self)(copy.deepcopy(self.obj, memo), self.logger, self.severity, self.ident)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         named = (f"{name}={shown(value)}" for name, value in kwargs.items())
