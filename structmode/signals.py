@@ -22,6 +22,9 @@ What they promise:
   with ``weak=True``.
 - *A send is a moment.* Who connects during a send is called from the next one on; who disconnects during it, and has
   not been called yet, is no longer called.
+- *A copy is as if its constructor had made it.* However an object is copied - by `copy.deepcopy`, or by pickling - its signal is
+  that of its class still: it has the receivers of all senders, and not those of the one that was copied. A signal of no class takes its
+  receivers along, as any object does what it holds, but for those that are held weakly.
 
 Signals may be connected and sent from several threads; a receiver is called in the thread, and in the task, of the
 send.
@@ -156,6 +159,16 @@ class _Connection:
         mine = self.get_sender()
         return mine is not None and _is_same_sender(mine, sender)
 
+    def held(self) -> tuple[SignalHandlerT, Any] | None:
+        """Return the receiver, if it is kept alive, and the sender, which is None for all."""
+        receiver = self.receiver
+        if receiver is None and not isinstance(self.get_receiver, weakref.ref):
+            receiver = self.get_receiver()
+        if receiver is None or self.get_sender is None:
+            return None if receiver is None else (receiver, None)
+        sender = self.get_sender()
+        return None if sender is None else (receiver, sender)
+
     def end(self) -> None:
         """Let go of the receiver, and of the sender."""
         self.receiver = None
@@ -260,9 +273,12 @@ class _Connections:
         "_others",
         "_plan",
         "_version",
+        "place",
     )
 
     def __init__(self) -> None:
+        #: Of which class the signal is an attribute, and by which name; None if of none.
+        self.place: tuple[type[Any], str] | None = None
         self._lock = threading.RLock()
         self._numbers = count()
         #: By the id of the sender.
@@ -277,6 +293,29 @@ class _Connections:
         self._version = 0
         #: For senders that have no connections of their own.
         self._plan = _NO_PLAN
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be copied deeply, or pickled: as those of the class, or else with the receivers that are kept alive here."""
+        if self.place is not None and self._are_at(*self.place):
+            return _connections_at, self.place
+        return _Connections, (), self._held()
+
+    def __setstate__(self, held: list[tuple[SignalHandlerT, Any]]) -> None:
+        for receiver, sender in held:
+            self.add(receiver, sender, weak=False)
+
+    def _are_at(self, owner: type[Any], name: str) -> bool:
+        return getattr(vars(owner).get(name), "_connections", None) is self
+
+    def _held(self) -> list[tuple[SignalHandlerT, Any]]:
+        with self._lock:
+            self._tidy()
+            connections = list(self._others.values())
+            for of_sender in list(self._of_senders.values()):
+                connections += list(of_sender.connections.values())
+        connections.sort(key=lambda connection: connection.number)
+        held = [connection.held() for connection in connections]
+        return [one for one in held if one is not None]
 
     def plan_for(self, sender: Any) -> _Plan:
         """Return the connections that a send by this sender concerns."""
@@ -410,6 +449,12 @@ class _Connections:
             del self._of_receivers[gone.identity]
 
 
+def _connections_at(owner: type[Any], name: str) -> _Connections:
+    """Return the connections of the signal that is an attribute of a class."""
+    signal: BaseSignal[Any] = vars(owner)[name]
+    return signal._connections
+
+
 # --- How a receiver is held
 
 
@@ -498,6 +543,9 @@ class BaseSignal(BaseSignalT[T]):
     As an attribute of a class, a signal takes its name from there. It is one for all instances; `with_default_sender`
     makes one for each.
 
+    A signal can be copied. What ``copy.copy`` makes of it has the same receivers, as what `with_default_sender` makes. So have deep
+    copies and pickles of a class's signal, each with its own default sender; those of another signal have their own receivers.
+
     Differs from mode: receivers are kept in order, senders are told apart by identity and equality, and the failure of
     a receiver does not keep others from being called.
 
@@ -546,6 +594,7 @@ class BaseSignal(BaseSignalT[T]):
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self.name = self.name or name
         self.owner = self.owner or owner
+        self._connections.place = self._connections.place or (owner, name)
 
     @recursive_repr()
     def __repr__(self) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import copy
 import functools
 import gc
+import pickle
 import sys
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -275,6 +277,121 @@ async def test_a_signal_can_be_called(signal: AnySignal, calls: Calls) -> None:
     if result is not None:
         await result
     assert calls == ["r"]
+
+
+# --- Copies ---------------------------------------------------------------------------------------
+
+
+class Inbox:
+    """Has signals of its class, as of itself, and one of its own."""
+
+    arrived: Signal[Inbox] = Signal()
+    opened: SyncSignal[Inbox] = SyncSignal()
+
+    def __init__(self) -> None:
+        self.arrived = self.arrived.with_default_sender(self)
+        self.opened = self.opened.with_default_sender(self)
+        self.read: SyncSignal[Inbox] = SyncSignal(default_sender=self)
+        self.read.connect(self.on_read)
+        self.heard: list[str] = []
+
+    def on_read(self, *args: Any, **kwargs: Any) -> None:
+        """A receiver of its own."""
+        self.heard.append("read")
+
+
+def pickled(obj: Any) -> Any:
+    """Return what pickling makes of an object."""
+    return pickle.loads(pickle.dumps(obj))  # noqa: S301 - it is our own
+
+
+duplicating = pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
+
+
+@duplicating
+@pytest.mark.parametrize("name", ["arrived", "opened"])
+async def test_a_copy_of_a_sender_is_another_sender_of_the_same_signal(
+    duplicate: Any, name: str, calls: Calls
+) -> None:
+    """Who hears of all hears of it; who hears of the first one does not; who connects to it hears of it only."""
+    inbox = Inbox()
+    of_all, of_first, of_copy = map(calls.receiver, ("of all", "of the first", "of the copy"))
+    of_class: AnySignal = getattr(Inbox, name)
+    of_class.connect(of_all)
+    getattr(inbox, name).connect(of_first)
+    other = duplicate(duplicate(inbox))
+    signal = getattr(other, name)
+    signal.connect(of_copy)
+    assert (type(signal), signal.default_sender, signal.label) == (
+        type(of_class),
+        other,
+        f"Inbox.{name}",
+    )
+    await send(signal)
+    assert calls.taken() == ["of all", "of the copy"]
+    await send(getattr(inbox, name))
+    assert calls.taken() == ["of all", "of the first"]
+    of_class.disconnect(of_all)
+    await send(signal)
+    assert calls.taken() == ["of the copy"]
+
+
+@duplicating
+async def test_a_copy_of_a_signal_of_no_class_has_receivers_of_its_own(duplicate: Any) -> None:
+    """Those of a sender's own methods are the copy's methods then."""
+    inbox = Inbox()
+    other = duplicate(inbox)
+    other.read.send()
+    assert (inbox.heard, other.heard) == ([], ["read"])
+    other.read.disconnect(other.on_read)
+    other.read.send()
+    inbox.read.send()
+    assert (inbox.heard, other.heard) == (["read"], ["read"])
+
+
+@duplicating
+def test_what_a_copy_of_a_signal_takes_along(duplicate: Any) -> None:
+    """What it keeps alive, in order, and for the same senders; not what it holds weakly, nor what has gone."""
+    signal: SyncSignal[Any] = SyncSignal()
+    first, weak, last, sender = (Sender(name) for name in ("first", "weak", "last", "sender"))
+    signal.connect(last.on_signal, sender=Point(1))
+    signal.connect(first.on_signal)
+    signal.connect(weak.on_signal, weak=True)
+    signal.connect(sender.on_signal, sender=sender)
+    signal.connect(first.on_signal, sender=Sender("gone"))
+    other, *copies = duplicate((signal, last, first, weak, sender))
+    other.send(Point(1))
+    other.send(copies[-1])
+    assert [len(one.heard) for one in copies] == [1, 2, 0, 1]
+    assert [one.__self__ for one in other.iter_receivers(Point(1))] == copies[:2]
+    assert not any(one.heard for one in (first, weak, last, sender))
+
+
+def test_a_shallow_copy_has_the_same_receivers(signal: AnySignal, calls: Calls) -> None:
+    """Also those that connect to either of them later on."""
+    other = copy.copy(signal)
+    receiver = calls.receiver("a")
+    other.connect(receiver)
+    assert [*signal.iter_receivers(None)] == [receiver]
+    signal.disconnect(receiver)
+    assert [*other.iter_receivers(None)] == []
+
+
+async def test_a_signal_that_is_no_longer_that_of_its_class_is_copied_as_one_of_none(
+    calls: Calls,
+) -> None:
+    """Another one has taken its place, whose receivers are not its own."""
+
+    class Box:
+        emptied: SyncSignal[Box] = SyncSignal()
+
+    signal = Box.emptied
+    signal.connect(calls.append)
+    Box.emptied = SyncSignal()
+    other = copy.deepcopy(signal)
+    assert len([*other.iter_receivers(None)]) == 1
+    assert not [*Box.emptied.iter_receivers(None)]
+    assert other.label == signal.label
 
 
 # --- Senders --------------------------------------------------------------------------------------
