@@ -70,6 +70,8 @@ class OutsideUnit:
     def __init__(self, service: ServiceThread) -> None:
         self.service = service
         self.home: engine.ThreadHome | None = None
+        #: The asyncio event loop of the owner, while the service runs.
+        self.owner_loop: Any = None
         # What the life inside had been running when the present start began.
         self._former: engine.Run | None = None
         self._renewing = False
@@ -121,10 +123,12 @@ class OutsideUnit:
         )
         home.on_wakeup = service._woken
         self.home = home
+        self.owner_loop = None if engine.on_trio() else engine.running_asyncio_loop()
         try:
             await self._begin(home)
         except BaseException:
             await home.undo(self.label, service, self._timeout)  # noqa: ASYNC102 - the wait shields itself
+            self.owner_loop = None
             raise
 
     async def _begin(self, home: engine.ThreadHome) -> None:
@@ -147,8 +151,11 @@ class OutsideUnit:
         pass
 
     async def tear_down(self) -> None:
-        if self.home is not None:  # pragma: no branch - one was made as it was set up
-            await self.home.end(self.label, self.service, self._timeout)
+        try:
+            if self.home is not None:  # pragma: no branch - one was made as it was set up
+                await self.home.end(self.label, self.service, self._timeout)
+        finally:
+            self.owner_loop = None
 
     def hold(self) -> None:
         pass

@@ -202,6 +202,24 @@ class MethodQueue(Service):
         await anyio.lowlevel.checkpoint()
         self._post(call, None)
 
+    async def flush(self) -> None:
+        """Do the calls that wait for their turn, here, beside the workers; returns when none is left that has not begun.
+
+        To be called in the queue's event loop. Where the queue does not run, there is nothing to do.
+
+        Differs from mode: it is not needed for a stop, which does them in any case.
+
+        Raises:
+            EventLoopMismatch: If it is called outside of the queue's event loop.
+            Exception: What a `cast` among them raised; those after it still wait for their turn.
+        """
+        run, box = self._life.run, self._box
+        if run is not None:
+            run.check_loop("flush()")
+        await anyio.lowlevel.checkpoint()
+        while box is not None and (call := box.take()) is not None:
+            await call.perform()
+
     @staticmethod
     def _call_of(method: QueuedMethod) -> engine.Call:
         if not callable(method.method):

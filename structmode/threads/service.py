@@ -204,6 +204,24 @@ class ServiceThread(Service):
         return loop
 
     @property
+    def parent_loop(self) -> Any:
+        """The asyncio event loop of its owner, in which it was started, while it runs.
+
+        Differs from mode: before the start there is none, since it may be started in any.
+
+        Raises:
+            LifecycleError: If it does not run, or its owner is not on asyncio.
+        """
+        loop = self._outside.owner_loop
+        if loop is None:
+            raise LifecycleError(
+                f"{self.label} has no asyncio event loop of an owner now",
+                "It has one while it runs, started on asyncio. What works on every backend: a MethodQueue of the owner, and "
+                "await queue.call(None, fun) here",
+            )
+        return loop
+
+    @property
     def crash_reason(self) -> BaseException | None:
         """The exception that it crashed with; None if it did not, or has been started or reset since."""
         inside = self._outside.inside

@@ -13,6 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from structmode import LifecycleError, Service
+from structmode._engine import on_trio
 from structmode.testing import VirtualClock, virtual_backend
 from structmode.threads import QueueServiceThread, ServiceThread, WorkerThread
 
@@ -101,9 +102,53 @@ async def test_thread_loop() -> None:
     assert loop.is_closed()
     with pytest.raises(LifecycleError, match="has no asyncio event loop"):
         _ = service.thread_loop
-    async with Noting(backend="trio") as on_trio:
+    async with Noting(backend="trio") as other:
         with pytest.raises(LifecycleError, match="has no asyncio event loop"):
-            _ = on_trio.thread_loop
+            _ = other.thread_loop
+
+
+async def test_parent_loop(inside: str) -> None:
+    """`parent_loop` is the asyncio event loop of the owner, while the service runs, in all its hooks; and on trio there is none."""
+    seen: list[object] = []
+
+    class Telling(Noting):
+        async def on_start(self) -> None:
+            self.look()
+
+        async def on_shutdown(self) -> None:
+            self.look()
+
+        def look(self) -> None:
+            try:
+                seen.append(self.parent_loop)
+            except LifecycleError as exc:
+                assert str(exc).startswith("Telling has no asyncio event loop of an owner now")
+                seen.append(None)
+
+    service = Telling(backend=inside)
+    service.look()
+    async with service:
+        if not on_trio():
+            told = asyncio.run_coroutine_threadsafe(asyncio.sleep(0, "told"), service.parent_loop)
+            await until(told.done)
+            assert told.result() == "told"
+    service.look()
+    own = None if on_trio() else asyncio.get_running_loop()
+    assert seen == [None, own, own, None]
+
+
+async def test_parent_loop_after_a_failed_start() -> None:
+    """There is none, as before the start."""
+
+    class Failing(Noting):
+        async def on_start(self) -> None:
+            raise ValueError("no")
+
+    service = Failing()
+    with pytest.raises(ValueError, match="no"):
+        await service.start()
+    with pytest.raises(LifecycleError, match="has no asyncio event loop of an owner now"):
+        _ = service.parent_loop
 
 
 async def test_given_thread_loop() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from structmode import LifecycleError, Service
 from structmode._engine import on_trio
-from structmode.exceptions import CallAborted
+from structmode.exceptions import CallAborted, EventLoopMismatch
 from structmode.threads import MethodQueue, QueuedMethod
 
 from .things import ON_ASYNCIO, Noting, here, until
@@ -128,6 +128,47 @@ async def test_cut_short(inside: str) -> None:
         await anyio.sleep(0.01)
         await queue.stop()
     assert told == ["told"] * 2
+
+
+async def test_flush(inside: str) -> None:
+    """It does what waits, though the workers are busy, in order; what has begun goes on."""
+    done: list[str] = []
+    free = anyio.Event()
+    async with MethodQueue(1) as queue:
+        await queue.cast(free.wait)
+        for name in ("first", "second"):
+            await queue.cast(done.append, name)
+        answer = await queue.call(None, raising)
+        assert not done
+        await queue.flush()
+        assert done == ["first", "second"]
+        with pytest.raises(ValueError, match="there"):
+            await answer
+        free.set()
+    await queue.flush()
+    await MethodQueue().flush()
+
+
+async def test_flush_of_a_cast_that_fails() -> None:
+    """Its failure leaves `flush`; those after it are done by the workers."""
+    done: list[str] = []
+    free = anyio.Event()
+    async with MethodQueue(1) as queue:
+        await queue.cast(free.wait)
+        await queue.cast(raising)
+        await queue.cast(done.append, "after it")
+        with pytest.raises(ValueError, match="there"):
+            await queue.flush()
+        assert not done
+        free.set()
+    assert done == ["after it"]
+
+
+async def test_flush_from_another_event_loop(inside: str) -> None:
+    """It is refused: the calls are done in that of the queue."""
+    async with MethodQueue() as queue, Noting(backend=inside) as thread:
+        with pytest.raises(EventLoopMismatch, match=r"flush\(\) of MethodQueue"):
+            await thread.call_thread(queue.flush)
 
 
 def test_at_least_one_worker() -> None:

@@ -123,7 +123,7 @@ async def test_in_time_nothing_is_written(logged: Logged) -> None:
         await anyio.lowlevel.checkpoint()
     await anyio.sleep(0.01)
     assert not logged.records
-    assert repr(recorder).endswith(": not active, 0 messages>")
+    assert repr(recorder) == f"<Flight Recorder-{recorder.id}: not active, 0 messages>"
 
 
 async def test_a_body_that_takes_too_long_is_reported(logged: Logged) -> None:

@@ -137,6 +137,9 @@ class flight_recorder(  # noqa: N801 - mode's name; it is used as a function
         ValueError: If the timeout can't be read.
     """
 
+    #: Its number, which is in each line that it writes.
+    id: int
+
     #: Where to write.
     logger: Any
 
@@ -160,7 +163,8 @@ class flight_recorder(  # noqa: N801 - mode's name; it is used as a function
         self.timeout = want_seconds(timeout)
         self.loop = loop
         self.extra_context = {}
-        self._ident = f"Flight Recorder-{next(_numbers)}"
+        self.id = next(_numbers)
+        self._ident = f"Flight Recorder-{self.id}"
         self._lock = threading.Lock()
         self._entries: deque[_Entry] = deque(maxlen=_KEPT)
         self._dropped = 0
