@@ -21,6 +21,7 @@ import pytest
 
 from structmode import LifecycleError, Service
 from structmode.testing import VirtualClock, virtual_backend
+from structmode.threads import QueueServiceThread
 from structmode.utils import _watchdog
 from structmode.utils.logging import Logwrapped, flight_recorder, get_logger, on_timeout
 
@@ -556,6 +557,23 @@ async def test_on_timeout_logs_to_the_innermost_block(logged: Logged) -> None:
         ("[inner", "inner, in a thread"),
         ("[outer", "outer"),
         ("[outer", "outer again"),
+    ]
+
+
+async def test_on_timeout_is_known_where_the_context_is(logged: Logged) -> None:
+    """A call into the thread of a service takes it along; what else begins a thread can be given it."""
+    async with QueueServiceThread() as service:
+        with flight_recorder(logger, timeout=FOREVER) as recorder:
+            await service.call_thread(on_timeout.info, "called")
+            thread = threading.Thread(
+                target=contextvars.copy_context().run, args=(on_timeout.info, "given it")
+            )
+            thread.start()
+            thread.join()
+            recorder.flush_logs()
+    assert [line for line in logged.lines if "[R]" in line] == [
+        "INFO: [R] called",
+        "INFO: [R] given it",
     ]
 
 

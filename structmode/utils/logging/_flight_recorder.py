@@ -17,8 +17,8 @@ it is certain; the stack is missing, as the body is over.
 and where the task or the thread stands that is being recorded. What it logs after that is written as it comes, and at
 the end how long it took. All of that is in order, and written in a thread that may hang over it (see the watchdog).
 
-*Which recorder is the current one* is a context variable: the innermost block that the caller is in, also in the tasks and
-threads that are begun there. One that has ended since is passed over for the one around it.
+*Which recorder is the current one* is a context variable: the innermost block that the caller is in, also in the tasks
+that are begun there, and in a thread that somebody has taken the context to. One that has ended since is passed over for the one around it.
 """
 
 import copy
