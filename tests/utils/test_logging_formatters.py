@@ -29,6 +29,16 @@ class Where:
     """An argument for which a registered function shows the record's level."""
 
 
+class Triangle:
+    """An argument that a registered function draws."""
+
+
+class Box:
+    """An argument in whose place a registered function shows another."""
+
+    content = Triangle()
+
+
 class Table(dict[str, object]):
     """A mapping that a registered function draws."""
 
@@ -41,7 +51,7 @@ def hide(arg: Any) -> str | None:
 
 @formatter
 def hide_again(arg: Any) -> str | None:
-    """Never decides, as the one before did."""
+    """Never sees a secret, as the one before has hidden it."""
     return "too late" if isinstance(arg, Secret) else None
 
 
@@ -49,6 +59,18 @@ def hide_again(arg: Any) -> str | None:
 def show_level(arg: Any, record: logging.LogRecord) -> str | None:
     """Show the level of the record."""
     return record.levelname.lower() if isinstance(arg, Where) else None
+
+
+@formatter
+def open_box(arg: Any) -> Any:
+    """Show what is in a box, whatever that is."""
+    return arg.content if isinstance(arg, Box) else None
+
+
+@formatter2
+def draw_triangle(arg: Any, record: logging.LogRecord) -> str | None:
+    """Draw a triangle."""
+    return "/_\\" if isinstance(arg, Triangle) else None
 
 
 @formatter2
@@ -95,8 +117,9 @@ def test_extra_shows_the_data_of_the_record() -> None:
 
 
 def test_registered_functions_change_arguments() -> None:
-    """The first registered function that returns something decides how an argument looks."""
+    """Each gets what those before it have made of an argument."""
     assert plain("%s and %s", Secret(), 1) == "*** and 1"
+    assert plain("%s", Box()) == "/_\\"
     assert plain("at %s", Where(), level=logging.ERROR) == "at error"
     assert plain("%(who)s: %(n)d", {"who": Secret(), "n": 1}) == "***: 1"
 

@@ -52,8 +52,8 @@ def formatter(fun: _HandlerT) -> _HandlerT:
     """Register a function that changes how arguments look in log messages.
 
     To be used as a decorator. The function is called for every argument of every message that
-    `DefaultFormatter` or `ExtensionFormatter` shows. The first registered function which returns
-    something else than `None` decides.
+    `DefaultFormatter` or `ExtensionFormatter` shows, in the order of registering. What it returns is what the next one
+    gets, unless that is `None`.
 
     Args:
         fun: Takes the argument.
@@ -117,7 +117,7 @@ class _ArgumentFormatting(logging.Formatter):
         for fun in _registered:
             shown = fun(arg, record)
             if shown is not None:
-                return shown
+                arg = shown
         return arg
 
     def _formatted_args(
