@@ -8,6 +8,7 @@ walks are loops: a tree may be thousands of nodes deep.
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Self, TypeVar, cast
@@ -27,7 +28,8 @@ class Node(NodeT[_T]):
     `children` is a tuple, so that links can't be changed on one side only; a node that is added
     elsewhere leaves its old parent; and a `root` that contradicts the parents is refused.
 
-    A copy stands alone, for the same data; a deep copy is one of the whole tree.
+    A copy stands alone, for the same data; a deep copy is one of the whole tree, however deep that is. Pickling goes down step by
+    step, so a tree that is some hundred nodes deep needs a higher `sys.setrecursionlimit` for it.
 
     Args:
         data: What the node stands for.
@@ -65,6 +67,19 @@ class Node(NodeT[_T]):
         alone.__setstate__(self.__getstate__())
         alone._parent, alone._children = None, {}
         return alone
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the node in this one's place in a copy of the whole tree."""
+        whole = (self.root or self).traverse()
+        nodes = [node for node in whole if id(node) not in memo]
+        # All are there before any is filled, so what leads from one to another leads no deeper.
+        for node in nodes:
+            memo[id(node)] = type(node).__new__(type(node))
+        for node in nodes:
+            duplicate: Self = memo[id(node)]
+            duplicate.__setstate__(copy.deepcopy(node.__getstate__(), memo))
+        mine: Self = memo[id(self)]
+        return mine
 
     def __setstate__(self, state: Any) -> None:
         """Be part of a whole tree that is copied or unpickled; the children have other ids there."""

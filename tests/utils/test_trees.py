@@ -457,6 +457,25 @@ def test_copies_of_other_classes(duplicate: Callable[[Any], Any]) -> None:
     assert len(careful.children) == 1
 
 
+def test_a_deep_copy_goes_as_deep_as_the_tree() -> None:
+    """Also where that is more than Python's calls may be; and whatever node it is asked of."""
+    top = node = Node("0")
+    for number in range(1, 3000):
+        node = node.new(str(number))
+    other = copy.deepcopy(node)
+    assert other.path == node.path
+    assert [one.data for one in (other.root or other).traverse()] == [*map(str, range(3000))]
+    assert not {*map(id, other.walk())} & {*map(id, top.traverse())}
+
+
+def test_a_deep_copy_takes_what_the_caller_has_copied_already() -> None:
+    """As of anything."""
+    top = Node("top")
+    child, known = top.new("child"), Node("known")
+    other = copy.deepcopy(top, {id(child): known})
+    assert other.children == (known,)
+
+
 def test_a_copy_stands_alone() -> None:
     """There is one place in a tree for each node, so a shallow copy has none."""
 
