@@ -58,6 +58,7 @@ from structmode.health import Health
 from structmode.timers import Timer
 from structmode.types.services import DiagT, ServiceT
 from structmode.types.supervisors import SupervisorStrategyT
+from structmode.utils._seconds import Took
 from structmode.utils.logging import CompositeLogger, get_logger, level_number
 from structmode.utils.times import Seconds, want_seconds
 from structmode.utils.trees import Node
@@ -215,6 +216,10 @@ class ServiceBase(ServiceT):
             if self._composing:
                 return _NoLoop(problem)
             raise RuntimeError(problem) from None
+
+    @loop.setter
+    def loop(self, loop: object) -> None:
+        """Take a loop and ignore it, as the argument of the constructor is ignored; a service finds its loop."""
 
 
 class Service(ServiceBase, ServiceCallbacks):
@@ -878,7 +883,7 @@ class Service(ServiceBase, ServiceCallbacks):
 
     def _log_failed(self, name: str, error: Exception, again_in: float | None, then: str) -> None:
         if again_in is not None:
-            then = f"is run again in {again_in:.3g} s"
+            then = f"is run again in {Took(again_in)}"
         self.log.error("%s failed, and %s: %r", name, then, error, exc_info=error)
 
     # -- Waiting

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from structmode import Service
+from structmode._engine import on_trio
 
 
 class Asked(Service):
@@ -32,3 +35,21 @@ def test_asked_before_it_is_made() -> None:
 
     with pytest.raises(RuntimeError, match=r"Early\.loop is the running asyncio event loop"):
         Early()
+
+
+async def test_a_loop_that_is_set_is_ignored() -> None:
+    """As with the argument of the constructor: programs written for mode may set it, and the service finds its own."""
+
+    class Setting(Service):
+        """Sets its loop, as services of asyncio's early days did."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.loop = "some loop"
+
+    async with Setting() as service:
+        if on_trio():
+            with pytest.raises(RuntimeError, match="there is none here"):
+                _ = service.loop
+        else:
+            assert service.loop is asyncio.get_running_loop()
