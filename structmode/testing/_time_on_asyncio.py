@@ -42,7 +42,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._selector_of_ours = _Selector()
         self._offset = 0.0
         self._in_executor = 0
+        self._resolution = 0.0
         super().__init__(self._selector_of_ours)
+
+    @property
+    def _clock_resolution(self) -> float:
+        """How much later than now may be taken for now, as asyncio has it; it grows with the distance of two numbers."""
+        return max(self._resolution, math.ulp(self.time()))
+
+    @_clock_resolution.setter
+    def _clock_resolution(self, seconds: float) -> None:
+        self._resolution = seconds
 
     def time(self) -> float:
         """Return the time in seconds: real, or that of the virtual clock."""
@@ -72,6 +82,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _out_of_executor(self, _: asyncio.Future[Any]) -> None:
         self._in_executor -= 1
+
+    def next_deadline(self) -> float:
+        """Return when the next thing is due that has been put off, in seconds; infinity if there is nothing."""
+        scheduled: list[asyncio.TimerHandle] = getattr(self, "_scheduled")  # noqa: B009 - no type checker knows of it
+        return scheduled[0].when() if scheduled else math.inf
 
     @property
     def is_virtual(self) -> bool:
@@ -149,7 +164,7 @@ class AsyncioTime:
             if not self._member.may_go_on() and self._member.hand_on(Rest(ready=True)).over:
                 self.stop()
             return events
-        rest = self._rest(timeout)
+        rest = self._rest()
         if rest.thread and not self._member.relay.is_alone and (events := wait(PAUSE)):
             self._active = True
             return events
@@ -172,10 +187,10 @@ class AsyncioTime:
         self._active = bool(events) or rest.deadline <= self.now + NEAR
         return events
 
-    def _rest(self, timeout: float | None) -> Rest:
+    def _rest(self) -> Rest:
         known = self._member.relay.threads()
         return Rest(
-            deadline=math.inf if timeout is None else self.now + timeout,
+            deadline=self._loop.next_deadline(),
             thread=self._loop._in_executor > 0 or a_task_waits_for_a_thread(known),
             io=len(self._loop._selector_of_ours.get_map()) > _OWN,
         )

@@ -98,6 +98,24 @@ def test_timer_of_a_service_for_a_day(name: Literal["asyncio", "trio"]) -> None:
     anyio.run(tick_for, DAY, **virtual_backend(name))
 
 
+@pytest.mark.parametrize("late", [2.0**24, 1e10, 1e15])
+@pytest.mark.parametrize("name", ["asyncio", "trio"])
+def test_deadlines_come_however_late_it_is(name: Literal["asyncio", "trio"], late: float) -> None:
+    """A deadline comes at any time that can be told, and so does the one after it; they may be seconds or years away."""
+
+    async def main() -> None:
+        with VirtualClock() as clock:
+            with anyio.move_on_after(late) as scope:
+                await anyio.sleep_forever()
+            assert scope.cancelled_caught
+            for seconds in (1.0, 1.0, 1.0, 1 / 3, 400 * DAY):
+                await anyio.sleep(seconds)
+            assert clock.elapsed == pytest.approx(late + 400 * DAY + 3.0, abs=2.0)
+
+    # A loop of its own: the time of one that others share would be as late for them.
+    anyio.run(main, **virtual_backend(name))
+
+
 async def test_real_time_before_and_after() -> None:
     """Outside the block time is real, and it never goes back."""
     before = anyio.current_time()
