@@ -1,16 +1,15 @@
 """What a test leaves behind: tasks, threads, services, coroutines that were never awaited.
 
 Theory: a leak harms the test after the one that is at fault, if it is noticed at all. So what is there is counted before
-and after each test, in its own event loop, and what is left is named.
+and after each test, in its own event loop, and what is left is named. Coroutines that are dropped are none that are there,
+so they are listened for meanwhile (`_dropped`).
 """
 
 from __future__ import annotations
 
-import gc
 import threading
-import warnings
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import anyio.lowlevel
@@ -18,6 +17,7 @@ import anyio.lowlevel
 from structmode.events import LifecycleEvent, Started, Stopped, subscribe
 
 from ._deadlock import WORKERS
+from ._dropped import dropped_coroutines
 
 __all__ = ("LeftBehind", "nothing_left_behind")
 
@@ -36,13 +36,32 @@ async def nothing_left_behind() -> AsyncGenerator[None]:
     """Check that a block leaves no task, no thread, no running service and no coroutine that was never awaited.
 
     Tasks are looked for in the running event loop. Idle worker threads do not count; a coroutine is noticed if it is
-    dropped, or part of a cycle, when the block is left.
+    dropped in the block, or part of a cycle that nobody can reach when the block is left.
 
     Raises:
         LeftBehind: If something is left. Not if the block itself raises.
     """
     tasks = {task.id for task in anyio.get_running_tasks()}
     threads = set(threading.enumerate())
+    with dropped_coroutines() as dropped:
+        with _services_that_run() as services:
+            yield
+        left = [f"service {service!r}" for service in services.values()]
+        left += await tasks_left(tasks)
+        left += [
+            f"thread {thread.name}"
+            for thread in threading.enumerate()
+            if _is_left(thread, threads)
+        ]
+        dropped.look_into_cycles()
+        left += dropped.texts
+    if left:
+        raise LeftBehind("left behind: " + ", ".join(left))
+
+
+@contextmanager
+def _services_that_run() -> Generator[dict[int, object]]:
+    """Know which services have been started in a block, and not stopped."""
     services: dict[int, object] = {}
 
     def listen(event: LifecycleEvent) -> None:
@@ -53,17 +72,9 @@ async def nothing_left_behind() -> AsyncGenerator[None]:
 
     unsubscribe = subscribe(listen)
     try:
-        yield
+        yield services
     finally:
         unsubscribe()
-    left = [f"service {service!r}" for service in services.values()]
-    left += await tasks_left(tasks)
-    left += [
-        f"thread {thread.name}" for thread in threading.enumerate() if _is_left(thread, threads)
-    ]
-    left += _coroutines_dropped()
-    if left:
-        raise LeftBehind("left behind: " + ", ".join(left))
 
 
 async def tasks_left(before: set[int]) -> list[str]:
@@ -81,11 +92,3 @@ def _is_left(thread: threading.Thread, before: set[threading.Thread]) -> bool:
         return False
     thread.join(_THREAD_PATIENCE)
     return thread.is_alive()
-
-
-def _coroutines_dropped() -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        gc.collect()
-    texts = [str(warning.message) for warning in caught if warning.category is RuntimeWarning]
-    return [text for text in texts if "never awaited" in text]

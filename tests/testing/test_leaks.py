@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Literal
 
 import anyio
 import anyio.lowlevel
@@ -17,6 +22,17 @@ from structmode.testing import LeftBehind, nothing_left_behind
 
 class App(Service):
     """Does nothing."""
+
+
+@contextmanager
+def as_errors_nobody_can_catch() -> Generator[list[object]]:
+    """Collect errors that are raised where nobody can catch them."""
+    errors: list[object] = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda error: errors.append(error.exc_type)
+    try:
+        yield errors
+    finally:
+        sys.unraisablehook = before
 
 
 async def test_nothing_is_left() -> None:
@@ -70,14 +86,78 @@ async def test_a_thread_left() -> None:
     thread.join()
 
 
-async def test_a_coroutine_dropped() -> None:
-    """A coroutine that nobody awaited is named."""
+async def nobody_awaits_it() -> None:
+    """Do nothing; the tests drop its coroutine."""
+
+
+NAMED = r"coroutine 'nobody_awaits_it' was never awaited"
+
+
+@contextmanager
+def cycles_stay() -> Generator[None]:
+    """Have nobody look for cycles but who does it by himself."""
     gc.collect()
-    with pytest.raises(LeftBehind, match="coroutine 'sleep' was never awaited"):
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def drop_in_a_cycle() -> None:
+    """Drop a coroutine that stays until somebody looks for cycles."""
+    cycle: list[object] = [nobody_awaits_it()]
+    cycle.append(cycle)
+
+
+@pytest.mark.parametrize("what_to_do", ["error", "ignore", "always"])
+async def test_a_coroutine_dropped(what_to_do: Literal["error", "ignore", "always"]) -> None:
+    """A coroutine that nobody awaited is named, whatever is done with warnings; the warning comes as it does elsewhere."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter(what_to_do)
+        # As an error it goes to whoever is told of errors that nobody can catch, and that is pytest.
+        with as_errors_nobody_can_catch() as errors:
+            with pytest.raises(LeftBehind, match=rf"left behind: {NAMED}[^,]*(, made in .*)?$"):
+                async with nothing_left_behind():
+                    nobody_awaits_it()  # type: ignore[unused-coroutine] # pyright: ignore[reportUnusedCoroutine]
+    assert len(warned) == (what_to_do == "always")
+    assert len(errors) == (what_to_do == "error")
+
+
+async def test_a_coroutine_dropped_in_a_cycle() -> None:
+    """One that is part of a cycle is named, too; that is told once, and not by a warning as well."""
+    with cycles_stay(), warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(LeftBehind, match=NAMED):
+            async with nothing_left_behind():
+                drop_in_a_cycle()
+    assert warned == []
+
+
+@pytest.mark.parametrize("what_to_do", ["error", "always"])
+async def test_a_coroutine_dropped_before(what_to_do: Literal["error", "always"]) -> None:
+    """What others have dropped before is no fault of the block; there is a warning of it."""
+    with cycles_stay(), warnings.catch_warnings(record=True) as warned:
+        drop_in_a_cycle()
+        warnings.simplefilter(what_to_do)
         async with nothing_left_behind():
-            cycle: list[object] = [anyio.sleep(1.0)]
-            cycle.append(cycle)
-            del cycle
+            pass
+    assert [str(one.message).splitlines()[0] for one in warned] == [
+        "coroutine 'nobody_awaits_it' was never awaited"
+    ]
+
+
+async def test_a_coroutine_dropped_in_the_inner_of_two_blocks() -> None:
+    """Blocks in blocks each see what is dropped in them, and nothing after them."""
+    with pytest.raises(LeftBehind, match=NAMED):
+        async with nothing_left_behind():
+            with pytest.raises(LeftBehind, match=NAMED):
+                async with nothing_left_behind():
+                    drop_in_a_cycle()
+            async with nothing_left_behind():
+                pass
+    with pytest.warns(RuntimeWarning, match=NAMED):
+        nobody_awaits_it()  # type: ignore[unused-coroutine] # pyright: ignore[reportUnusedCoroutine]
 
 
 async def test_the_error_of_the_block_goes_first() -> None:
