@@ -3,7 +3,10 @@
 Theory: an async fixture runs beside the test, not around it. A service that it holds can crash, and the test does not
 learn of it; a cancel scope that it holds does not reach the test at all. And each async plugin has fixtures of its own
 kind. So these fixtures are plain ones, that only say what is to be put around the test; the test function itself is then
-wrapped, whichever plugin runs it: anyio's, pytest-asyncio or pytest-trio.
+wrapped, whichever plugin runs it: anyio's, pytest-asyncio or pytest-trio. With Hypothesis a test is many examples, each a
+call of the function behind the test; so it is that one which is wrapped, and all is put around each example anew.
+
+What is put around a test belongs to one try of it. When it is run again, its fixtures say so again.
 
 It is found by pytest by itself, and does nothing until one of its fixtures is asked for.
 """
@@ -12,21 +15,31 @@ from __future__ import annotations
 
 import functools
 import inspect
+import unittest
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
-from typing import Any, TypeVar
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    contextmanager,
+)
+from typing import Any, TypeVar, cast
 
 import pytest
 
+from structmode.exceptions import LifecycleError
 from structmode.services import Service
 from structmode.testing import Recorder, VirtualClock, nothing_left_behind
 
 __all__ = ("nothing_left", "record", "run_service", "virtual_clock")
 
 ServiceT = TypeVar("ServiceT", bound=Service)
+TestFunction = Callable[..., Awaitable[None]]
 Surrounding = Callable[[], AbstractContextManager[object] | AbstractAsyncContextManager[object]]
 
 _AROUND = pytest.StashKey[list[Surrounding]]()
+# There while the test itself runs, when it is too late to put anything around it.
+_RUNS = pytest.StashKey[bool]()
 
 
 @pytest.fixture
@@ -38,14 +51,29 @@ def run_service(request: pytest.FixtureRequest) -> Callable[[ServiceT], ServiceT
             return run_service(App(tmp_path))
 
     It is started right before the test, in the test's own task and event loop, and stopped right after; several in the
-    order given, and in reverse. If it crashes, the test is cancelled, and fails with the reason.
+    order given, and in reverse. If it crashes, the test is cancelled, and fails with the reason. With Hypothesis, it is started
+    and stopped for each example.
     """
 
     def run(service: ServiceT) -> ServiceT:
+        _check_can_be_run(request.node, service)
         _put_around(request, lambda: service)
         return service
 
     return run
+
+
+def _check_can_be_run(item: pytest.Item, service: object) -> None:
+    if isinstance(service, type):
+        name = service.__name__
+        raise TypeError(f"run_service() takes a service, not its class: run_service({name}(...))")
+    if not isinstance(service, AbstractAsyncContextManager):
+        raise TypeError(f"run_service() takes a service, not {service!r}")
+    if item.stash.get(_RUNS, False):
+        raise LifecycleError(
+            f"run_service({service!r}) was called in {item.name}, which runs already: nothing can be put around it any more",
+            "Call it in a fixture of the test that is a plain function; in the test itself, `async with service:` runs it",
+        )
 
 
 @pytest.fixture
@@ -80,27 +108,60 @@ def _put_around(
     around.insert(0 if outermost else len(around), surrounding)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget what was to be put around a try of the test that never began."""
+    item.stash[_AROUND] = []
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Put around an async test what its fixtures have asked for."""
-    around = item.stash.get(_AROUND, None)
-    if around is None:
-        return (yield)
-    test = item.obj if isinstance(item, pytest.Function) else None
-    if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(test):
+    item.stash[_RUNS] = True
+    try:
+        with _put_around_function(item, item.stash.get(_AROUND, list[Surrounding]())):
+            return (yield)
+    finally:
+        del item.stash[_RUNS]
+        item.stash[_AROUND] = []
+
+
+@contextmanager
+def _put_around_function(item: pytest.Item, around: list[Surrounding]) -> Generator[None]:
+    if not around:
+        yield
+        return
+    holder, name = _place_of_function(item)
+    function = getattr(holder, name, None)
+    _check_can_be_surrounded(item, function)
+    setattr(holder, name, _surrounded(cast(TestFunction, function), around))
+    try:
+        yield
+    finally:
+        setattr(holder, name, function)
+
+
+def _place_of_function(item: pytest.Item) -> tuple[object, str]:
+    """Return what has the function that is the test, or one example of it, and by what name."""
+    hypothesis = getattr(getattr(item, "obj", None), "hypothesis", None)
+    return (item, "obj") if hypothesis is None else (hypothesis, "inner_test")
+
+
+def _check_can_be_surrounded(item: pytest.Item, function: object) -> None:
+    owner = getattr(item, "cls", None)
+    if owner is not None and issubclass(owner, unittest.TestCase):
+        raise pytest.UsageError(
+            f"{item.nodeid} is a method of a unittest.TestCase, which runs its tests by itself, so the fixtures of structmode "
+            "can put nothing around it. Let it be an `async def` function, or a method of a class that is no TestCase; "
+            "or run the service in the test: `async with service:`"
+        )
+    if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(function):
         raise pytest.UsageError(
             f"{item.name} must be `async def`: its fixtures put something around it that needs an event loop"
         )
-    item.obj = _surrounded(test, around)
-    try:
-        return (yield)
-    finally:
-        item.obj = test
 
 
-def _surrounded(
-    test: Callable[..., Awaitable[None]], around: list[Surrounding]
-) -> Callable[..., Awaitable[None]]:
+def _surrounded(test: TestFunction, around: list[Surrounding]) -> TestFunction:
     @functools.wraps(test)
     async def surrounded(*args: Any, **kwargs: Any) -> None:
         async with AsyncExitStack() as stack:

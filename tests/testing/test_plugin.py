@@ -56,6 +56,26 @@ PROJECTS = {
     ),
 }
 
+#: Runs tests of one file again if they fail, once, in the way plugins for that do.
+RERUNS = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    if "test_reruns" not in item.nodeid:
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for again in range(2):
+        if again:
+            item._initrequest()
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if all(report.passed for report in reports):
+            break
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+"""
+
 SERVICES = """
 import pytest
 from structmode import Service
@@ -151,9 +171,92 @@ class TestMethods:
         assert isinstance(self, TestMethods)
         assert app.started
 """,
+    "hypothesis": """
+import anyio
+from hypothesis import HealthCheck, given, settings, strategies
+
+few = settings(
+    max_examples=5, database=None, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+seen = []
+
+@few
+@given(seconds=strategies.integers(1, 3600))
+async def test_given(CLOCK, virtual_clock, app, seconds):
+    seen.append(app.ticks)
+    ticks = app.ticks
+    await anyio.sleep(seconds + 0.5)
+    assert app.ticks == ticks + seconds
+    assert seconds < virtual_clock.elapsed < seconds + 1
+
+def test_examples():
+    assert len(seen) > 1
+
+@few
+@given(number=strategies.integers())
+async def test_without_surroundings(number):
+    await anyio.sleep(0)
+
+@pytest.mark.parametrize("number", [1, 2])
+@few
+@given(other=strategies.integers())
+async def test_parameters(app, number, other):
+    assert app.state == "running"
+""",
+    "hypothesis_fails": """
+from hypothesis import HealthCheck, given, settings, strategies
+
+@settings(database=None, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(number=strategies.integers())
+async def test_given(app, number):
+    assert number < 100
+
+@given(number=strategies.integers())
+def test_plain(app, number):
+    pass
+""",
+    "reruns": """
+tries, event = [], None
+
+async def test_flaky(CLOCK, record, virtual_clock, app):
+    tries.append(app)
+    started = [event.subject for event in record.events if type(event).__name__ == "Started"]
+    assert started == [app.cache, app]
+    assert len(tries) == 2
+
+broken = []
+
+@pytest.fixture
+def breaks_once(app):
+    broken.append(app)
+    assert len(broken) == 2
+
+async def test_flaky_fixture(CLOCK, record, virtual_clock, app, breaks_once):
+    started = [event.subject for event in record.events if type(event).__name__ == "Started"]
+    assert started == [app.cache, app]
+""",
     "wrong_use": """
+import unittest
+
 def test_plain(app):
     pass
+
+async def test_in_the_test(run_service):
+    run_service(Cache())
+
+async def test_a_class(run_service):
+    run_service(Cache)
+
+async def test_no_service(run_service):
+    run_service(None)
+
+class TestCase(unittest.IsolatedAsyncioTestCase):
+    @pytest.fixture(autouse=True)
+    def cache(self, run_service):
+        self.cache = run_service(Cache())
+
+    async def test_method(self):
+        pass
 """,
 }
 
@@ -187,7 +290,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A user's project with one of the plugins."""
     conftest, options = PROJECTS[request.param]
     home = tmp_path_factory.mktemp("project")
-    (home / "conftest.py").write_text(textwrap.dedent(conftest), encoding="utf-8")
+    (home / "conftest.py").write_text(textwrap.dedent(conftest) + RERUNS, encoding="utf-8")
     # pytest-trio takes the clock that a test has among its own arguments; elsewhere it comes with the event loop.
     clock = "mock_clock" if "trio_mode=true" in options else "request"
     for name, tests in TESTS.items():
@@ -242,7 +345,29 @@ def test_arguments_and_marks_stay(project: Project) -> None:
     assert project.outcomes("arguments_and_marks_stay") == {"passed": 3}
 
 
+def test_hypothesis(project: Project) -> None:
+    """With Hypothesis, all is put around each example anew, and nothing stays around the function afterwards."""
+    assert project.outcomes("hypothesis") == {"passed": 5}
+
+
+def test_hypothesis_that_fails(project: Project) -> None:
+    """An example that fails is made as small as it can be; a plain function is told what is wrong with it."""
+    assert project.outcomes("hypothesis_fails") == {"failure": 2}
+    assert "number=100" in project.told("hypothesis_fails")
+    assert "test_plain must be `async def`" in project.told("hypothesis_fails")
+
+
+def test_reruns(project: Project) -> None:
+    """A test that is run again has around it what it asks for then, and nothing of the try before."""
+    assert project.outcomes("reruns") == {"passed": 2}
+
+
 def test_wrong_use(project: Project) -> None:
-    """A plain function is told what is wrong."""
-    assert project.outcomes("wrong_use") == {"failure": 1}
-    assert "test_plain must be `async def`" in project.told("wrong_use")
+    """What can't work is refused, and what is wrong is told, with what works."""
+    assert project.outcomes("wrong_use") == {"failure": 5}
+    told = project.told("wrong_use")
+    assert "test_plain must be `async def`" in told
+    assert "was called in test_in_the_test, which runs already" in told
+    assert "run_service() takes a service, not its class: run_service(Cache(...))" in told
+    assert "run_service() takes a service, not None" in told
+    assert "is a method of a unittest.TestCase" in told
