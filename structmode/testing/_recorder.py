@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 import anyio
 
 from structmode.events import LifecycleEvent, subscribe
+from structmode.exceptions import LifecycleError
 from structmode.services import Service
 
 __all__ = ("Recorder", "wait_for_event", "wait_for_state")
@@ -29,6 +30,9 @@ class Recorder:
                 ...
         record.assert_order("Started Cache", "Started App", "Stopping App", "Stopped Cache")
 
+    It can be entered again when it has been left, and goes on with what it has. Entering it while it records raises
+    `LifecycleError`.
+
     Attributes:
         events: What has been told, in order.
     """
@@ -38,12 +42,15 @@ class Recorder:
         self._unsubscribe: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
+        if self._unsubscribe is not None:
+            raise LifecycleError("this recorder records already", "Enter another Recorder()")
         self._unsubscribe = subscribe(self.events.append)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._unsubscribe is not None:
-            self._unsubscribe()
+        unsubscribe, self._unsubscribe = self._unsubscribe, None
+        if unsubscribe is not None:
+            unsubscribe()
 
     def lines(self, *subjects: object) -> list[str]:
         """Return the events as text, such as "Started App".

@@ -7,6 +7,7 @@ import pytest
 
 from structmode import Service
 from structmode.events import Crashed, Started, Stopped
+from structmode.exceptions import LifecycleError
 from structmode.testing import Recorder, VirtualClock, wait_for_event, wait_for_state
 
 
@@ -37,6 +38,23 @@ async def test_recorded_lines() -> None:
         *("Starting Cache", "Started Cache", "Stopping Cache", "Stopped Cache"),
     ]
     assert [event.subject for event in record.events][:2] == [app, app.cache]
+
+
+async def test_entered_twice() -> None:
+    """A recorder that records can't be entered; when it has been left, it can, and goes on with what it has."""
+    with Recorder() as record:
+        with pytest.raises(LifecycleError, match=r"records already\. Enter another Recorder\(\)"):
+            record.__enter__()
+        async with Cache():
+            pass
+    async with Cache():
+        pass
+    lines = ["Starting Cache", "Started Cache", "Stopping Cache", "Stopped Cache"]
+    assert record.lines() == lines
+    with record:
+        async with Cache():
+            pass
+    assert record.lines() == lines * 2
 
 
 async def test_assert_order() -> None:
