@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import sys
 import unittest.mock
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
-from unittest.mock import ANY as ANY, MagicMock as MagicMock, call as call, patch as patch
+from unittest.mock import ANY as ANY, DEFAULT, MagicMock as MagicMock, call as call, patch as patch
 
 _calls = itertools.count(1)
 
@@ -90,6 +91,12 @@ def ContextMock(*args: Any, **kwargs: Any) -> MagicMock:  # noqa: N802 - mode's 
     return mock
 
 
+def _is_exception(effect: Any) -> bool:
+    return isinstance(effect, BaseException) or (
+        isinstance(effect, type) and issubclass(effect, BaseException)
+    )
+
+
 class AsyncContextMock(unittest.mock.Mock):
     """A mock that can be used in ``async with``, for what returns an async context manager.
 
@@ -102,8 +109,9 @@ class AsyncContextMock(unittest.mock.Mock):
         args: As in `unittest.mock.Mock`.
         aenter_return: What ``async with`` gives; by default the ``return_value``.
         aexit_return: Whether an exception that leaves the block ends there.
-        side_effect: An exception, or a class of exceptions, that ``async with`` raises when it begins; or a function that is
-            called then.
+        side_effect: An exception, or a class of exceptions, that ``async with`` raises when it begins; or something to
+            iterate over, from which each ``async with`` takes the next: raises it, or gives it; or a function that is called
+            then, and awaited if it is ``async def``, whose result is of no account.
         kwargs: As in `unittest.mock.Mock`.
     """
 
@@ -112,7 +120,11 @@ class AsyncContextMock(unittest.mock.Mock):
         *args: Any,
         aenter_return: Any = None,
         aexit_return: Any = None,
-        side_effect: Callable[[], object] | BaseException | type[BaseException] | None = None,
+        side_effect: Callable[[], object]
+        | BaseException
+        | type[BaseException]
+        | Iterable[Any]
+        | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -121,14 +133,24 @@ class AsyncContextMock(unittest.mock.Mock):
         self.aexit_return: Any = aexit_return
 
     async def __aenter__(self) -> Any:
-        effect: Any = self.side_effect
-        if isinstance(effect, BaseException) or (
-            isinstance(effect, type) and issubclass(effect, BaseException)
-        ):
-            raise effect
-        if effect is not None:
-            effect()
+        given = await self._effect()
+        if given is not DEFAULT:
+            return given
         return self.return_value if self.aenter_return is None else self.aenter_return
+
+    async def _effect(self) -> Any:
+        """Have the side effect, and return what it gives; DEFAULT if that is nothing."""
+        effect: Any = self.side_effect
+        if isinstance(effect, Iterator):  # what mocks make of something to iterate over
+            effect = next(effect, StopAsyncIteration)  # as an AsyncMock does at the end
+            if not _is_exception(effect):
+                return effect
+        if _is_exception(effect):
+            raise effect
+        result = None if effect is None else effect()
+        if inspect.iscoroutine(result):
+            await result
+        return DEFAULT
 
     async def __aexit__(self, *exc_info: object) -> Any:
         return self.aexit_return
@@ -155,6 +177,16 @@ class FutureMock(unittest.mock.Mock):
         self.__dict__["awaited"] = True
         yield from ()
         return self()
+
+    def reset_mock(self, *args: Any, **kwargs: Any) -> None:
+        """Forget all calls, and that it has been awaited.
+
+        Args:
+            args: As in `unittest.mock.Mock`.
+            kwargs: As in `unittest.mock.Mock`.
+        """
+        super().reset_mock(*args, **kwargs)
+        self.__dict__.pop("awaited", None)
 
     def assert_awaited(self) -> None:
         """Check that it has been awaited.

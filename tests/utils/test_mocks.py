@@ -8,6 +8,7 @@ import sys
 import unittest.mock
 from collections.abc import Callable
 from typing import Any, Self
+from unittest.mock import DEFAULT
 
 import anyio
 import pytest
@@ -142,6 +143,34 @@ async def test_an_async_context_mock_with_a_side_effect() -> None:
     assert calls == ["called"]
 
 
+async def test_an_async_context_mock_with_several_side_effects() -> None:
+    """Each block has the next, and what comes after the last is the error that an AsyncMock raises then."""
+    effects = ["first", ValueError("second"), DEFAULT]
+    mock = AsyncContextMock(side_effect=effects, return_value="third")
+    async with mock as given:
+        assert given == "first"
+    with pytest.raises(ValueError, match="second"):
+        async with mock:
+            pytest.fail("it began")
+    async with mock as given:
+        assert given == "third"
+    with pytest.raises(StopAsyncIteration):
+        async with mock:
+            pytest.fail("it began")
+
+
+async def test_an_async_context_mock_awaits_its_side_effect() -> None:
+    """A function that is `async def` is awaited when the block begins."""
+    calls: list[str] = []
+
+    async def effect() -> None:
+        calls.append("called")
+
+    async with AsyncContextMock(side_effect=effect, return_value=1) as one:
+        assert one == 1
+    assert calls == ["called"]
+
+
 async def test_a_future_mock_can_be_awaited() -> None:
     """It gives what calling it gives, and knows whether it was awaited."""
     mock = FutureMock(return_value=1)
@@ -156,6 +185,9 @@ async def test_a_future_mock_can_be_awaited() -> None:
     with pytest.raises(ValueError, match="no"):
         await FutureMock(side_effect=ValueError("no"))
     assert not FutureMock().awaited
+    mock.reset_mock()
+    mock.assert_not_awaited()
+    mock.assert_not_called()
     await anyio.sleep(0)
 
 
