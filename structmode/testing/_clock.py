@@ -53,11 +53,15 @@ class VirtualClock:
 
     Args:
         io_patience: The real seconds for which the clock stands still, whenever every task is blocked and one of them
-            waits for input or output.
+            waits for input or output, or for the end of a process.
+
+    Raises:
+        TypeError: If `io_patience` is no number.
+        ValueError: If it is negative, infinite or NaN.
     """
 
     def __init__(self, *, io_patience: float = 0.01) -> None:
-        self._io_patience = io_patience
+        self._io_patience = _want_patience(io_patience)
         self._setting = Setting()
         # Whether the time is to be virtual up to the end of the event loop, although the block is left.
         self._is_left_to_loop = False
@@ -131,6 +135,16 @@ class VirtualClock:
         begins_at = self._setting.begins_at
         relay = Relay(now if begins_at is None else begins_at, self._io_patience, self._setting)
         return relay, module.driver_of(relay.founder)
+
+
+def _want_patience(seconds: object) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(
+            f"io_patience: can't take {seconds!r} ({type(seconds).__name__}) as seconds: give a number"
+        )
+    if not 0.0 <= seconds < math.inf:  # NaN is none of these
+        raise ValueError(f"io_patience: must be zero seconds or more, and finite, not {seconds!r}")
+    return float(seconds)
 
 
 def virtual_backend(name: Literal["asyncio", "trio"]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import anyio.lowlevel
 
 from structmode.events import LifecycleEvent, Started, Stopped, subscribe
 
-from ._deadlock import WORKERS
 from ._dropped import dropped_coroutines
+from ._threads import WORKERS
 
 __all__ = ("LeftBehind", "nothing_left_behind")
 

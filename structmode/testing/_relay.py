@@ -35,12 +35,16 @@ import anyio
 from structmode import _engine as engine
 from structmode.exceptions import StructmodeError
 
-from ._deadlock import describe_tasks, somebody_may_call
+from ._deadlock import describe_tasks
+from ._threads import NO_THREADS, Threads, somebody_may_call, timers
 
-__all__ = ("NEAR", "PAUSE", "Driver", "Member", "Relay", "Rest", "Setting", "Turn", "time_module")
+__all__ = ("NEAR", "PAUSES", "Driver", "Member", "Relay", "Rest", "Setting", "Turn", "time_module")
 
-#: How long to wait at a time, in seconds, for what takes real time.
-PAUSE = 0.05
+#: How long to wait, in seconds, for what takes real time, before one looks again: short at first, as many a thread is about to
+#: do something, and then the last one again and again.
+PAUSES = (0.001, 0.003, 0.01, 0.04)
+# How long to wait for another thread at a time.
+_PAUSE = PAUSES[-1]
 # How many passes of an event loop a turn has, if the loop is never blocked; and if turns are cut short, at most.
 _LONG, _SHORT = 500, 4
 #: A deadline that is so near, in seconds, may be taken for one that has come.
@@ -80,13 +84,13 @@ class Rest:
 
     Attributes:
         deadline: Its next deadline, in the relay's time; infinity if there is none.
-        thread: Whether a task of it waits for a thread that is no member.
+        threads: What threads do for it, and wait for, that are no members.
         io: Whether a task of it waits for input or output.
         ready: Whether it waits for nothing, and could go on.
     """
 
     deadline: float = math.inf
-    thread: bool = False
+    threads: Threads = NO_THREADS
     io: bool = False
     ready: bool = False
 
@@ -188,8 +192,11 @@ class Relay:
         self._lock = threading.Lock()
         self._over = False
         self._leavers: list[threading.Thread] = []
+        self._timers = timers()
         # How many members, up to now and in a row, had nothing to do.
         self._quiet = 0
+        # How often, up to now and in a row, there was only a thread to wait for.
+        self._pauses = 0
         # Who is to have the next turn, out of order.
         self._wanted: Member | None = None
         # Who has waited for input and output since something has happened.
@@ -213,14 +220,15 @@ class Relay:
         return self._chance.randint(1, _SHORT) if self._chance is not None else _LONG
 
     def threads(self) -> set[threading.Thread]:
-        """Return the threads of its members."""
-        return {member.thread for member in tuple(self._members) if member.thread is not None}
+        """Return the threads of its members, and those that look after the program from outside."""
+        members = {member.thread for member in tuple(self._members) if member.thread is not None}
+        return members.union(timer for timer in self._timers if timer.is_alive())
 
     # -- Coming and going
 
     def await_arrival(self, member: Member, thread: threading.Thread) -> None:
         """Wait until a thread that has been begun has joined, so that the order is the same each time."""
-        while not member.arrived.wait(PAUSE) and thread.is_alive():
+        while not member.arrived.wait(_PAUSE) and thread.is_alive():
             pass
 
     def arrive(self, member: Member) -> None:
@@ -253,7 +261,7 @@ class Relay:
     def see_off_leavers(self) -> None:
         """Wait until those who have left have ended; a short while, as they have nothing left to do."""
         while self._leavers:
-            self._leavers.pop().join(PAUSE)
+            self._leavers.pop().join(_PAUSE)
 
     def dissolve(self) -> None:
         """Have all loops go on in real time, and at the same time."""
@@ -277,6 +285,7 @@ class Relay:
             self._quiet = self._quiet + 1 if quiet else 1
         if not quiet:
             self._patient.clear()
+            self._pauses = 0
         wanted, self._wanted = self._wanted, None
         if wanted is not None or self._quiet < len(self._members):
             target, turn = wanted or self._after(member)[0], Turn()
@@ -296,8 +305,8 @@ class Relay:
     def _when_all_are_quiet(self, member: Member) -> tuple[Member, Turn]:
         order = self._after(member)
         for one in order:
-            if one.rest.thread:
-                return one, Turn(pause=PAUSE)
+            if one.rest.threads.at_work:
+                return one, Turn(pause=self._next_pause())
         if self._io_patience > 0:
             for one in order:
                 if one.rest.io and one not in self._patient:
@@ -309,9 +318,14 @@ class Relay:
             self._patient.clear()
             return next(one for one in self._members if one.rest.deadline <= self.now), Turn()
         waiting = [one for one in order if one.rest.io]
-        if waiting or somebody_may_call(self.threads()):
-            return (waiting or order)[0], Turn(pause=PAUSE)
+        asking = {thread for one in order for thread in one.rest.threads.asking}
+        if waiting or somebody_may_call(self.threads() | asking):
+            return (waiting or order)[0], Turn(pause=self._next_pause())
         return self.founder, Turn(stuck=self.describe())
+
+    def _next_pause(self) -> float:
+        self._pauses += 1
+        return PAUSES[min(self._pauses, len(PAUSES)) - 1]
 
     def give_way_to(self, wanted: Member) -> None:
         """Have the present turn end with the present pass, and that of another one follow."""

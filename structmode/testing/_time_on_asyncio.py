@@ -15,8 +15,8 @@ from concurrent.futures import Executor
 from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple, cast
 
-from ._deadlock import a_task_waits_for_a_thread
-from ._relay import NEAR, PAUSE, Member, Rest
+from ._relay import NEAR, PAUSES, Member, Rest
+from ._threads_on_asyncio import a_child_is_waited_for, threads_of
 
 __all__ = (
     "AsyncioTime",
@@ -41,7 +41,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._selector_of_ours = _Selector()
         self._offset = 0.0
-        self._in_executor = 0
+        self.in_executor = set[asyncio.Future[Any]]()
         self._resolution = 0.0
         super().__init__(self._selector_of_ours)
 
@@ -76,12 +76,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Future[T]:
         """Run `func` in a thread; until it has ended, a virtual clock waits for it in real time."""
         future = super().run_in_executor(executor, func, *args)
-        self._in_executor += 1
-        future.add_done_callback(self._out_of_executor)
+        self.in_executor.add(future)
+        future.add_done_callback(self.in_executor.discard)
         return future
-
-    def _out_of_executor(self, _: asyncio.Future[Any]) -> None:
-        self._in_executor -= 1
 
     def next_deadline(self) -> float:
         """Return when the next thing is due that has been put off, in seconds; infinity if there is nothing."""
@@ -165,9 +162,13 @@ class AsyncioTime:
                 self.stop()
             return events
         rest = self._rest()
-        if rest.thread and not self._member.relay.is_alone and (events := wait(PAUSE)):
-            self._active = True
-            return events
+        for pause in () if self._member.relay.is_alone else PAUSES:
+            if not rest.threads.at_work:
+                break
+            if events := wait(pause):
+                self._active = True
+                return events
+            rest = self._rest()
         return self._rest_until_something_happens(rest, wait, timeout)
 
     def _rest_until_something_happens(
@@ -188,11 +189,11 @@ class AsyncioTime:
         return events
 
     def _rest(self) -> Rest:
-        known = self._member.relay.threads()
+        loop = self._loop
         return Rest(
-            deadline=self._loop.next_deadline(),
-            thread=self._loop._in_executor > 0 or a_task_waits_for_a_thread(known),
-            io=len(self._loop._selector_of_ours.get_map()) > _OWN,
+            deadline=loop.next_deadline(),
+            threads=threads_of(loop, loop.in_executor, self._member.relay.threads()),
+            io=len(loop._selector_of_ours.get_map()) > _OWN or a_child_is_waited_for(loop),
         )
 
 

@@ -7,6 +7,7 @@ itself then, but it moves over a thread that works for a task, as if nobody wait
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -14,8 +15,9 @@ import trio
 from trio.lowlevel import RunStatistics, checkpoint, current_statistics
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from ._deadlock import Deadlock, a_task_waits_for_a_thread
-from ._relay import PAUSE, Member, Rest, Turn
+from ._deadlock import Deadlock
+from ._relay import PAUSES, Member, Rest, Turn
+from ._threads_on_trio import threads_of
 
 __all__ = ("TrioTime", "backend_options", "driver_of", "now", "virtual_options")
 
@@ -75,7 +77,7 @@ class TrioTime:
                     # Others who waited for the same are resumed in the same pass, and may set others going.
                     before = watch.steps_before_pass
                     await checkpoint()
-                    if watch.steps == before:
+                    if watch.steps == before and not watch.about_to_run:
                         await self._rest(watch, current_statistics())
                 self._member.loop_has_ended()
             finally:
@@ -85,14 +87,17 @@ class TrioTime:
         relay = self._member.relay
         rest = Rest(
             deadline=relay.now + max(0.0, state.seconds_to_next_deadline),
-            thread=a_task_waits_for_a_thread(relay.threads()),
+            threads=threads_of(relay.threads()),
             io=_somebody_waits_for_io(state),
         )
-        if rest.thread and not relay.is_alone:
-            steps = watch.steps
-            await wait_all_tasks_blocked(PAUSE)
+        steps = watch.steps
+        for pause in () if relay.is_alone else PAUSES:
+            if not rest.threads.at_work:
+                break
+            await wait_all_tasks_blocked(pause)
             if watch.steps != steps:
                 return
+            rest = replace(rest, threads=threads_of(relay.threads()))
         turn = self._member.hand_on(rest, quiet=watch.is_quiet())
         self._take(turn)
         if turn.pause:
@@ -126,6 +131,8 @@ class _Watch(trio.abc.Instrument):
         self.steps = 0
         #: How many there had been when the event loop began its present pass over the tasks that can run.
         self.steps_before_pass = 0
+        #: Other tasks that have been woken, by input that has just come for instance, and have made no step since.
+        self.about_to_run = set[trio.lowlevel.Task]()
         self._steps_told = -1
         self._member = member
         self._take = take
@@ -146,8 +153,13 @@ class _Watch(trio.abc.Instrument):
     def after_io_wait(self, timeout: float) -> None:
         self.steps_before_pass = self.steps
 
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        if task is not self.own:
+            self.about_to_run.add(task)
+
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         if task is not self.own:
+            self.about_to_run.discard(task)
             self.steps += 1
 
     def after_run(self) -> None:

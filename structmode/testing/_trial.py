@@ -37,12 +37,12 @@ import anyio.abc
 from structmode import _engine as engine
 
 from ._clock import VirtualClock, virtual_backend
-from ._deadlock import WORKERS
 from ._faults import Fault, InjectedError, Moment, Ownership, Scenario
 from ._laws import breaches
 from ._leaks import tasks_left
 from ._relay import Setting
 from ._taps import GO_ON, Answer, tapped_tasks
+from ._threads import WORKERS
 from ._witness import Witness
 
 __all__ = ("Trial",)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import socket
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -16,6 +19,7 @@ import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+import trio
 
 from structmode import Service, StructmodeError
 from structmode.testing import Deadlock, VirtualClock, virtual_backend
@@ -166,6 +170,98 @@ async def test_a_thread_that_calls_back() -> None:
         assert clock.elapsed == pytest.approx(DAY)
 
 
+async def test_a_thread_that_calls_back_for_another_thread() -> None:
+    """What a thread has the event loop do may itself wait for a thread, and time stands still for that one."""
+
+    async def work_in_another() -> None:
+        await anyio.to_thread.run_sync(time.sleep, 0.05)
+
+    with VirtualClock() as clock, anyio.move_on_after(0.001) as scope:
+        await anyio.to_thread.run_sync(anyio.from_thread.run, work_in_another)
+        assert clock.elapsed == 0.0
+        assert not scope.cancel_called
+
+
+async def test_a_thread_of_nobody_that_calls() -> None:
+    """A thread that works for no task, and waits for the event loop, does not stand for one that works."""
+    token, called = anyio.lowlevel.current_token(), anyio.Event()
+
+    async def answer() -> None:
+        called.set()
+        await anyio.sleep(DAY)
+
+    with VirtualClock() as clock:
+        caller = threading.Thread(target=lambda: anyio.from_thread.run(answer, token=token))
+        caller.start()
+        await called.wait()
+        with anyio.move_on_after(0.001) as scope:
+            await anyio.to_thread.run_sync(time.sleep, 0.05)
+        assert not scope.cancelled_caught
+        assert clock.elapsed == 0.0
+        await anyio.sleep(DAY + 1.0)
+        await anyio.to_thread.run_sync(caller.join)
+
+
+def ask_portal(portal: anyio.from_thread.BlockingPortal) -> None:
+    """Have a portal do what takes time, and wait for that."""
+    portal.call(anyio.sleep, DAY)
+    portal.start_task_soon(anyio.sleep, DAY).result()
+
+
+async def test_a_thread_that_calls_through_a_portal() -> None:
+    """A thread that waits for what a portal does in the event loop does not work meanwhile."""
+    with VirtualClock() as clock:
+        async with anyio.from_thread.BlockingPortal() as portal:
+            await anyio.to_thread.run_sync(ask_portal, portal)
+        assert clock.elapsed == pytest.approx(2 * DAY)
+
+
+async def test_a_thread_that_may_be_abandoned_and_calls() -> None:
+    """It is the same for one whose task does not wait for it when it is cancelled."""
+    with VirtualClock() as clock:
+        await anyio.to_thread.run_sync(
+            anyio.from_thread.run, anyio.sleep, DAY, abandon_on_cancel=True
+        )
+        assert clock.elapsed == pytest.approx(DAY)
+
+
+def test_a_thread_that_calls_as_asyncio_has_it() -> None:
+    """It is the same with asyncio's own means to use threads and to call from them."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def ask() -> None:
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(DAY), loop).result()
+
+        with VirtualClock() as clock:
+            await asyncio.to_thread(ask)
+            await anyio.to_thread.run_sync(ask)
+            assert clock.elapsed == pytest.approx(2 * DAY)
+
+    anyio.run(main, **virtual_backend("asyncio"))
+
+
+def test_a_pool_whose_futures_are_awaited() -> None:
+    """What is run in a pool by itself is waited for, if its future is awaited on asyncio; what waits in the pool's queue, too."""
+
+    async def main() -> None:
+        with (
+            ThreadPoolExecutor(1) as pool,
+            VirtualClock() as clock,
+            anyio.move_on_after(0.001) as scope,
+        ):
+            work = [asyncio.wrap_future(pool.submit(time.sleep, 0.02)) for _ in range(3)]
+            await asyncio.gather(*work)
+            await asyncio.wait([asyncio.wrap_future(pool.submit(time.sleep, 0.02))])
+            assert clock.elapsed == 0.0
+            assert not scope.cancel_called
+            await anyio.sleep(DAY)  # the pool's thread is idle now
+        assert scope.cancel_called
+
+    anyio.run(main, **virtual_backend("asyncio"))
+
+
 def test_executor_of_asyncio() -> None:
     """What asyncio runs in its executor is waited for, too."""
 
@@ -222,6 +318,35 @@ async def test_io_without_any_deadline() -> None:
         sender.join()
 
 
+class _Sender(trio.abc.Instrument):
+    """Sends something when the event loop asks for input for the n-th time."""
+
+    def __init__(self, there: socket.socket, n: int) -> None:
+        self._there = there
+        self._left = n
+
+    def before_io_wait(self, timeout: float) -> None:
+        self._left -= 1
+        if not self._left:
+            self._there.send(b"x")
+
+
+def test_io_that_comes_as_the_clock_looks() -> None:
+    """Whoever has just been woken by input is not taken for one that waits, whenever it comes, and whoever runs first then."""
+
+    async def main() -> None:
+        for n in [*range(1, 9)] * 4:
+            here, there = socket.socketpair()
+            here.setblocking(False)
+            sender = _Sender(there, n)
+            with here, there, VirtualClock(io_patience=0.0):
+                trio.lowlevel.add_instrument(sender)
+                await anyio.wait_readable(here)
+            trio.lowlevel.remove_instrument(sender)
+
+    anyio.run(main, **virtual_backend("trio"))
+
+
 async def test_another_thread_may_call() -> None:
     """While there is a thread that may call into the loop, waiting for ever is no deadlock."""
     event = anyio.Event()
@@ -236,6 +361,36 @@ async def test_another_thread_may_call() -> None:
         caller.start()
         await event.wait()
     caller.join()
+
+
+@pytest.mark.parametrize("how", ["timer", "pool"])
+async def test_a_timer_or_a_pool_may_call(how: str) -> None:
+    """So it is with a timer that will call, and with a thread of a pool that has something to do."""
+    event = anyio.Event()
+    call = partial(anyio.from_thread.run_sync, event.set, token=anyio.lowlevel.current_token())
+
+    def call_later() -> None:
+        time.sleep(0.1)
+        call()
+
+    with ThreadPoolExecutor(1) as pool, VirtualClock():
+        if how == "timer":
+            threading.Timer(0.1, call).start()
+        else:
+            pool.submit(call_later)
+        await event.wait()
+
+
+@pytest.mark.process
+async def test_a_process_is_waited_for() -> None:
+    """The end of a process is waited for as input is, on each event loop."""
+    command = [sys.executable, "-S", "-c", "pass"]
+    streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    with VirtualClock(io_patience=30.0) as clock, anyio.move_on_after(1.0) as scope:
+        async with await anyio.open_process(command, **streams) as process:
+            assert await process.wait() == 0
+        assert clock.elapsed == 0.0
+    assert not scope.cancel_called
 
 
 # --- Deadlocks ------------------------------------------------------------------------------------
@@ -263,6 +418,43 @@ async def test_deadlock() -> None:
         assert re.search(f"^{name}$", said, re.MULTILINE)
     assert "in waits_for_ever" in said
     assert "in waits_for_a_lock" in said
+
+
+async def test_deadlock_names_the_tasks_of_the_program_alone() -> None:
+    """Tasks of the event loop, and that which moves the clock, are not among those that wait."""
+    with pytest.raises(Deadlock) as caught:
+        with VirtualClock():
+            await anyio.sleep_forever()
+    said = str(caught.value)
+    assert "<init>" not in said
+    assert "run_sync_soon" not in said
+    assert "virtual clock" not in said
+    assert "in test_deadlock_names_the_tasks_of_the_program_alone" in said
+
+
+async def test_deadlock_beside_threads_that_do_nothing() -> None:
+    """Idle threads of pools wake nobody, nor does a timer that was there before the clock, to end what hangs."""
+    watch = threading.Timer(DAY, sys.exit)
+    watch.start()
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(Deadlock):
+            with VirtualClock():
+                await anyio.to_thread.run_sync(pool.submit(int).result)
+                await anyio.sleep_forever()
+    watch.cancel()
+    watch.join()
+
+
+@pytest.mark.parametrize("abandon", [False, True])
+async def test_deadlock_of_a_thread_that_calls(abandon: bool) -> None:
+    """A task that waits for a thread, which waits for the event loop for ever, is one that waits for ever."""
+    event = anyio.Event()
+    with pytest.raises(Deadlock):
+        with VirtualClock():
+            await anyio.to_thread.run_sync(
+                anyio.from_thread.run, event.wait, abandon_on_cancel=abandon
+            )
+    event.set()  # whoever has been abandoned still waits for it
 
 
 async def test_deadlock_after_some_time() -> None:
@@ -364,6 +556,22 @@ async def test_two_clocks() -> None:
                 pytest.fail("entered")
         await anyio.sleep(1.0)
         assert clock.elapsed == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("patience", ["0.01", None, True])
+def test_a_patience_that_is_no_number(patience: Any) -> None:
+    """It is refused where it is given, and not when it is used."""
+    with pytest.raises(TypeError, match=rf"^io_patience: can't take {patience!r} \("):
+        VirtualClock(io_patience=patience)
+
+
+@pytest.mark.parametrize("patience", [-1, math.nan, math.inf])
+def test_a_patience_that_is_no_duration(patience: float) -> None:
+    """So is a number that nobody can wait for."""
+    with pytest.raises(
+        ValueError, match=r"^io_patience: must be zero seconds or more, and finite"
+    ):
+        VirtualClock(io_patience=patience)
 
 
 def test_unknown_backend() -> None:
