@@ -94,10 +94,10 @@ def _filled_by(thread: Foreign, loop: object) -> _Future | None:
     return None
 
 
-def _given_to_workers(stacks: Sequence[Sequence[FrameType]]) -> list[_Future]:
+def _given_to_workers(stacks: Sequence[Sequence[FrameType]]) -> list[_Future | None]:
     """Return the futures of tasks that wait for a thread of anyio's, which may not have looked for its work yet."""
     return [
-        frames[-1].f_locals["future"]
+        frames[-1].f_locals.get("future")
         for frames in stacks
         if frames and frames[-1].f_code.co_name == "run_sync_in_worker_thread"
     ]

@@ -246,13 +246,17 @@ def test_a_pool_whose_futures_are_awaited() -> None:
     """What is run in a pool by itself is waited for, if its future is awaited on asyncio; what waits in the pool's queue, too."""
 
     async def main() -> None:
+        done: list[object] = []
         with (
             ThreadPoolExecutor(1) as pool,
             VirtualClock() as clock,
             anyio.move_on_after(0.001) as scope,
         ):
-            work = [asyncio.wrap_future(pool.submit(time.sleep, 0.02)) for _ in range(3)]
-            await asyncio.gather(*work)
+            work = [pool.submit(time.sleep, 0.02) for _ in range(3)]
+            for future in work:
+                future.add_done_callback(done.append)  # is of no account
+            await asyncio.gather(*map(asyncio.wrap_future, work))
+            assert done == work
             await asyncio.wait([asyncio.wrap_future(pool.submit(time.sleep, 0.02))])
             assert clock.elapsed == 0.0
             assert not scope.cancel_called
