@@ -142,12 +142,13 @@ class AsyncContextMock(unittest.mock.Mock):
         """Have the side effect, and return what it gives; DEFAULT if that is nothing."""
         effect: Any = self.side_effect
         if isinstance(effect, Iterator):  # what mocks make of something to iterate over
-            effect = next(effect, StopAsyncIteration)  # as an AsyncMock does at the end
+            values: Iterator[Any] = effect
+            effect = next(values, StopAsyncIteration)  # as an AsyncMock does at the end
             if not _is_exception(effect):
                 return effect
         if _is_exception(effect):
             raise effect
-        result = None if effect is None else effect()
+        result: Any = None if effect is None else effect()
         if inspect.iscoroutine(result):
             await result
         return DEFAULT
