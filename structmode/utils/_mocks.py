@@ -6,7 +6,7 @@ import inspect
 import itertools
 import sys
 import unittest.mock
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
@@ -141,9 +141,8 @@ class AsyncContextMock(unittest.mock.Mock):
     async def _effect(self) -> Any:
         """Have the side effect, and return what it gives; DEFAULT if that is nothing."""
         effect: Any = self.side_effect
-        if isinstance(effect, Iterator):  # what mocks make of something to iterate over
-            values: Iterator[Any] = effect
-            effect = next(values, StopAsyncIteration)  # as an AsyncMock does at the end
+        if hasattr(effect, "__next__"):  # what mocks make of something to iterate over
+            effect = next(effect, StopAsyncIteration)  # as an AsyncMock does at the end
             if not _is_exception(effect):
                 return effect
         if _is_exception(effect):
