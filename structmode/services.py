@@ -874,12 +874,12 @@ class Service(ServiceBase, ServiceCallbacks):
         engine.emit(engine.TicksSkipped, self, name, count)
 
     def _tick_failed(self, name: str, error: Exception, again_in: float | None) -> None:
-        engine.emit(engine.TickFailed, self, name, error)
         self._log_failed(name, error, again_in, "goes on")
+        engine.emit(engine.TickFailed, self, name, error)
 
     def _task_failed(self, name: str, error: Exception, again_in: float | None) -> None:
-        engine.emit(engine.TaskFailed, self, name, error, again_in)
         self._log_failed(name, error, again_in, "is over")
+        engine.emit(engine.TaskFailed, self, name, error, again_in)
 
     def _log_failed(self, name: str, error: Exception, again_in: float | None, then: str) -> None:
         if again_in is not None:

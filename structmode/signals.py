@@ -594,7 +594,8 @@ class BaseSignal(BaseSignalT[T]):
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self.name = self.name or name
         self.owner = self.owner or owner
-        self._connections.place = self._connections.place or (owner, name)
+        # Not the first that there was: `@dataclass(slots=True)` makes a class anew, and throws the first one away.
+        self._connections.place = (owner, name)
 
     @recursive_repr()
     def __repr__(self) -> str:

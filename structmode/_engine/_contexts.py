@@ -57,17 +57,17 @@ class Keeper(Generic[T]):
     async def hold(self) -> None:
         """The keeper's task: enter, wait to be released, leave."""
         if not self._release.is_set():
-            await self._hold()
+            await self._hold(self._release.wait)
             return
         with anyio.CancelScope() as scope:  # given up before its first step
             scope.cancel()
-            await self._hold()
+            await self._hold(anyio.sleep_forever)
 
-    async def _hold(self) -> None:
+    async def _hold(self, until_released: Callable[[], Awaitable[None]]) -> None:
         try:
             async with self._context as self._value:
                 self._entered.set()
-                await self._release.wait()
+                await until_released()
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             if self._entered.is_set():
                 raise
@@ -93,7 +93,8 @@ class Keeper(Generic[T]):
             if failure is not None:
                 raise failure from None  # noqa: ASYNC104 - it passes on what entering raised instead
             raise
-        if self._error is None and not self._never_entered:
+        given_up = self._never_entered or self._release.is_set()
+        if self._error is None and not given_up:
             return self._value
         failure = self._failure()
         if failure is not None:
@@ -109,9 +110,9 @@ class Keeper(Generic[T]):
 
     def give_up(self) -> None:
         """Have it left while it is being entered."""
-        self.release()
         if self.task.begun:  # one that has not will see that it was released
             self.task.cancel()
+        self.release()
 
 
 def _name_of(context: object) -> str:

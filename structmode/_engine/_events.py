@@ -6,7 +6,7 @@ an event is not even made: `emit` is given the type and the parts.
 
 Listeners are called at once, in the order they subscribed, in the task where it happened. They must not wait. One
 that raises an error is reported through `logging` and harms neither the engine nor the other listeners. One that means to
-end the program, by SystemExit or the like, is a failure of what the event is about. Event loops in several threads tell the
+end the program, by SystemExit or the like, raises where the event is told of: of a run's own events it is a failure. Event loops in several threads tell the
 same listeners, each in its own thread.
 """
 
@@ -148,7 +148,8 @@ def emit(kind: Callable[..., LifecycleEvent], subject: object, *parts: object) -
     """Make an event of its parts and tell it, if anybody listens; what has no subject tells nothing.
 
     Raises:
-        BaseException: What a listener has raised that is no `Exception`, such as SystemExit, when all others have been told.
+        BaseException: What a listener, or the log of its error, has raised that is no `Exception`, such as SystemExit, when all
+            others have been told.
     """
     if not _listeners or subject is None:
         return
@@ -160,9 +161,12 @@ def emit(kind: Callable[..., LifecycleEvent], subject: object, *parts: object) -
         try:
             listener(event)
         except Exception:
-            report(_logger, "A listener failed on %r", event)
+            raised = report(_logger, "A listener failed on %r", event)
         except BaseException as exc:  # noqa: ASYNC103 - raised below
-            to_end = to_end or exc
+            raised = exc
+        else:
+            continue
+        to_end = raised if to_end is None else to_end
     if to_end is not None:
         raise to_end
 

@@ -183,8 +183,8 @@ class Loop(Outermost):
             warnings.warn(message, ResourceWarning, stacklevel=2)
         except Exception as warning:
             # Warnings may be errors, and whoever shows them may fail, but here nobody could catch that.
-            tell(self._unit, warning, name, "unreceived")
+            _ = tell(self._unit, warning, name, "unreceived")
 
     def crashed(self, run: Run, exc: BaseException) -> None:
         """Nobody will receive the failure: have it logged whole."""
-        run.tell(exc, run.label, "unreceived")
+        _ = run.tell(exc, run.label, "unreceived")

@@ -14,18 +14,23 @@ import traceback
 from contextlib import suppress
 
 
-def report(logger: logging.Logger, message: str, *args: object) -> None:
-    """Log an error, with the exception that is being handled; never raises but to end the program.
+def report(logger: logging.Logger, message: str, *args: object) -> BaseException | None:
+    """Log an error, with the exception that is being handled; never raises.
 
     Args:
         logger: Where.
         message: The message, a %-format.
         *args: What to put into it.
+
+    Returns:
+        What the log has raised to end the program, such as SystemExit; for the caller to pass on when its duty is done.
     """
     try:
         logger.error(message, *args, exc_info=sys.exception())
     except Exception:
         with suppress(Exception):
-            print(
-                message % args, traceback.format_exc(), sep="\n", file=sys.__stderr__, flush=True
-            )
+            text = f"{message % args}\n{traceback.format_exc()}"
+            print(text, file=sys.__stderr__, flush=True)
+    except BaseException as to_end:  # noqa: ASYNC103 - returned
+        return to_end  # noqa: ASYNC104 - nothing here waits
+    return None

@@ -645,6 +645,7 @@ class Life:
             successor = self._make_run(restarting=True)
         except BaseException as exc:  # noqa: ASYNC103 - kept for who waits for the restart
             self.call_off_restart(exc)
+            self._tell_owner(run, exc, succession.waiting)
             self._leave_place(run)
             return None, None  # noqa: ASYNC104 - nothing here waits
         run.successor = successor

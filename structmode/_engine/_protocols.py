@@ -104,13 +104,20 @@ class Unit(Protocol):
         """A child has been let go: it no longer starts and stops with this unit."""
 
 
-def tell(unit: Unit, exc: BaseException, origin: str, fate: Fate) -> None:
-    """Tell a unit of a failure; one that fails over it must not harm who tells."""
+def tell(unit: Unit, exc: BaseException, origin: str, fate: Fate) -> BaseException | None:
+    """Tell a unit of a failure; one that fails over it must not harm who tells.
+
+    Returns:
+        What was raised meanwhile to end the program, such as SystemExit, by a log for instance.
+    """
     try:
         unit.on_failure(exc, origin, fate)
     except Exception:
         what = "A %s could not be told of what failed in %s: %r"
-        report(_logger, what, type(unit).__name__, origin, exc)
+        return report(_logger, what, type(unit).__name__, origin, exc)
+    except BaseException as to_end:  # noqa: ASYNC103 - returned
+        return to_end  # noqa: ASYNC104 - nothing here waits
+    return None
 
 
 def label_of(unit: Unit) -> str:

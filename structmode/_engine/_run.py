@@ -82,6 +82,7 @@ T = TypeVar("T")
 _FIRST_LOOK = 0.25 * GRACE
 # Where a failure comes from that nobody would look for in the unit.
 _LISTENER = "a listener to its events"
+_LOG = "the log of its failure"
 
 
 def current_run() -> Run | None:
@@ -368,26 +369,34 @@ class Run:
         try:
             self.stop_timeout = max(0.0, self.unit.stop_timeout)
         except Exception as exc:
-            self.tell(exc, "stop_timeout", "unreceived")
+            _ = self.tell(exc, "stop_timeout", "unreceived")
         return self.stop_timeout
 
     def fail(self, exc: BaseException, origin: str) -> None:
         """Tell it of a failure; what that means depends on its state (see the head of this file)."""
         if self.state in {State.NEW, State.STOPPED}:
-            self.tell(exc, origin, "unreceived")
+            _ = self.tell(exc, origin, "unreceived")
             return
         fate: Fate = "stop" if self._turn.is_set() else "crash"
-        self.tell(exc, origin, fate if self.alarm is None else "later")
+        to_end = self.tell(exc, origin, fate if self.alarm is None else "later")
+        self._suffer(exc, origin)
+        if to_end is not None:
+            self._suffer(to_end, _LOG)
+
+    def _suffer(self, exc: BaseException, origin: str) -> None:
         self._note(exc, origin)
+        crashed: list[Run] = []
         if self.state is State.RUNNING and not self._turn.is_set():
-            self.mark_subtree_crashed(exc)
+            crashed += self.mark_subtree_crashed(exc)
         reached: dict[Run, None] = {self: None}
         pending: list[Run] = [self]
         for run in pending:  # grows while it is walked
-            for above in run._take(exc):
+            for above in run._take(exc, crashed):
                 if above not in reached:
                     reached[above] = None
                     pending.append(above)
+        for run in crashed:  # only now: what a listener raises comes second
+            run._emit(Crashed, exc)
 
     def take_up(self, run: Run) -> None:
         """Keep what went wrong in a run that has ended elsewhere, on behalf of this one; its first failure is told apart."""
@@ -398,16 +407,13 @@ class Run:
         try:
             emit(kind, self.unit.subject, *parts)
         except BaseException as exc:  # noqa: ASYNC103 - nothing here waits
-            if (
-                self.state is State.STOPPED
-            ):  # the very last moment: whoever asked for the stop will receive it
-                self._fail_in_stop(exc, _LISTENER)
-            else:
-                self.fail(exc, _LISTENER)
+            # In the very last moment whoever asked for the stop can still receive it.
+            suffer = self._fail_in_stop if self.state is State.STOPPED else self.fail
+            suffer(exc, _LISTENER)
 
-    def tell(self, exc: BaseException, origin: str, fate: Fate) -> None:
-        """Tell the unit of a failure; one that fails over it must not harm the run."""
-        tell(self.unit, exc, origin, fate)
+    def tell(self, exc: BaseException, origin: str, fate: Fate) -> BaseException | None:
+        """Tell the unit of a failure; one that fails over it must not harm the run. Returns what is to end the program."""
+        return tell(self.unit, exc, origin, fate)
 
     def kill(self) -> None:
         """Cancel it and all that it owns without mercy, from the leaves up; its steps still come, cut short."""
@@ -525,7 +531,7 @@ class Run:
 
     def bury(self) -> None:
         """End a run whose task never made its first step."""
-        self.start_error = StartAborted(self.label)
+        self._start_failed()
         self.state = advance(self.state, Trigger.STOP)
         self._finish()
 
@@ -539,12 +545,8 @@ class Run:
                 group.cancel_scope.shield = True
                 # anyio cancels a whole group for one task in it that asyncio has cancelled: so each step is a shield too.
                 try:
-                    await self._start()
-                    while self.state is State.RUNNING and not self._turn.is_set():
-                        _ = await self._steps.do("run", self._turn.wait)
-                    await self._stop()
-                except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
-                    self._break_off(exc)
+                    await self._up()
+                    await self._down()
                 finally:
                     self._steps.close()
                 if self.tasks or self.keepers or self.child_runs or self._hosted():
@@ -557,18 +559,52 @@ class Run:
         finally:
             self._finish()
 
-    def _break_off(self, exc: BaseException) -> None:
-        """Kill all below: something was raised between two steps, and nobody else would tell them to end.
+    # What is raised between two steps is a fault of ours or of a unit, or a KeyboardInterrupt, which may be raised anywhere. All
+    # below must be told to end even so: nobody else does it, and the task group waits for them.
 
-        That is a fault of ours or of a unit, or a KeyboardInterrupt, which may be raised anywhere.
-        """
-        if self.state is not State.STOPPING:
-            self.state = advance(self.state, Trigger.STOP)
-        self.kill()
-        self.keepers.cancel_now()  # nobody comes to release them any more
+    async def _up(self) -> None:
+        """Start, and be there until its turn to stop."""
+        try:
+            await self._start()
+        except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            self._suffer_fault(exc)
+            if self.state is State.STARTING:
+                self._start_failed()
+        while self.state is State.RUNNING and not self._turn.is_set():
+            try:
+                _ = await self._steps.do("run", self._turn.wait)
+            except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+                self._suffer_fault(exc)
+                await anyio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC102 - a shield
+
+    def _suffer_fault(self, exc: BaseException) -> None:
         failure = without_cancellation(exc)
-        if failure is not None:
-            self._fail_in_stop(failure, "run")
+        if failure is None:
+            self.pass_on_foreign_stop()
+        else:
+            self.fail(failure, "run")
+
+    async def _down(self) -> None:
+        """Stop; if that is not possible, kill all below, and leave what is held."""
+        self.state = advance(self.state, Trigger.STOP)
+        try:
+            await self._stop()
+        except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
+            self.kill()
+            for run in self._hosted():
+                run.kill()
+            failure = without_cancellation(exc)
+            if failure is not None:
+                self._fail_in_stop(failure, "run")
+            try:
+                await self._close_contexts()  # noqa: ASYNC102 - its steps shield themselves
+            finally:
+                self.keepers.cancel_now()
+
+    def _start_failed(self) -> None:
+        first = self._failures.first
+        self.start_error = first if first is not None else StartAborted(self.label)
+        self._tell_decided()
 
     async def _start(self) -> None:
         ending = Ending.CUT_SHORT
@@ -580,9 +616,7 @@ class Run:
         if ending is Ending.OVERDUE:
             self._force(self._steps.last_hook)
         if ending is not Ending.COMPLETED:
-            first = self._failures.first
-            self.start_error = first if first is not None else StartAborted(self.label)
-            self._tell_decided()
+            self._start_failed()
             return
         self.state = advance(self.state, Trigger.READY)
         self.up_since = self._steps.now()
@@ -679,7 +713,6 @@ class Run:
         self._pending = None
 
     async def _stop(self) -> None:
-        self.state = advance(self.state, Trigger.STOP)
         self.signal.set()
         self._discard_pending()
         if self._steps.deadline == math.inf:  # a start that failed by itself
@@ -858,8 +891,8 @@ class Run:
         stuck = self.stuck() or self._named_by_children()
         if hook is not None:
             stuck.insert(0, StuckTask(self.label, hook, self._steps.where))
-        self._emit(StopOverdue, tuple(stuck))
         self.kill()  # before any failure is told to all below: they are not to end by themselves
+        self._emit(StopOverdue, tuple(stuck))
         if failure is not None and hook is not None:
             self._fail_in_stop(failure, hook)
         self._fail_in_stop(ShutdownTimeout(self.label, self.stop_timeout, stuck), "stop")
@@ -896,8 +929,8 @@ class Run:
 
     # -- Failures
 
-    def _take(self, exc: BaseException) -> Sequence[Run]:
-        """Suffer one failure; return the runs above that must suffer it too."""
+    def _take(self, exc: BaseException, crashed: list[Run]) -> Sequence[Run]:
+        """Suffer one failure; return the runs above that must suffer it too. It is added to those that have crashed of it."""
         told_before = self.alarm is not None
         self._record(exc)
         if self.state is State.STARTING:
@@ -905,7 +938,8 @@ class Run:
             return ()
         if self._turn.is_set():
             return ()
-        self._mark_crashed(exc)
+        if self._mark_crashed(exc):
+            crashed.append(self)
         host = self.host
         if host is None:  # pragma: no cover - a run that lives has one
             return ()
@@ -928,24 +962,34 @@ class Run:
         in_its_turn = told_before and self.crash_reason is not None and not at_border
         return self.state is State.STOPPING or in_its_turn
 
-    def mark_subtree_crashed(self, exc: BaseException) -> None:
+    def spread_crash(self, exc: BaseException) -> None:
+        """Mark the run and all below it as crashed, and tell who listens."""
+        for run in self.mark_subtree_crashed(exc):
+            run._emit(Crashed, exc)
+
+    def mark_subtree_crashed(self, exc: BaseException) -> list[Run]:
         """Mark the run and all below it; those above are marked as it reaches them, those beside did not crash.
 
         Each keeps the first crash that it was marked with. Where all below are known to be marked, there is nothing to do;
-        but one with nothing below it may stand for a tree elsewhere.
+        but one with nothing below it may stand for a tree elsewhere. Returns those that were not marked before.
         """
+        crashed: list[Run] = []
         spreading: list[Run] = [self]
         for run in spreading:  # grows while it is walked
             if run.crash_spread is None or not run.child_runs:
                 run.crash_spread = exc
-                run._mark_crashed(exc)
+                if run._mark_crashed(exc):
+                    crashed.append(run)
                 run._tell_affliction()
                 spreading.extend(run.child_runs.values())
+        return crashed
 
-    def _mark_crashed(self, exc: BaseException) -> None:
-        if self.crash_reason is None:
-            self.crash_reason = exc
-            self._emit(Crashed, exc)
+    def _mark_crashed(self, exc: BaseException) -> bool:
+        """Mark it with its first crash; returns whether this is the first."""
+        if self.crash_reason is not None:
+            return False
+        self.crash_reason = exc
+        return True
 
     def _tell_affliction(self) -> None:
         told, self._afflicted = self._afflicted, None
@@ -974,9 +1018,12 @@ class Run:
 
     def _fail_in_stop(self, exc: BaseException, origin: str) -> None:
         if not self._failures.holds(exc):
-            self.tell(exc, origin, "stop" if self.alarm is None else "later")
+            to_end = self.tell(exc, origin, "stop" if self.alarm is None else "later")
             self._note(exc, origin)
             self._record(exc)
+            if to_end is not None:
+                self._note(to_end, _LOG)
+                self._record(to_end)
 
     def _note(self, exc: BaseException, origin: str, below: Run | None = None) -> None:
         """Note a failure on the one that will leave, if that is another."""

@@ -232,7 +232,8 @@ class Task(Generic[T_co]):
             try:
                 callback(self)
             except Exception:
-                report(_logger, "A done-callback of the task %r failed", self.name)
+                to_end = report(_logger, "A done-callback of the task %r failed", self.name)
+                failure = to_end if failure is None else failure
             except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
                 failure = exc if failure is None else failure
         return failure

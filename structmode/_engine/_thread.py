@@ -599,6 +599,6 @@ class ThreadHome:
     def _afflict(self, alarm: BaseException | None, crash: BaseException | None) -> None:
         floor = self._floor.current
         if crash is not None:
-            floor.mark_subtree_crashed(crash)
+            floor.spread_crash(crash)
         if alarm is not None:
             floor.spread_alarm(alarm)

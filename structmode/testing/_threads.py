@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import FrameType
@@ -29,6 +29,7 @@ from typing import Any
 from structmode.utils._watchdog import THREADS
 
 __all__ = (
+    "NO_THREADS",
     "WORKERS",
     "Foreign",
     "Threads",
@@ -36,6 +37,8 @@ __all__ = (
     "cell",
     "foreign_threads",
     "somebody_may_call",
+    "timers",
+    "waits_for_another_loop",
 )
 
 # What the names of threads begin with that wait for work, and may be left behind.
@@ -145,6 +148,11 @@ def foreign_threads(known: Collection[threading.Thread]) -> list[Foreign]:
         for thread in threading.enumerate()
         if thread not in known and not thread.name.startswith(THREADS)
     ]
+
+
+def waits_for_another_loop(stacks: Iterable[Sequence[FrameType]]) -> bool:
+    """Whether a task waits for what it has asked the event loop of another thread."""
+    return any(frame.f_code.co_name == "until_answered" for frames in stacks for frame in frames)
 
 
 def timers() -> set[threading.Thread]:

@@ -26,6 +26,7 @@ from ._threads import (
     cell,
     foreign_threads,
     somebody_may_call,
+    waits_for_another_loop,
 )
 
 __all__ = ("a_child_is_waited_for", "threads_of")
@@ -65,7 +66,7 @@ def threads_of(
     at_work = (
         any(future is not None and not future.done() for future in filled)
         or any(map(_is_about_to_take_work, threads))
-        or (_waits_for_another_loop(stacks) and somebody_may_call({*known, *askers}))
+        or (waits_for_another_loop(stacks) and somebody_may_call({*known, *askers}))
     )
     return Threads(at_work, askers)
 
@@ -101,10 +102,6 @@ def _given_to_workers(stacks: Sequence[Sequence[FrameType]]) -> list[_Future | N
         for frames in stacks
         if frames and frames[-1].f_code.co_name == "run_sync_in_worker_thread"
     ]
-
-
-def _waits_for_another_loop(stacks: Sequence[Sequence[FrameType]]) -> bool:
-    return any(frame.f_code.co_name == "until_answered" for frames in stacks for frame in frames)
 
 
 def _is_about_to_take_work(thread: Foreign) -> bool:

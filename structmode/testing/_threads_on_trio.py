@@ -18,7 +18,14 @@ import anyio
 
 from structmode import _engine as engine
 
-from ._threads import NO_THREADS, Foreign, Threads, foreign_threads, somebody_may_call
+from ._threads import (
+    NO_THREADS,
+    Foreign,
+    Threads,
+    foreign_threads,
+    somebody_may_call,
+    waits_for_another_loop,
+)
 
 __all__ = ("threads_of",)
 
@@ -41,7 +48,7 @@ def threads_of(known: Collection[threading.Thread]) -> Threads:
     askers = frozenset(thread.thread for thread in asking)
     asked = Counter(map(_employer, asking))
     at_work = any(_given(frames) > asked[task] for task, frames in stacks.items()) or (
-        _waits_for_another_loop(stacks.values()) and somebody_may_call({*known, *askers})
+        waits_for_another_loop(stacks.values()) and somebody_may_call({*known, *askers})
     )
     return Threads(at_work, askers)
 
@@ -74,7 +81,3 @@ def _given(frames: Sequence[FrameType]) -> int:
         outer == "to_thread_run_sync" and inner in _GIVEN
         for outer, inner in itertools.pairwise(calls)
     )
-
-
-def _waits_for_another_loop(stacks: Iterable[Sequence[FrameType]]) -> bool:
-    return any(frame.f_code.co_name == "until_answered" for frames in stacks for frame in frames)

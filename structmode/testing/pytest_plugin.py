@@ -56,24 +56,19 @@ def run_service(request: pytest.FixtureRequest) -> Callable[[ServiceT], ServiceT
     """
 
     def run(service: ServiceT) -> ServiceT:
-        _check_can_be_run(request.node, service)
+        _check_can_be_run(service)
         _put_around(request, lambda: service)
         return service
 
     return run
 
 
-def _check_can_be_run(item: pytest.Item, service: object) -> None:
+def _check_can_be_run(service: object) -> None:
     if isinstance(service, type):
         name = service.__name__
         raise TypeError(f"run_service() takes a service, not its class: run_service({name}(...))")
     if not isinstance(service, AbstractAsyncContextManager):
         raise TypeError(f"run_service() takes a service, not {service!r}")
-    if item.stash.get(_RUNS, False):
-        raise LifecycleError(
-            f"run_service({service!r}) was called in {item.name}, which runs already: nothing can be put around it any more",
-            "Call it in a fixture of the test that is a plain function; in the test itself, `async with service:` runs it",
-        )
 
 
 @pytest.fixture
@@ -104,6 +99,12 @@ def _put_around(
     request: pytest.FixtureRequest, surrounding: Surrounding, *, outermost: bool = False
 ) -> None:
     item: pytest.Item = request.node
+    if item.stash.get(_RUNS, False):
+        raise LifecycleError(
+            f"{request.fixturename or 'run_service'} was asked for in {item.name}, which runs already: nothing can be put around it "
+            "any more",
+            "Ask for it in a fixture of the test that is a plain function; in the test itself, `async with service:` runs one",
+        )
     around = item.stash.setdefault(_AROUND, [])
     around.insert(0 if outermost else len(around), surrounding)
 

@@ -205,7 +205,8 @@ class MethodQueue(Service):
     async def flush(self) -> None:
         """Do the calls that wait for their turn, here, beside the workers; returns when none is left that has not begun.
 
-        To be called in the queue's event loop. Where the queue does not run, there is nothing to do.
+        To be called in the queue's event loop. Where the queue does not run, there is nothing to do. Who cancels it lets the call
+        that is being done end.
 
         Differs from mode: it is not needed for a stop, which does them in any case.
 
@@ -218,7 +219,9 @@ class MethodQueue(Service):
             run.check_loop("flush()")
         await anyio.lowlevel.checkpoint()
         while box is not None and (call := box.take()) is not None:
-            await call.perform()
+            with anyio.CancelScope(shield=True):  # it is somebody else's
+                await call.perform()
+            await anyio.lowlevel.checkpoint_if_cancelled()
 
     @staticmethod
     def _call_of(method: QueuedMethod) -> engine.Call:

@@ -117,7 +117,8 @@ async def test_what_a_start_that_is_called_off_has_made(who: str, slow: bool) ->
             service._life.kill()
         go.set()
     assert not made.open
-    assert held in ([], [True])
+    # Who has called it off itself goes on with what it has made; others are cut short.
+    assert held == [True] * (who == "itself" and not slow)
     assert len(errors) == 1
     assert not above._life.alive
 

@@ -27,6 +27,7 @@ from structmode.events import (
     Stopping,
     subscribe,
 )
+from structmode.facet import ServiceMixin
 
 ORDER = [
     "app on_stop",
@@ -164,6 +165,77 @@ async def test_a_start_with_a_log_that_raises(caplog: pytest.LogCaptureFixture) 
     assert notes == []
 
 
+class Exits(logging.Filter):
+    """Ends the program at the first error that is logged, as some programs like it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            raise SystemExit(3)
+        return True
+
+
+async def test_a_log_that_exits() -> None:
+    """What had been logged is what leaves, with a note of that; everything has taken its course."""
+    notes: list[str] = []
+    exits, handlers = Exits(), list(logging.root.handlers)
+    for handler in handlers:
+        handler.addFilter(exits)
+    try:
+        with pytest.raises(OSError, match="disk full") as caught:
+            async with App("app", notes) as app:
+                app._break.set()
+                await anyio.sleep_forever()
+    finally:
+        for handler in handlers:
+            handler.removeFilter(exits)
+    assert notes == ORDER
+    assert any("SystemExit" in note for note in caught.value.__notes__)
+
+
+async def test_a_log_that_exits_at_the_failure_of_a_callback() -> None:
+    """The task has ended all the same, and the exit is a failure of its service."""
+    exits, handlers = Exits(), list(logging.root.handlers)
+
+    def fail(task: object) -> None:
+        raise OSError("callback")
+
+    for handler in handlers:
+        handler.addFilter(exits)
+    try:
+        with pytest.raises(SystemExit):
+            async with App("app", []) as app:
+                app.add_future(anyio.lowlevel.checkpoint).add_done_callback(fail)
+                await anyio.sleep_forever()
+    finally:
+        for handler in handlers:
+            handler.removeFilter(exits)
+
+
+async def test_a_log_that_exits_at_the_failure_of_a_listener() -> None:
+    """All others are told, and the exit is a failure of what the event is about."""
+    exits, handlers = Exits(), list(logging.root.handlers)
+    told: list[LifecycleEvent] = []
+    app = App("app", [])
+
+    def fail(event: LifecycleEvent) -> None:
+        if type(event) is Started and event.subject is app:
+            raise OSError("listener")
+
+    ends = [subscribe(fail), subscribe(told.append)]
+    for handler in handlers:
+        handler.addFilter(exits)
+    try:
+        with pytest.raises(SystemExit):
+            async with app:
+                await anyio.sleep_forever()
+    finally:
+        for end in ends:
+            end()
+        for handler in handlers:
+            handler.removeFilter(exits)
+    assert Started in {type(event) for event in told if event.subject is app}
+
+
 # --- A listener that exits -----------------------------------------------------------------------
 
 
@@ -173,10 +245,11 @@ async def test_a_start_with_a_log_that_raises(caplog: pytest.LogCaptureFixture) 
 async def test_a_listener_that_ends_the_program(
     kind: type[LifecycleEvent], error: BaseException, below: bool
 ) -> None:
-    """What it raises leaves, after an orderly stop; other listeners have been told as well."""
+    """What it raises leaves, after an orderly stop, if it is the first that went wrong; other listeners have been told as well."""
     notes: list[str] = []
     app = App("app", notes)
     told: list[type[LifecycleEvent]] = []
+    first = OSError("first")
 
     def leave(event: LifecycleEvent) -> None:
         if type(event) is kind and event.subject is (app.child if below else app):
@@ -184,13 +257,18 @@ async def test_a_listener_that_ends_the_program(
 
     ends = [subscribe(leave), subscribe(lambda event: told.append(type(event)))]
     try:
-        with pytest.raises(type(error)) as caught:
+        with pytest.raises((OSError, type(error))) as caught:
             async with app:
                 if kind is Crashed:
-                    (app.child if below else app)._life.fail(OSError("first"), "test")
+                    (app.child if below else app)._life.fail(first, "test")
                 if kind not in (Stopping, Stopped):
                     await anyio.sleep_forever()
-        assert caught.value is error
+        if kind is Crashed:  # what it crashed of came first
+            assert caught.value is first
+            assert list(app.failures) == [first, error]
+            assert any(repr(error) in note for note in first.__notes__)
+        else:
+            assert caught.value is error
     finally:
         for end in ends:
             end()
@@ -202,6 +280,52 @@ async def test_a_listener_that_ends_the_program(
         assert notes == [note for note in ORDER if "child" not in note]
     else:
         assert notes == []
+
+
+async def test_a_listener_that_ends_the_program_far_below() -> None:
+    """However deep the tree, and however many are told of the crash: the first failure leaves."""
+
+    class Link(Service):
+        """Is above the next one."""
+
+    def leave(event: LifecycleEvent) -> None:
+        if isinstance(event, Crashed):
+            raise SystemExit(3)
+
+    top = last = Link()
+    for _ in range(400):
+        last = last.add_dependency(Link())
+    end = subscribe(leave)
+    try:
+        with pytest.raises(OSError, match="first"):
+            async with top:
+                last._life.fail(OSError("first"), "test")
+                await anyio.sleep_forever()
+    finally:
+        end()
+
+
+async def test_a_restart_that_nobody_waits_for_and_a_listener_prevents() -> None:
+    """What it raises leaves the block."""
+
+    class Again(Service):
+        """Restarts itself."""
+
+        @Service.task
+        async def work(self) -> None:
+            await self.restart()
+
+    def leave(event: LifecycleEvent) -> None:
+        if isinstance(event, Restarting):
+            raise SystemExit(3)
+
+    end = subscribe(leave)
+    try:
+        with pytest.raises(SystemExit):
+            async with Again():
+                await anyio.sleep_forever()
+    finally:
+        end()
 
 
 @pytest.mark.parametrize("kind", [Restarting, StartFailed])
@@ -267,7 +391,7 @@ async def test_a_stop_without_a_name(crash: bool, caplog: pytest.LogCaptureFixtu
         await app.wait_until_stopped()
     await app.stop()
     assert notes == ORDER
-    assert app.failures == app.failures[: int(crash)]
+    assert [type(one) for one in app.failures] == [OSError] * crash
     assert "[^Named]: Stopping..." in caplog.text
 
 
@@ -306,23 +430,88 @@ async def test_a_start_without_a_name() -> None:
 # --- The last line of defence ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", ["_start", "_stop", "_stop_tasks"])
-async def test_a_fault_of_the_engine(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is raised between two steps of a run leaves it, and nothing below is left; not in order, but at once."""
-    notes: list[str] = []
-    app = App("app", notes)
+class NeedsIt(ServiceMixin):
+    """Needs another one.
+
+    Args:
+        it: What it needs.
+    """
+
+    def __init__(self, it: ServiceMixin) -> None:
+        self._it = it
+
+    @property
+    def dependencies(self) -> list[ServiceMixin]:
+        return [self._it]
+
+
+class NotingMixin(ServiceMixin):
+    """Writes down its stop.
+
+    Args:
+        notes: Where.
+    """
+
+    def __init__(self, notes: list[str]) -> None:
+        self._notes = notes
+
+    async def stop(self) -> None:
+        self._notes.append("need stops")
+
+
+def break_step(
+    monkeypatch: pytest.MonkeyPatch, step: str, subject: object, *, afterwards: bool = False
+) -> None:
+    """Have a step of the engine's own fail in the run of one service."""
     original = getattr(Run, step)
 
     async def broken(run: Run) -> None:
-        if run.unit.subject is app:
-            if step == "_start":
+        if run.unit.subject is subject:
+            if afterwards:
                 await original(run)
             raise ZeroDivisionError("a fault")
         await original(run)
 
     monkeypatch.setattr(Run, step, broken)
+
+
+@pytest.mark.parametrize("afterwards", [False, True])
+async def test_a_fault_of_the_engine_in_a_start(
+    afterwards: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start fails with it, or what was started crashes of it; and all is stopped in order."""
+    notes: list[str] = []
+    app = App("app", notes)
+    break_step(monkeypatch, "_start", app, afterwards=afterwards)
+    with pytest.raises(ZeroDivisionError):
+        async with app:
+            await anyio.sleep_forever()
+    assert notes == (ORDER if afterwards else [])
+    assert not app.child._life.alive
+
+
+@pytest.mark.parametrize("step", ["_stop", "_stop_tasks", "_close_contexts"])
+async def test_a_fault_of_the_engine_in_a_stop(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is raised between two steps leaves; all below is killed, and what is held is left if that is possible."""
+    notes: list[str] = []
+    app = App("app", notes)
+    break_step(monkeypatch, step, app)
     with pytest.raises(ZeroDivisionError):
         async with app:
             pass
     assert not app.child._life.alive
     assert "child on_shutdown" in notes
+    assert ("left b" in notes) == (step != "_close_contexts")
+
+
+async def test_a_fault_of_the_engine_above_what_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What lives at the root for those who need it is told to end as well."""
+    notes: list[str] = []
+    top = NeedsIt(NotingMixin(notes))
+    break_step(monkeypatch, "_stop", top)
+    with pytest.raises(ZeroDivisionError):
+        async with top:
+            pass
+    assert notes == ["need stops"]

@@ -60,6 +60,7 @@ TESTS = (
     "tests/loop/test_loops.py",
     "tests/console/test_console.py",
     "tests/embedding/test_guest_mode.py",
+    "tests/worker/test_batches.py",
 )
 # The documentation too: a test of the records reads it.
 COPIED = ("structmode", "tests", "docs", "pyproject.toml", "README.md")

@@ -244,6 +244,9 @@ def test_plain(app):
 async def test_in_the_test(run_service):
     run_service(Cache())
 
+async def test_a_clock_in_the_test(request):
+    request.getfixturevalue("virtual_clock")
+
 async def test_a_class(run_service):
     run_service(Cache)
 
@@ -364,10 +367,11 @@ def test_reruns(project: Project) -> None:
 
 def test_wrong_use(project: Project) -> None:
     """What can't work is refused, and what is wrong is told, with what works."""
-    assert project.outcomes("wrong_use") == {"failure": 5}
+    assert project.outcomes("wrong_use") == {"failure": 6}
     told = project.told("wrong_use")
     assert "test_plain must be `async def`" in told
-    assert "was called in test_in_the_test, which runs already" in told
+    assert "run_service was asked for in test_in_the_test, which runs already" in told
+    assert "virtual_clock was asked for in test_a_clock_in_the_test, which runs already" in told
     assert "run_service() takes a service, not its class: run_service(Cache(...))" in told
     assert "run_service() takes a service, not None" in told
     assert "is a method of a unittest.TestCase" in told

@@ -323,6 +323,16 @@ ALONE: dict[str, Any] = {
         pytest.param(
             {"loggers": {"tests.setup.alone": {"level": "INFO"}}}, ["[INFO] x"], id="no handlers"
         ),
+        pytest.param(
+            {"loggers": {"tests.setup.alone": {"level": "INFO", "handlers": []}}},
+            ["[INFO] x"],
+            id="no handler in it",
+        ),
+        pytest.param(
+            {"loggers": {"tests.setup.other": {"handlers": ["own"], "propagate": False}}},
+            ["[INFO] x"],
+            id="nothing twice",
+        ),
     ],
 )
 def test_a_configuration_that_could_be_used_alone_has_no_line_written_twice(

@@ -56,7 +56,7 @@ class Binding:
 
     def __init__(self, address: Address, stall_timeout: float) -> None:
         # The socket's file, by its full path: who is told a relative one may go elsewhere.
-        self._path = os.path.abspath(address.path)
+        self._path = ""
         self._file: tuple[int, int] | None = None
         try:
             self.listener = (
@@ -78,6 +78,7 @@ class Binding:
                     os.unlink(self._path)
 
     def _bound_path(self, path: str) -> socket.socket:
+        self._path = os.path.abspath(path)
         _remove_left_behind(path)
         with ExitStack() as undo:
             listener = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))

@@ -106,7 +106,7 @@ class AppLifespan(Service):
         with anyio.CancelScope() as self._patience:
             self._limit_patience()
             await event.wait()
-        if self._patience.cancelled_caught and self._problem is not None:
+        if self._problem is not None and not event.is_set():
             raise self._problem
 
     def _limit_patience(self) -> None:

@@ -66,8 +66,10 @@ def _with_root_in_its_place(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _stands_alone(config: Mapping[str, Any]) -> bool:
     loggers: Mapping[str, Any] = config.get("loggers") or {}
-    has_handlers = any("handlers" in logger for logger in loggers.values())
-    return "version" in config and has_handlers and not config.get("merge")
+    written_twice = any(
+        logger.get("handlers") and logger.get("propagate", True) for logger in loggers.values()
+    )
+    return "version" in config and written_twice and not config.get("merge")
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

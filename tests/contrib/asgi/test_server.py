@@ -207,10 +207,13 @@ async def test_a_client_that_breaks_its_connection(
             assert await status(server) == 200
             go.set()
             assert (await other.receive()).startswith(b"HTTP/1.1 200")
-    for record in caplog.records:
-        if record.message.startswith("A connection has failed"):
-            assert "ExceptionGroup" not in record.message
-            assert bool(record.exc_info) == detailed
+    told = [one for one in caplog.records if one.message.startswith("A connection has failed")]
+    assert len(told) == 1 or "sec-websocket-protocol" not in str(
+        data
+    )  # others may be closed without a word
+    for record in told:
+        assert "ExceptionGroup" not in record.message
+        assert bool(record.exc_info) == detailed
 
 
 async def test_a_request_with_a_limit_of_its_own() -> None:
