@@ -593,9 +593,10 @@ class BaseSignal(BaseSignalT[T]):
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self.name = self.name or name
-        self.owner = self.owner or owner
-        # Not the first that there was: `@dataclass(slots=True)` makes a class anew, and throws the first one away.
-        self._connections.place = (owner, name)
+        # `@dataclass(slots=True)` makes a class anew, and throws the first one away.
+        before, self._connections.place = self._connections.place, (owner, name)
+        if self.owner is None or (before is not None and self.owner is before[0]):
+            self.owner = owner
 
     @recursive_repr()
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ import sys
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -300,12 +300,33 @@ class Inbox:
         self.heard.append("read")
 
 
+@dataclass(slots=True)
+class Slotted:
+    """A class that is made twice: the second has the slots."""
+
+    number: int = 0
+    signal: Any = None
+    arrived: ClassVar[SyncSignal[Any]] = SyncSignal()
+
+
 def pickled(obj: Any) -> Any:
     """Return what pickling makes of an object."""
     return pickle.loads(pickle.dumps(obj))  # noqa: S301 - it is our own
 
 
 duplicating = pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
+
+
+@duplicating
+def test_a_copy_of_a_sender_whose_class_was_made_anew(duplicate: Any, calls: Calls) -> None:
+    """Its signal is that of the class that there is."""
+    sender = Slotted()
+    sender.signal = Slotted.arrived.with_default_sender(sender)
+    other = duplicate(sender)
+    Slotted.arrived.connect(calls.receiver("of all"))
+    other.signal()
+    assert calls.taken() == ["of all"]
+    assert Slotted.arrived.owner is Slotted
 
 
 @duplicating
