@@ -9,7 +9,7 @@ import io
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 import anyio
 import pytest
@@ -107,17 +107,31 @@ class Unwell(logging.Filter):
         return True
 
 
+class Exits(logging.Filter):
+    """Ends the program at the first error that is logged, as some programs like it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            raise SystemExit(3)
+        return True
+
+
 @contextmanager
-def unwell_log(level: int) -> Iterator[None]:
-    """Have the log raise while the block runs, as if a handler that all of it goes to had a bug."""
-    bug, handlers = Unwell(level), list(logging.root.handlers)
+def filtered_log(added: logging.Filter) -> Iterator[None]:
+    """Have all that is logged go through a filter while the block runs."""
+    handlers = list(logging.root.handlers)
     for handler in handlers:
-        handler.addFilter(bug)
+        handler.addFilter(added)
     try:
         yield
     finally:
         for handler in handlers:
-            handler.removeFilter(bug)
+            handler.removeFilter(added)
+
+
+def unwell_log(level: int) -> AbstractContextManager[None]:
+    """Have the log raise while the block runs, as if a handler that all of it goes to had a bug."""
+    return filtered_log(Unwell(level))
 
 
 # --- A log that raises ---------------------------------------------------------------------------
@@ -165,55 +179,31 @@ async def test_a_start_with_a_log_that_raises(caplog: pytest.LogCaptureFixture) 
     assert notes == []
 
 
-class Exits(logging.Filter):
-    """Ends the program at the first error that is logged, as some programs like it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.ERROR:
-            raise SystemExit(3)
-        return True
-
-
 async def test_a_log_that_exits() -> None:
     """What had been logged is what leaves, with a note of that; everything has taken its course."""
     notes: list[str] = []
-    exits, handlers = Exits(), list(logging.root.handlers)
-    for handler in handlers:
-        handler.addFilter(exits)
-    try:
-        with pytest.raises(OSError, match="disk full") as caught:
-            async with App("app", notes) as app:
-                app._break.set()
-                await anyio.sleep_forever()
-    finally:
-        for handler in handlers:
-            handler.removeFilter(exits)
+    with filtered_log(Exits()), pytest.raises(OSError, match="disk full") as caught:
+        async with App("app", notes) as app:
+            app._break.set()
+            await anyio.sleep_forever()
     assert notes == ORDER
     assert any("SystemExit" in note for note in caught.value.__notes__)
 
 
 async def test_a_log_that_exits_at_the_failure_of_a_callback() -> None:
     """The task has ended all the same, and the exit is a failure of its service."""
-    exits, handlers = Exits(), list(logging.root.handlers)
 
     def fail(task: object) -> None:
         raise OSError("callback")
 
-    for handler in handlers:
-        handler.addFilter(exits)
-    try:
-        with pytest.raises(SystemExit):
-            async with App("app", []) as app:
-                app.add_future(anyio.lowlevel.checkpoint).add_done_callback(fail)
-                await anyio.sleep_forever()
-    finally:
-        for handler in handlers:
-            handler.removeFilter(exits)
+    with filtered_log(Exits()), pytest.raises(SystemExit):
+        async with App("app", []) as app:
+            app.add_future(anyio.lowlevel.checkpoint).add_done_callback(fail)
+            await anyio.sleep_forever()
 
 
 async def test_a_log_that_exits_at_the_failure_of_a_listener() -> None:
     """All others are told, and the exit is a failure of what the event is about."""
-    exits, handlers = Exits(), list(logging.root.handlers)
     told: list[LifecycleEvent] = []
     app = App("app", [])
 
@@ -222,17 +212,13 @@ async def test_a_log_that_exits_at_the_failure_of_a_listener() -> None:
             raise OSError("listener")
 
     ends = [subscribe(fail), subscribe(told.append)]
-    for handler in handlers:
-        handler.addFilter(exits)
     try:
-        with pytest.raises(SystemExit):
+        with filtered_log(Exits()), pytest.raises(SystemExit):
             async with app:
                 await anyio.sleep_forever()
     finally:
         for end in ends:
             end()
-        for handler in handlers:
-            handler.removeFilter(exits)
     assert Started in {type(event) for event in told if event.subject is app}
 
 
