@@ -216,5 +216,7 @@ class ShutdownTimeout(StructmodeError, TimeoutError):
         self.label = label
         self.timeout = timeout
         self.stuck: tuple[StuckTask, ...] = tuple(stuck)
-        culprits = "\n".join(str(task) for task in self.stuck) or "(nothing is left of it)"
-        super().__init__(f"{label} did not stop within {timeout:g} s; still there:\n{culprits}")
+        what = "nothing in it hung, but all of it was not done by then"
+        if self.stuck:
+            what = "still there:\n" + "\n".join(str(task) for task in self.stuck)
+        super().__init__(f"{label} did not stop within {timeout:g} s; {what}")

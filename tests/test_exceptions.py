@@ -75,6 +75,13 @@ def test_an_error_made_anew(
         assert (made.name, made.path) == (error.name, error.path)
 
 
+def test_a_stop_that_was_too_long_and_hung_nowhere() -> None:
+    """It does not say that something is still there, and then nothing."""
+    assert str(ShutdownTimeout("Crowd", 5, [])) == (
+        "Crowd did not stop within 5 s; nothing in it hung, but all of it was not done by then"
+    )
+
+
 def test_an_error_with_parts_of_its_own() -> None:
     """So do errors of users that are made in a way of their own."""
     made = pickled(Mine(7, word="seven"))
