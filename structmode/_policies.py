@@ -106,7 +106,9 @@ class Policy:
             began = anyio.current_time()
             try:
                 await engine.result_of(work(), name)
-            except Exception as exc:  # noqa: BLE001 - what is done about it is what this is for
+            except Exception as exc:
+                if service.should_stop and engine.without_stopped(exc) is None:
+                    raise  # the stop is what has ended it
                 if self.on_error == "log" or service.should_stop:
                     tell(exc, None)
                     return

@@ -65,6 +65,22 @@ def service_of(unit: engine.Unit) -> Any:
     return getattr(unit, "service", unit.subject)
 
 
+def label_in(service: Any) -> str:
+    """Return how a service is called.
+
+    Raises:
+        TypeError: If that is no text.
+        BaseException: What the service raises.
+    """
+    label: object = service.shortlabel
+    if isinstance(label, str):
+        return label
+    # Without its repr, which may ask for the label in turn.
+    what = type(label).__name__
+    remedy = "put @property before it" if callable(label) else "return a str"
+    raise TypeError(f"the label of {type(service).__qualname__} is no str, but a {what}: {remedy}")
+
+
 class ServiceUnit:
     """A service as the engine sees it: the steps of its life, each with its hook and its log line."""
 
@@ -81,7 +97,7 @@ class ServiceUnit:
 
     @property
     def label(self) -> str:
-        return self._service.shortlabel
+        return label_in(self._service)
 
     @property
     def stop_timeout(self) -> float:

@@ -412,7 +412,8 @@ class Service(ServiceBase, ServiceCallbacks):
         """The stack of its contexts, for code that knows an `AsyncExitStack`; closed when the service stops.
 
         ``enter_async_context`` enters and leaves the context in a task of its own, as `add_async_context` does. That task
-        is one of the service's, so what ``pop_all`` takes over must be closed before the service has stopped.
+        is one of the service's, so what ``pop_all`` takes over must be closed before the service has stopped: a stop waits
+        for that, and when its time is over, it names what is still open, and leaves it by force.
         """
         return self._contexts("async_exit_stack")
 

@@ -56,7 +56,7 @@ from ._restarting import RESTART_TYPES, Backoff, Budget, Reach, RestartType, wan
 from ._run import Run, current_run
 from ._stacks import frames_of, stack_of
 from ._state import TRANSITIONS, State, Trigger, advance
-from ._tasks import Task
+from ._tasks import Task, without_stopped
 from ._waiting import (
     Outcome,
     StopSignal,
@@ -162,6 +162,7 @@ __all__ = (
     "subscribe",
     "token_here",
     "wants_restart",
+    "without_stopped",
     "work_done",
 )
 

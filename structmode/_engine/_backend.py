@@ -179,7 +179,10 @@ def being_cancelled() -> bool:
     import asyncio
 
     task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
+    if task is None or task.cancelling() > 0:
+        return True
+    # A thread of anyio's that has found its caller cancelled says so, which that waits for behind a shield.
+    return anyio.current_effective_deadline() == -math.inf
 
 
 def asyncio_loop_here() -> Any:

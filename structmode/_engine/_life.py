@@ -523,6 +523,9 @@ class Life:
         if run is not None and run.state.alive:
             run.check_loop("start() of a child")
             return host_in(run)
+        last = self.run.host if self.run is not None and self.run.is_needed else None
+        if last is not None and last.accepts:  # those who need it are there still
+            return last
         return Loop(self.unit, self.end_with_loop)
 
     def _check_host(self, host: Host[Run]) -> None:
@@ -575,6 +578,9 @@ class Life:
         except LifecycleError:  # who listens to what starts has stopped the host
             self._bury(run, None)
             raise StartAborted(self.label) from None
+        except BaseException:
+            self._bury(run, None)
+            raise
 
     def _bury(self, run: Run, task: anyio.TaskHandle[None] | None) -> None:
         """Give up a run whose task was cancelled before its first step, as asyncio does when its run ends."""

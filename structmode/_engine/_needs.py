@@ -189,6 +189,7 @@ class Needs:
         while waiting:
             flags: dict[Needed[Run], Flag] = {}
             for life in waiting:
+                self._run.check_wanted()
                 flag = await self._next(life, held, joined)
                 if flag is not None:
                     flags[life] = flag

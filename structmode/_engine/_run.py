@@ -52,7 +52,7 @@ from structmode.exceptions import (
     StuckTask,
 )
 
-from ._backend import clock_here, runs_here
+from ._backend import clock_here, on_trio, runs_here
 from ._callers import calling_hook, calling_run, enter_run
 from ._cancellation import without_cancellation
 from ._contexts import Contexts, Keeper
@@ -158,6 +158,8 @@ class Run:
     _contexts: Contexts | None = None
     # Whether it is past the closing of its contexts.
     _contexts_left: bool = False
+    # Whether it holds no contexts any more but those that somebody has taken off its stack, and has not left.
+    _holds_only_taken: bool = False
     _set_up_done: bool = False
     # Whether its stop has been waited for, by the run that owns it; if it is still there, it ignores its cancellation.
     _waited_for: bool = False
@@ -343,6 +345,10 @@ class Run:
     def _is_to_end(self) -> bool:
         return self._turn.is_set() or self.stop_expected
 
+    def is_ending(self) -> bool:
+        """Whether it has been told to stop, or will be, as one above it has."""
+        return any(run.stop_requested for run in self.lineage())
+
     @property
     def deadline(self) -> float:
         """When its stop must be over, on the event loop's clock; infinity if it has not been asked to stop."""
@@ -421,6 +427,8 @@ class Run:
             run.tasks.cancel_now()  # first: it is too late to be told, and to end by oneself
             if run._contexts is not None:
                 run._contexts.kill()
+            if run._holds_only_taken:
+                run.keepers.cancel_now()
             run.request_stop()
             run._steps.kill()
             if run.when_killed is not None:
@@ -657,25 +665,25 @@ class Run:
         if self.restarting:
             if hook := steps.hook("renew", unit.renew):
                 await hook
-            self._check_wanted()
+            self.check_wanted()
         if self.first:
             if hook := steps.hook("first_set_up", unit.first_set_up):
                 await hook
-            self._check_wanted()
+            self.check_wanted()
         if (
             self.needs is not None
         ):  # pragma: no branch - whoever makes a run to start it sees to that
             await self.needs.acquire(unit.needs())
-            self._check_wanted()
+            self.check_wanted()
         if hook := steps.hook("set_up", unit.set_up):
             await hook
         self._set_up_done = True
-        self._check_wanted()
+        self.check_wanted()
         await self._begin_work()
         while self._reached < len(self.children):  # may grow and shrink meanwhile
-            self._check_wanted()
+            self.check_wanted()
             await self._start_children(self._next_children())
-        self._check_wanted()
+        self.check_wanted()
         if hook := steps.hook("ready", unit.ready):
             await hook
         if self._failures.first is not None:
@@ -695,10 +703,19 @@ class Run:
         if len(batch) == 1:
             await batch[0].start_under(self)
             return
-        await all_up([await child.begin_under(self) for child in batch])
+        begun: list[Run] = []
+        for child in batch:
+            self.check_wanted()
+            begun.append(await child.begin_under(self))
+        await all_up(begun)
 
-    def _check_wanted(self) -> None:
-        """Give up a start that one of its own hooks has called off; others interrupt the step."""
+    def check_wanted(self) -> None:
+        """Give up a start that one of its own hooks has called off; others interrupt the step, which a shield may not notice.
+
+        Raises:
+            StartAborted: If it has been called off.
+            BaseException: If it has failed, what it failed of.
+        """
         if self._failures.first is not None:
             raise self._failures.first
         if self._turn.is_set():
@@ -718,6 +735,7 @@ class Run:
         if self._steps.deadline == math.inf:  # a start that failed by itself
             self._steps.deadline = self._steps.now() + self._time_to_stop()
         self._turn.set()
+        await self._let_the_woken_go_on()
         self._emit(Stopping)
         if self.child_runs:
             self._put_children_in_order()
@@ -736,6 +754,15 @@ class Run:
         if self.needs is not None:  # pragma: no branch - one that lives was made with its needs
             await self.needs.release()
             await self.needs.clear()
+
+    async def _let_the_woken_go_on(self) -> None:
+        """Have those go on first who wait for nothing but the signal, which has been given before the turn.
+
+        On asyncio they do anyway; trio runs in random order what has been woken together.
+        """
+        alarmed_below = self.alarm is not None and self.child_runs
+        if on_trio() and (self.tasks or alarmed_below):
+            await self.make_way()
 
     async def _teardown_hook(self, step_name: str, hook: UnitStep) -> None:
         name = self._steps.name_of(step_name)
@@ -842,6 +869,9 @@ class Run:
         leave = partial(self._leave_contexts, self._contexts)
         if await self._steps.do("close contexts", leave) is Ending.OVERDUE:
             self._force("close contexts")
+        self._holds_only_taken = True
+        if self._steps.killed:
+            self.keepers.cancel_now()
         await self._steps.until(
             self.keepers.join, lambda: len(self.keepers) <= len(self._being_left()), self._force
         )
@@ -919,10 +949,11 @@ class Run:
 
     def _asked_to_end(self) -> list[Task[Any]]:
         tasks = [task for task in self.tasks.alive() if task.cancelling]
+        keepers = self.keepers.alive()
+        if self._holds_only_taken:
+            return tasks + keepers
         leaving = {keeper.task for keeper in self._being_left()}
-        return tasks + [
-            task for task in self.keepers.alive() if task.cancelling or task in leaving
-        ]
+        return tasks + [task for task in keepers if task.cancelling or task in leaving]
 
     def _stacks_of(self, tasks: Iterable[Task[Any]]) -> list[tuple[str, str]]:
         return self._steps.stack() + [(task.name, task.stack()) for task in tasks]

@@ -6,6 +6,9 @@ the laws ask for. So no exception ever leaves a task towards the group. Each tas
 it for whoever asks, and reports it; the group is there only to make sure that nothing is left.
 
 Each task has a cancel scope of its own, so that tasks can be cancelled one by one.
+
+A stop cancels them one after the other, and in one run after the other. So a task that awaits another one may learn that
+this has been cancelled before its own turn has come. That is no failure of the task: the same stop was about to cancel it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 import anyio.abc
@@ -32,6 +35,27 @@ from ._waiting import close_all
 _logger = logging.getLogger("structmode.engine")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+
+class Owner(Protocol):
+    """What a task needs to know of the run that it belongs to."""
+
+    def is_ending(self) -> bool:
+        """Whether it has been told to stop, or will be, as one above it has."""
+        ...
+
+
+class TaskStopped(anyio.TaskCancelled):
+    """What was awaited is a task that its run has ended, in its stop."""
+
+
+def without_stopped(exc: BaseException) -> BaseException | None:
+    """Return what is left of `exc` when tasks that a stop has ended are taken out: itself, a part of a group, or None."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return None if isinstance(exc, TaskStopped) else exc
+    group = cast("BaseExceptionGroup[BaseException]", exc)
+    stopped, rest = group.split(TaskStopped)
+    return group if stopped is None else rest
 
 
 class Task(Generic[T_co]):
@@ -55,7 +79,7 @@ class Task(Generic[T_co]):
     """
 
     __slots__ = ("_callbacks", "_cancel_requested", "_error", "_handle", "_result", "_token", "_was_cancelled",
-                 "_work", "arrived", "begun", "busy", "ended", "finite", "name", "until_idle")  # fmt: skip
+                 "_with_run", "_work", "arrived", "begun", "busy", "ended", "finite", "name", "until_idle")  # fmt: skip
 
     def __init__(
         self,
@@ -79,6 +103,8 @@ class Task(Generic[T_co]):
         self.begun: bool = False
         self._cancel_requested = False
         self._was_cancelled = False
+        # Whether it was its run that has ended it.
+        self._with_run = False
         self._callbacks: list[Callable[[Task[T_co]], object]] = []
 
     def __repr__(self) -> str:
@@ -128,6 +154,11 @@ class Task(Generic[T_co]):
             self._handle.cancel()
         return True
 
+    def end_with_run(self) -> None:
+        """Cancel it as its run ends; one that has been cancelled before ends of that."""
+        self._with_run = self._with_run or not self._cancel_requested
+        self.cancel()
+
     def result(self) -> T_co:
         """Return what the work returned, or raise what it raised.
 
@@ -150,7 +181,8 @@ class Task(Generic[T_co]):
         if not self.done():
             raise anyio.TaskNotFinished(f"{self.name} has not ended yet")
         if self._was_cancelled:
-            raise anyio.TaskCancelled(f"{self.name} was cancelled")
+            kind = TaskStopped if self._with_run else anyio.TaskCancelled
+            raise kind(f"{self.name} was cancelled")
         return self._error
 
     def add_done_callback(self, callback: Callable[[Task[T_co]], object]) -> None:
@@ -198,9 +230,10 @@ class Task(Generic[T_co]):
         if self._handle is not None and not self.arrived:
             self._handle.coro.close()
         self._was_cancelled = True
+        self._with_run = self._with_run or not self._cancel_requested
         return self._end(None)
 
-    async def run(self) -> BaseException | None:
+    async def run(self, owner: Owner | None = None) -> BaseException | None:
         """Do the work; returns what it raised. Never raises, and takes back foreign cancellation.
 
         Returns None also when it was cancelled; `cancelled_from_outside` then tells by whom.
@@ -214,6 +247,10 @@ class Task(Generic[T_co]):
             self._result = await work
         except BaseException as exc:  # noqa: ASYNC103 - kept, and passed on when the duty is done
             failure = as_failure(exc, self.name)
+            rest = None if failure is None else without_stopped(failure)
+            # Whether the run ends is asked last: it may be deep down, and all above it be asked.
+            if rest is not failure and owner is not None and owner.is_ending():
+                failure, self._with_run = rest, rest is None
             self._was_cancelled = failure is None
         if self.cancelled_from_outside():
             absorb_cancellation()
@@ -221,7 +258,7 @@ class Task(Generic[T_co]):
 
     def cancelled_from_outside(self) -> bool:
         """Whether it was cancelled though nobody called `cancel` (asyncio lets anyone do so)."""
-        return self._was_cancelled and not self._cancel_requested
+        return self._was_cancelled and not (self._cancel_requested or self._with_run)
 
     def _end(self, failure: BaseException | None) -> BaseException | None:
         self._error = failure
@@ -253,7 +290,7 @@ class TaskSet:
 
     def __init__(
         self,
-        run: object,
+        run: Owner | None,
         on_end: Callable[[Task[Any], BaseException | None], None],
     ) -> None:
         self._alive: dict[Task[Any], None] = {}
@@ -298,7 +335,7 @@ class TaskSet:
             if previous is not None and not (previous.begun or previous.done()):
                 await self.settle(previous)
             del previous
-            failure = await task.run()
+            failure = await task.run(self._run)
         except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - kept, and passed on when the duty is done
             absorb_cancellation()
             failure = task.discard()
@@ -316,7 +353,7 @@ class TaskSet:
         random order, as trio does.
         """
         for task in reversed(self.alive()):
-            task.cancel()
+            task.end_with_run()
             await anyio.lowlevel.cancel_shielded_checkpoint()
         if self._alive:  # the last of them, too, has its turn before this returns
             await anyio.lowlevel.cancel_shielded_checkpoint()
@@ -324,7 +361,7 @@ class TaskSet:
     def cancel_now(self) -> None:
         """Cancel every task at once, in no order."""
         for task in self.alive():
-            task.cancel()
+            task.end_with_run()
 
     async def settle(self, task: Task[Any], *, shield: bool = True) -> None:
         """Wait until a task has made its first step, or give it up as one that never will."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from structmode import _engine as engine
-from structmode._unit import HOOKS, ServiceUnit, rest_of
+from structmode._unit import HOOKS, ServiceUnit, label_in, rest_of
 from structmode.exceptions import LifecycleError
 from structmode.utils.times import want_seconds
 
@@ -78,7 +78,7 @@ class OutsideUnit:
 
     @property
     def label(self) -> str:
-        return self.service.shortlabel
+        return label_in(self.service)
 
     @property
     def stop_timeout(self) -> float:

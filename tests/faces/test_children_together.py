@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from structmode import Service
-from structmode.exceptions import LifecycleError
+from structmode.exceptions import LifecycleError, StartAborted
+from structmode.facet import ServiceMixin
 from structmode.supervisors import OneForOneSupervisor
 from structmode.threads import ServiceThread
 from structmode.types.services import ServiceT
@@ -264,3 +266,75 @@ async def test_below_a_supervisor() -> None:
         await group[0].restart()
         await parent.restart()
         assert {service.state for service in group} == {"running"}
+
+
+class Part(Service):
+    """One of many, with a start that takes a moment."""
+
+    async def on_start(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+
+class Whole(Service):
+    """Has so many parts that their start can be called off half-way."""
+
+    def __post_init__(self) -> None:
+        self.add_dependency_group(*[Part() for _ in range(20)])
+
+
+class Needing(ServiceMixin):
+    """The same, of parts that it needs."""
+
+    def __init__(self) -> None:
+        self.parts = [Part() for _ in range(20)]
+
+    @property
+    def dependencies(self) -> list[list[Part]]:
+        return [self.parts]
+
+
+async def some_have_begun() -> None:
+    """Wait until the start of the parts goes on, and is not over."""
+    for _ in range(5):
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_a_start_of_many_that_is_called_off() -> None:
+    """It is undone as any other is, and nothing is a failure."""
+    whole = Whole()
+    async with anyio.create_task_group() as group:
+
+        async def start() -> None:
+            with pytest.raises(StartAborted):
+                await whole.start()
+
+        group.start_soon(start)
+        await some_have_begun()
+        await whole.stop()
+    assert (whole.state, whole.failures) == ("init", ())
+
+
+@pytest.mark.parametrize("kind", [Whole, Needing])
+async def test_a_start_of_many_that_is_cancelled(kind: type[Whole | Needing]) -> None:
+    """The cancellation goes on."""
+    async with anyio.create_task_group() as group:
+
+        async def hold() -> None:
+            async with kind():
+                pytest.fail("it has started")
+
+        group.start_soon(hold)
+        await some_have_begun()
+        group.cancel_scope.cancel()
+    assert group.cancel_scope.cancelled_caught
+
+
+async def test_a_supervised_start_of_many_that_is_called_off() -> None:
+    """Who has been stopped by hand is not started again."""
+    whole = Whole()
+    async with OneForOneSupervisor(max_restarts=5, over=9.0) as supervisor:
+        supervisor.add(whole)
+        await some_have_begun()
+        await whole.stop()
+        await anyio.wait_all_tasks_blocked()
+        assert not whole.started

@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 import pytest
 
-from structmode import LifecycleError, Service
+from structmode import LifecycleError, Service, ShutdownTimeout
 
 
 class Plain(Service):
@@ -615,3 +615,22 @@ async def test_a_context_that_stops_its_service(where: str) -> None:
         await service.add_async_context(stopping(service))
     assert steps == ["entered", "left"]
     assert (service.state, service.failures) == ("shutdown", ())
+
+
+@pytest.mark.parametrize("below", [False, True])
+async def test_what_has_been_taken_and_is_not_closed(contexts: Contexts, below: bool) -> None:
+    """The stop waits for it until its time is over; then it is named, and left."""
+    holder = Plain()
+    holder.shutdown_timeout = 60.0 if below else 0.05
+    service = Plain() if below else holder
+    service.shutdown_timeout = 0.05
+    if below:
+        service.add_dependency(holder)
+    with pytest.raises(ShutdownTimeout) as caught:
+        async with service:
+            await holder.add_async_context(contexts.async_("a"))
+            _ = holder.async_exit_stack.pop_all()
+    assert contexts.journal == ["+a", "-a"]
+    assert [stuck.owner for stuck in caught.value.stuck] == [holder.label]
+    assert caught.value.stuck[0].task.startswith("context ")
+    assert service.state == "shutdown"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
-from structmode import Service, ShutdownTimeout
+from structmode import OneForOneSupervisor, Service, ServiceThread, ShutdownTimeout
 from structmode.events import LifecycleEvent, TaskEnded, TicksSkipped, subscribe
 
 
@@ -111,3 +113,62 @@ async def test_the_names_of_tasks_in_events() -> None:
         unsubscribe()
     ended = {event.task for event in told if isinstance(event, TaskEnded)}
     assert ended == {"Short.work", "nap"}
+
+
+class Unreadable:
+    """Can't be made text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class Forgetful(Service):
+    """Its label lacks a @property."""
+
+    def label(self) -> str:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        return "forgetful"
+
+
+class Strange(Service):
+    """Its label is no text."""
+
+    @property
+    def label(self) -> Any:
+        return Unreadable()
+
+
+class ForgetfulThread(Forgetful, ServiceThread):  # pyright: ignore[reportIncompatibleVariableOverride]
+    """The same in a thread."""
+
+
+@pytest.mark.parametrize("how", ["block", "start", "child", "group", "add", "supervised"])
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        (Forgetful, "put @property before it"),
+        (Strange, "return a str"),
+        (ForgetfulThread, "put @"),
+    ],
+)
+async def test_a_label_that_is_no_text(kind: type[Service], remedy: str, how: str) -> None:
+    """It makes the start fail, at once, and the error says what to do."""
+    with pytest.raises(TypeError, match=f"the label of {kind.__qualname__} is no str.*{remedy}"):
+        await start_somehow(kind(), how)
+
+
+async def start_somehow(service: Service, how: str) -> None:
+    """Start a service alone, or under another one."""
+    if how == "start":
+        await service.start()
+        return
+    if how == "supervised":
+        async with OneForOneSupervisor(service):
+            return
+    owner = service if how == "block" else Service()
+    if how == "child":
+        owner.add_dependency(service)
+    if how == "group":
+        owner.add_dependency_group(service, Service())
+    async with owner:
+        if how == "add":
+            await owner.add_runtime_dependency(service)

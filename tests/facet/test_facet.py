@@ -573,3 +573,32 @@ async def test_from_a_former_run() -> None:
                 await anyio.wait_all_tasks_blocked()
                 group.cancel_scope.cancel()
         assert [handle.cancelled() for handle in handles] == [True, False]
+
+
+@pytest.mark.parametrize("call", ["start", "maybe_start", "restart"])
+async def test_what_is_needed_and_is_started_again_by_hand(call: str) -> None:
+    """It belongs to those who need it as before: they fail with it, and it is stopped with the last of them."""
+    log: list[str] = []
+    pool = ModePart("pool", log)
+    user = Part("user", log, pool)
+    with pytest.raises(OSError, match="lost"):
+        async with user:
+            await pool.stop()
+            await getattr(pool, call)()
+            await pool.crash(OSError("lost"))
+            await anyio.sleep_forever()
+    assert log == [
+        *("pool started", "user started", "pool stopped"),
+        *("pool started", "user stopped", "pool stopped"),
+    ]
+
+
+async def test_what_was_needed_and_is_started_by_hand() -> None:
+    """Without anybody who needs it, it is one like any other."""
+    log: list[str] = []
+    pool = ModePart("pool", log)
+    async with Part("user", log, pool):
+        pass
+    async with pool:
+        assert pool.started
+    assert log[-2:] == ["pool started", "pool stopped"]
