@@ -20,6 +20,8 @@ import pytest
 from structmode.testing import VirtualClock, virtual_backend
 from structmode.utils.logging import flight_recorder, get_logger, logging_setup, setup_logging
 
+FULL = Path("/dev/full")
+
 
 class Kept(logging.Handler):
     """A handler that keeps messages, and notes when it is closed."""
@@ -146,6 +148,28 @@ def test_a_log_file_is_appended_to_and_closed(tmp_path: Path) -> None:
     assert first == "before"
     assert second.endswith("[WARNING] größer n=1")
     assert "\x1b" not in second
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no disk here that is always full")
+def test_a_log_file_on_a_full_disk_is_closed(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A log file that could not be written to is closed all the same, and so is the next one; logging is as it was."""
+    before, kept = root.handlers[:], Kept()
+    config = {"handlers": {"kept": {"()": lambda: kept}}}
+    with logging_setup(logfile=FULL, logging_config=config):
+        logging.getLogger("tests").warning("x")
+    assert kept.closed
+    assert root.handlers == before
+    setup_logging(logfile=FULL)
+    [handler] = root.handlers
+    assert isinstance(handler, logging.FileHandler)
+    opened = handler.stream
+    logging.getLogger("tests").warning("y")
+    setup_logging(logfile=io.StringIO())
+    assert opened is not None
+    assert opened.closed
+    assert "No space left on device" in capsys.readouterr().err
 
 
 def test_a_path_object_is_a_path(tmp_path: Path) -> None:

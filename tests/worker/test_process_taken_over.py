@@ -268,6 +268,20 @@ def test_logfile(tmp_path: Path) -> None:
     assert err.getvalue() == ""
 
 
+@pytest.mark.skipif(
+    not os.path.exists("/dev/full"), reason="there is no disk here that is always full"
+)
+@pytest.mark.usefixtures("blocking_allowed")
+@pytest.mark.parametrize(("error", "code"), [(None, 0), (SystemExit(3), 3), (ValueError(), 1)])
+def test_logfile_on_a_full_disk(backend: str, error: BaseException | None, code: int) -> None:
+    """A log that can't be written makes no difference to how the program ends, and all is given back."""
+    job = Job(lambda: job.log.warning("x"), *([raising(error)] if error else []))
+    before = (root_state(), handlers())
+    worker = Worker(job, logfile="/dev/full", daemon=False, backend=backend, stderr=Log())
+    assert execute(worker) == code
+    assert (root_state(), handlers()) == before
+
+
 def test_logfile_that_can_not_be_opened(tmp_path: Path) -> None:
     """A log file that can't be opened ends the program with a clear word, exit code 1, and no traceback."""
     err, path = Log(), tmp_path / "missing" / "worker.log"

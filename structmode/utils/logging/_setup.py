@@ -61,7 +61,7 @@ def setup_logging(
     level = _install(loglevel, logfile, loghandlers, logging_config).level
     for handler in replaced:
         if isinstance(handler, _LogFileHandler):
-            handler.close()
+            _close(handler)
     return level
 
 
@@ -153,11 +153,20 @@ class _Installed:
         for before, after in zip(self.before, self.after, strict=True):
             if before.logger is logging.root or before != after:
                 before.restore(after)
-        for handler in self.owned:
-            # The stream of a handler may be closed by now; that is its owner's business.
-            with contextlib.suppress(OSError, ValueError):
-                handler.flush()
-            handler.close()
+        with contextlib.ExitStack() as closing:  # each of them, whatever another one raises
+            for handler in reversed(self.owned):
+                closing.callback(_close, handler)
+
+
+def _close(handler: logging.Handler) -> None:
+    """Close a handler; what it can't write any more is lost, as the standard library has it at the end of the process.
+
+    Its stream may be closed by now, which is the business of the stream's owner, or the disk be full.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        handler.flush()
+    with contextlib.suppress(OSError, ValueError):
+        handler.close()
 
 
 def _install(
