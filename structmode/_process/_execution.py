@@ -15,7 +15,7 @@ import logging
 import math
 import traceback
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import IO, Any, Protocol
@@ -264,7 +264,8 @@ class Execution:
         if self._plan is not None:
             # Not for this call only: a debugger goes on talking after it has returned.
             self._plan.stop_redirecting()
-        breakpoint()
+        if _debugger_was_quit():
+            self._log_soon("The debugger was quit, or has no terminal; the program goes on")
         self._log_soon("A debugger was opened; what is printed no longer goes to the log")
 
     def _log_soon(self, message: str) -> None:
@@ -318,3 +319,19 @@ class Execution:
         logging.shutdown()  # flushes all handlers
         for stream in (self._program.stdout, self._program.stderr):
             write_at_once("", stream)
+
+
+def _debugger_was_quit() -> bool:
+    """Open a debugger; return whether it was quit.
+
+    That aborts a program: pdb raises something, from its prompt, which stands at the line after the call. From here it would
+    leave a signal handler in the midst of the event loop, which is no end in order; and one who has no terminal has not
+    asked for an end at all.
+    """
+    from bdb import BdbQuit
+
+    was_quit = True
+    with suppress(BdbQuit, SystemExit):  # the latter from Python 3.14 on
+        breakpoint()
+        was_quit = False
+    return was_quit

@@ -45,6 +45,11 @@ class Program:
         self._process.stdin.write(text)
         self._process.stdin.flush()
 
+    def hang_up(self) -> None:
+        """Let it read the end of its stdin."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def end(self) -> int:
         """Read what is left; return the exit code."""
         assert self._process.stdout is not None
@@ -331,6 +336,23 @@ def test_sigusr2_opens_pdb(backend: str) -> None:
         program.wait_for("A debugger was opened")
         program.send(signal.SIGTERM)
         assert program.end() == 0
+
+
+@pytest.mark.parametrize("typed", ["quit\n", ""])
+def test_quitting_the_debugger(backend: str, typed: str) -> None:
+    """Who quits pdb, or has no terminal for it, ends neither the event loop nor the program, which stops in order later."""
+    with running("look_inside", backend, "debug", "idle") as program:
+        program.wait_for("look inside now")
+        program.type_in(typed)
+        program.hang_up()
+        for _ in range(2):
+            program.send(signal.SIGUSR2)
+            program.wait_for("The debugger was quit, or has no terminal; the program goes on")
+            program.wait_for("A debugger was opened")
+        program.send(signal.SIGTERM)
+        assert program.end() == 0
+    assert program.messages()[-1] == "[^Started]: -Shutdown complete!"
+    assert "Traceback" not in program.text
 
 
 def test_in_another_thread(backend: str) -> None:
