@@ -255,6 +255,17 @@ def test_a_handler_that_writes_to_the_stream_makes_no_loop() -> None:
     assert real.getvalue() == "hello\ndirect\n"
 
 
+def test_what_a_handler_writes_costs_no_character() -> None:
+    """What the stream to fall back on has no code for is written to it as an escape."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    logger = make_logger()
+    proxy = FileLogProxy(logger, fallback=stream)
+    logger.addHandler(logging.StreamHandler(proxy))
+    print("größer", file=proxy)
+    stream.seek(0)
+    assert stream.read() == "gr\\xf6\\xdfer\n"
+
+
 def test_a_handler_that_closes_another_stream_makes_no_loop_either(kept: Kept) -> None:
     """A handler may use up another such stream; what it writes then is still not logged again."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import signal
 import sys
 import threading
 import time
 from _thread import interrupt_main
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,36 @@ def test_a_path_object_is_a_path(tmp_path: Path) -> None:
     with logging_setup(logfile=tmp_path / "app.log"):
         logging.getLogger("tests").warning("x")
     assert (tmp_path / "app.log").read_text().endswith("x\n")
+
+
+def test_a_character_without_a_code_costs_no_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a log file or stream has no code for is written as an escape, as on stderr: a name of a file, for instance."""
+    name, path = os.fsdecode(b"caf\xe9.txt"), tmp_path / "app.log"
+    with logging_setup(logfile=path):
+        logging.getLogger("tests").warning("größer: %s", name)
+    assert path.read_text("utf-8").endswith("größer: caf\\udce9.txt\n")
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    with logging_setup(logfile=stream):
+        logging.getLogger("tests").warning("größer: %s", name)
+    stream.seek(0)
+    assert stream.read().endswith("gr\\xf6\\xdfer: caf\\udce9.txt\n")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("error", [RecursionError, ZeroDivisionError])
+def test_a_stream_that_raises(error: type[Exception], capsys: pytest.CaptureFixture[str]) -> None:
+    """What goes wrong in writing a line is told on stderr, as the standard library has it, unless the stack is at its end."""
+
+    class Broken(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise error
+
+    leaves = pytest.raises(error) if error is RecursionError else nullcontext()
+    with logging_setup(logfile=Broken()), leaves:
+        logging.getLogger("tests").warning("x")
+    assert (error.__name__ in capsys.readouterr().err) is (error is not RecursionError)
 
 
 def test_a_stream_is_left_open_and_may_be_closed() -> None:

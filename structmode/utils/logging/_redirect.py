@@ -19,6 +19,7 @@ import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING, TextIO, cast
 
+from structmode.utils._writing import write
 from structmode.utils.logging._levels import Severity, level_number
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class FileLogProxy(io.TextIOBase):
         if not _emitting.now:
             self._emit(self._finished_lines(text))
         elif (stream := self._real_stream()) is not None:
-            stream.write(text)
+            write(text, stream)
 
     def _finished_lines(self, text: str) -> list[str]:
         *lines, rest = text.split("\n")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, TypeAlias, cast
 
 from structmode.utils._watchdog import wait_for_reports
+from structmode.utils._writing import write
 from structmode.utils.logging._config import completed
 from structmode.utils.logging._formatters import DefaultFormatter, ExtensionFormatter
 from structmode.utils.logging._levels import Severity, level_number
@@ -38,7 +39,8 @@ def setup_logging(
     Args:
         loglevel: Number or name of the level; WARNING by default.
         logfile: Path of a file to append to in UTF-8, or an open text stream; `sys.stderr` by
-            default. Streams get colours if they are terminals.
+            default. Streams get colours if they are terminals. What either has no code for, such as a
+            lone surrogate, is written as an escape.
         loghandlers: Handlers to use besides.
         logging_config: A configuration for `logging.config.dictConfig`. What it leaves out is
             taken from the default configuration: version 1, existing loggers not disabled,
@@ -107,6 +109,19 @@ def logging_setup(
 
 class _LogFileHandler(logging.FileHandler):
     """A log file that was opened here, and so is closed here."""
+
+
+class _LogStreamHandler(logging.StreamHandler[IO[str]]):
+    """A log that loses no line for a character which its stream has no code for."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            write(self.format(record) + self.terminator, self.stream)
+            self.flush()
+        except RecursionError:  # as in the base class: to tell of it would take more of the stack
+            raise
+        except Exception:  # noqa: BLE001 - that is for this method to say
+            self.handleError(record)
 
 
 @dataclass(frozen=True)
@@ -239,7 +254,9 @@ def _check_no_settings(settings: Mapping[str, object]) -> None:
 
 def _default_handler(logfile: LogFile | None) -> logging.Handler:
     if isinstance(logfile, str | os.PathLike):
-        handler: logging.Handler = _LogFileHandler(logfile, encoding="utf-8")
+        handler: logging.Handler = _LogFileHandler(
+            logfile, encoding="utf-8", errors="backslashreplace"
+        )
         handler.setFormatter(DefaultFormatter())
         return handler
     stream = cast("IO[str] | None", sys.stderr) if logfile is None else logfile
@@ -250,7 +267,7 @@ def _default_handler(logfile: LogFile | None) -> logging.Handler:
             f"logfile must be a path or an open text stream, not {stream!r} "
             f"({type(stream).__name__})"
         )
-    handler = logging.StreamHandler(stream)
+    handler = _LogStreamHandler(stream)
     handler.setFormatter(ExtensionFormatter(stream=stream))
     return handler
 
