@@ -214,7 +214,8 @@ class Worker(Service):
 
         Raises:
             SystemExit: Always, with the exit code.
-            LifecycleError: If it was called in an event loop, or if the worker runs already.
+            LifecycleError: If it was called in an event loop, or in a process that was forked in one, or if the worker runs
+                already.
         """
         self._refuse_execution_now()
         raise SystemExit(self._execution.run(self._logging_plan()))
@@ -251,11 +252,12 @@ class Worker(Service):
                 f"{self.label} can't be executed: it is {self.state} already",
                 "Call execute_from_commandline() once, or run the worker with `async with`",
             )
-        with suppress(anyio.NoEventLoopError):
-            anyio.lowlevel.current_token()
+        if _is_in_event_loop():
             raise LifecycleError(
-                f"{self.label}.execute_from_commandline() was called inside an event loop, and runs one of its own",
-                "Call it from plain code, or write `async with worker: ...` here",
+                f"{self.label}.execute_from_commandline() was called inside an event loop, or in a process that was "
+                "forked inside one, and runs one of its own",
+                "Call it from plain code, or write `async with worker: ...` here; a child process that runs a worker is to be "
+                'started with multiprocessing.get_context("spawn"), or before the event loop runs',
             )
 
     def _logging_plan(self) -> LoggingPlan | None:
@@ -341,3 +343,16 @@ def _checked_backend(backend: str) -> str:
     with suppress(ModuleNotFoundError):  # what is not installed is said when it is to run
         run_arguments(backend)
     return backend
+
+
+def _is_in_event_loop() -> bool:
+    """Whether the caller is inside an event loop, be it that of the process which this one was forked from."""
+    try:
+        anyio.lowlevel.current_token()
+    except anyio.NoEventLoopError:
+        return False
+    except (
+        RuntimeError
+    ):  # anyio goes by the context, which a fork keeps, and asyncio by the process
+        return True
+    return True

@@ -287,6 +287,15 @@ def test_a_child_that_is_forked_during_the_stop(backend: str) -> None:
         assert program.end() == 0
 
 
+def test_a_worker_in_a_forked_child(backend: str) -> None:
+    """A process that was forked inside an event loop can't run another one; the error says how to start one that can."""
+    with running("forked", backend, backend) as program:
+        assert program.end() == 0
+    [line] = program.lines
+    assert "in a process that was forked inside one" in line
+    assert 'multiprocessing.get_context("spawn")' in line
+
+
 @pytest.mark.parametrize("state", ["idle", "blocked"])
 def test_sigusr1_prints_tasks_and_threads(backend: str, state: str) -> None:
     """SIGUSR1 prints each task of each service and each thread, also while the event loop is blocked."""
