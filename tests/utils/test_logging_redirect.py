@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
 import logging
 import sys
 import threading
@@ -401,6 +402,25 @@ def test_redirections_can_be_nested(kept: Kept) -> None:
             print("in")  # noqa: T201
         print("out")  # noqa: T201
     assert (kept.messages, inner.messages) == (["out"], ["in"])
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_redirections_may_end_in_any_order(order: tuple[int, ...]) -> None:
+    """The newest that is left takes the output, and after the last one the streams are what they were."""
+    before = sys.stdout, sys.stderr
+    everyone = [Kept() for _ in order]
+    blocks = [redirect_stdouts(make_logger(kept)) for kept in everyone]
+    for block in blocks:
+        block.__enter__()
+    there = list(range(3))
+    expected: list[list[str]] = [[] for _ in order]
+    for leaving in order:
+        print(leaving)  # noqa: T201
+        expected[there[-1]].append(str(leaving))
+        blocks[leaving].__exit__(None, None, None)
+        there.remove(leaving)
+    assert (sys.stdout, sys.stderr) == before
+    assert [kept.messages for kept in everyone] == expected
 
 
 def test_what_handlers_write_goes_to_the_redirected_stream_s_own(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import os
 import signal
@@ -303,6 +304,41 @@ def test_a_set_up_inside_another(tmp_path: Path, root: logging.Logger) -> None:
     assert [line[-1] for line in outer.read_text().splitlines()] == ["a", "c"]
     assert [line[-1] for line in inner.read_text().splitlines()] == ["b"]
     assert root.handlers == before
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_set_ups_may_end_in_any_order(order: tuple[int, ...], root: logging.Logger) -> None:
+    """As those of several threads do: the newest that is left is in force, and after the last one all is as it was."""
+    other = logging.getLogger("tests.setup.overlap")
+    before = (root.handlers[:], root.level, other.handlers[:], other.level)
+    streams, theirs = [io.StringIO() for _ in order], Kept()
+    config = {
+        "handlers": {"other": {"()": Kept}},
+        "loggers": {other.name: {"handlers": ["other"]}},
+    }
+    blocks = [
+        logging_setup(
+            loglevel=level, logfile=stream, logging_config=config if level == 20 else None
+        )
+        for level, stream in zip((10, 20, 30), streams, strict=True)
+    ]
+    for block in blocks:
+        block.__enter__()
+    root.addHandler(theirs)
+    there = list(range(3))
+    for leaving in order:
+        assert root.level == (10, 20, 30)[there[-1]]
+        assert len(other.handlers) == (1 in there)
+        logging.getLogger("tests").warning("x")
+        assert [bool(stream.getvalue()) for stream in streams] == [
+            n == there[-1] for n in range(3)
+        ]
+        streams[there[-1]].truncate(0)
+        blocks[leaving].__exit__(None, None, None)
+        there.remove(leaving)
+    root.removeHandler(theirs)
+    assert theirs.messages == ["x"] * 3
+    assert (root.handlers, root.level, other.handlers, other.level) == before
 
 
 def test_a_configuration_completes_the_default_one(root: logging.Logger) -> None:

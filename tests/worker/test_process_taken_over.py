@@ -8,13 +8,15 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import pytest
 
-from structmode import Worker
+from structmode import Service, Worker
 from structmode._process._report import process_report
 
 from .here import SIGNALS, Job, Log, execute, handlers, raising, root_state
@@ -195,6 +197,37 @@ def test_e6_override_logging_false_touches_nothing(backend: str) -> None:
     worker = Worker(job, override_logging=False, loglevel="debug", daemon=False, backend=backend)
     assert execute(worker) == 0
     assert during == [before]
+
+
+def test_workers_in_threads_that_overlap(backend: str) -> None:
+    """The one that started first may end first: after both, logging and stdout are what they were before both."""
+    before = root_state()
+    both_run, first_is_done = threading.Event(), threading.Event()
+
+    class Waiting(Service):
+        def __init__(self, event: threading.Event) -> None:
+            self.event = event
+            super().__init__()
+
+        @Service.task
+        async def wait_for_event(self) -> None:
+            running.set()
+            await anyio.to_thread.run_sync(self.event.wait)
+
+    codes: list[object] = []
+    threads: list[threading.Thread] = []
+    for event in (both_run, first_is_done):
+        running = threading.Event()
+        worker = Worker(Waiting(event), daemon=False, backend=backend, stderr=Log())
+        threads.append(threading.Thread(target=lambda w=worker: codes.append(execute(w))))
+        threads[-1].start()
+        running.wait()
+    both_run.set()
+    threads[0].join()
+    first_is_done.set()
+    threads[1].join()
+    assert codes == [0, 0]
+    assert root_state() == before
 
 
 def test_crash_is_told_without_logging(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,8 +282,9 @@ def redirect_stdouts(
     """Send what the program prints to a logger, for the length of a `with` block.
 
     Afterwards `sys.stdout` and `sys.stderr` are again what they were; one that somebody else
-    replaced meanwhile is left alone. Set logging up before: a handler for `sys.stderr` that is
-    made in the block would be bound to the redirected stream, so that its lines are shown twice.
+    replaced meanwhile is left alone. Such blocks in several threads may overlap as they like.
+    Set logging up before: a handler for `sys.stderr` that is made in the block would be bound to
+    the redirected stream, so that its lines are shown twice.
 
     Args:
         logger: Where the lines go.
@@ -302,17 +303,46 @@ def redirect_stdouts(
         logger, severity=severity, fallback=old_stderr if stderr or not stdout else old_stdout
     )
     stream = cast("TextIO", proxy)
-    if stdout:
-        sys.stdout = stream
-    if stderr:
-        sys.stderr = stream
+    names = [name for name, wanted in (("stdout", stdout), ("stderr", stderr)) if wanted]
+    replacements = [_Replacement(name, stream) for name in names]
     try:
         yield proxy
     finally:
-        if sys.stdout is stream:
-            sys.stdout = old_stdout
-        if sys.stderr is stream:
-            sys.stderr = old_stderr
+        for replacement in replacements:
+            replacement.undo()
         # Not closed: someone may have kept it, and it is better that it still logs than that it
         # fails.
         proxy._drain()
+
+
+class _Replacement:
+    """A stream in the place of one of `sys`.
+
+    Threads may redirect what is printed for a while each, and need not end in the reverse order. So who leaves takes out his
+    own stream, wherever it is: in `sys`, or among what another is going to restore.
+
+    Args:
+        name: Of the one in `sys`.
+        stream: What takes its place.
+    """
+
+    def __init__(self, name: str, stream: TextIO) -> None:
+        self._name = name
+        self._stream = stream
+        with _replacing:
+            self._before = getattr(sys, name)
+            setattr(sys, name, stream)
+            _replacements.append(self)
+
+    def undo(self) -> None:
+        with _replacing:
+            _replacements.remove(self)
+            for other in _replacements:
+                if other._before is self._stream and other._name == self._name:
+                    other._before = self._before
+            if getattr(sys, self._name) is self._stream:
+                setattr(sys, self._name, self._before)
+
+
+_replacements: list[_Replacement] = []
+_replacing = threading.Lock()

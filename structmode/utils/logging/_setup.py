@@ -6,8 +6,9 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, TypeAlias, cast
 
 from structmode.utils._watchdog import wait_for_reports
@@ -60,11 +61,12 @@ def setup_logging(
     """
     wait_for_reports()
     replaced = logging.root.handlers[:]
-    level = _install(loglevel, logfile, loghandlers, logging_config).level
+    installed = _install(loglevel, logfile, loghandlers, logging_config)
+    installed.stay()
     for handler in replaced:
         if isinstance(handler, _LogFileHandler):
             _close(handler)
-    return level
+    return installed.level
 
 
 @contextlib.contextmanager
@@ -80,8 +82,9 @@ def logging_setup(
     At its end, reports that another thread is writing are waited for, for a second at the most.
     Afterwards the loggers have the handlers and levels they had before, except that handlers which
     others added meanwhile stay; and the handlers made here are closed, those in `loghandlers` are
-    not. With `logging_config`, the standard library closes the handlers of the process first. Its
-    own kinds open again when they are used.
+    not. Such blocks in several threads may overlap as they like: the newest one is in force, and
+    after the last one all is as before the first. With `logging_config`, the standard library
+    closes the handlers of the process first. Its own kinds open again when they are used.
 
     Args:
         loglevel: As in `setup_logging`.
@@ -138,23 +141,42 @@ class _LoggerState:
     def of(cls, logger: logging.Logger) -> _LoggerState:
         return cls(logger, tuple(logger.handlers), logger.level, logger.propagate, logger.disabled)
 
-    def restore(self, changed: _LoggerState) -> None:
-        """Go back to this state from `changed`, and keep the handlers that came after it."""
-        added_since = [
-            h for h in self.logger.handlers if h not in changed.handlers and h not in self.handlers
-        ]
-        _replace_handlers(self.logger, [*self.handlers, *added_since])
+    def put_in_force(self) -> None:
+        _replace_handlers(self.logger, self.handlers)
         self.logger.setLevel(self.level)
         self.logger.propagate = self.propagate
         self.logger.disabled = self.disabled
 
 
 @dataclass
+class _Change:
+    """What a set-up has made of one logger.
+
+    Attributes:
+        before: What it was; once a set-up from before this one has been undone, what it would have been without that.
+        after: What it was then.
+    """
+
+    before: _LoggerState
+    after: _LoggerState
+
+    def undone_in(self, later: _LoggerState) -> _LoggerState:
+        """Return a later state of the logger as it is without this change: with the handlers that came after it."""
+        known = self.before.handlers + self.after.handlers
+        added_since = tuple(handler for handler in later.handlers if handler not in known)
+        return replace(self.before, handlers=self.before.handlers + added_since)
+
+
+@dataclass(eq=False)
 class _Installed:
-    """A set-up that was made, and how to undo it."""
+    """A set-up that was made, and how to undo it.
+
+    Threads may set logging up for a while each, and need not end in the reverse order. So what one has changed is taken out of
+    what the next one after it is going to restore, where there is one.
+    """
 
     before: list[_LoggerState]
-    after: list[_LoggerState] = field(default_factory=list[_LoggerState])
+    changes: dict[logging.Logger, _Change] = field(default_factory=dict[logging.Logger, _Change])
     owned: list[logging.Handler] = field(default_factory=list[logging.Handler])
 
     @property
@@ -162,15 +184,35 @@ class _Installed:
         return logging.root.level
 
     def complete(self) -> None:
-        self.after = [_LoggerState.of(state.logger) for state in self.before]
+        for before in self.before:
+            after = _LoggerState.of(before.logger)
+            if before.logger is logging.root or before != after:
+                self.changes[before.logger] = _Change(before, after)
+        _in_force.append(self)
+
+    def stay(self) -> None:
+        """Forget how to undo it."""
+        with _changing:
+            _in_force.remove(self)
 
     def undo(self) -> None:
-        for before, after in zip(self.before, self.after, strict=True):
-            if before.logger is logging.root or before != after:
-                before.restore(after)
+        with _changing:
+            later = _in_force[_in_force.index(self) + 1 :]
+            _in_force.remove(self)
+            for logger, change in self.changes.items():
+                above = next((one.changes[logger] for one in later if logger in one.changes), None)
+                if above is None:
+                    change.undone_in(_LoggerState.of(logger)).put_in_force()
+                else:
+                    above.before = change.undone_in(above.before)
         with contextlib.ExitStack() as closing:  # each of them, whatever another one raises
             for handler in reversed(self.owned):
                 closing.callback(_close, handler)
+
+
+# The set-ups that are to be undone, in the order in which they were made. A handler that is made may set logging up itself.
+_in_force: list[_Installed] = []
+_changing = threading.RLock()
 
 
 def _close(handler: logging.Handler) -> None:
@@ -191,22 +233,23 @@ def _install(
     logging_config: Mapping[str, Any] | None,
 ) -> _Installed:
     level = logging.WARNING if loglevel is None else level_number(loglevel)
-    installed = _Installed(
-        [_LoggerState.of(logger) for logger in _loggers_to_change(logging_config)]
-    )
-    try:
-        if logging_config is None:
-            _use_default(installed, level, logfile)
-        else:
-            _use_config(installed, level, logfile, logging_config)
-        for handler in loghandlers or ():
-            logging.root.addHandler(handler)
-    except BaseException:
+    with _changing:
+        installed = _Installed(
+            [_LoggerState.of(logger) for logger in _loggers_to_change(logging_config)]
+        )
+        try:
+            if logging_config is None:
+                _use_default(installed, level, logfile)
+            else:
+                _use_config(installed, level, logfile, logging_config)
+            for handler in loghandlers or ():
+                logging.root.addHandler(handler)
+        except BaseException:
+            installed.complete()
+            installed.undo()
+            raise
         installed.complete()
-        installed.undo()
-        raise
-    installed.complete()
-    return installed
+        return installed
 
 
 def _use_default(installed: _Installed, level: int, logfile: LogFile | None) -> None:
