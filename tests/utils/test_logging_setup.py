@@ -254,7 +254,16 @@ def test_further_handlers_are_used_and_not_closed(root: logging.Logger) -> None:
         ({"logging_config": {"handlers": {"x": {"class": "no.such.Class"}}}}, ValueError),
         ({"logging_config": {"root": {"handlers": ["unknown"]}}}, ValueError),
         ({"logging_config": {"incremental": True, "root": {"level": 10}}}, ValueError),
+        ({"logging_config": {"handlers": None}}, ValueError),
+        ({"logging_config": {"loggers": None}}, ValueError),
+        ({"logging_config": {"formatters": []}}, ValueError),
+        ({"logging_config": {"filters": 5}}, ValueError),
+        ({"logging_config": {"loggers": {"a": None}}}, ValueError),
+        ({"logging_config": {"loggers": {"": None}}}, ValueError),
+        ({"logging_config": {"version": 1, "loggers": {"a": None}}}, ValueError),
+        ({"logging_config": "x.ini"}, TypeError),
         ({"loghandlers": 5}, TypeError),
+        ({"loghandlers": [1]}, TypeError),
     ],
 )
 @pytest.mark.parametrize("setup", [setup_logging, enter_logging_setup])
@@ -273,6 +282,27 @@ def test_a_wrong_log_file_is_named() -> None:
     """What is neither a path nor a stream is named in the error."""
     with pytest.raises(TypeError, match=r"path or an open text stream, not 5 \(int\)"):
         setup_logging(logfile=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            {"logging_config": {"handlers": None}},
+            "'handlers' in a logging_config must be a mapping",
+        ),
+        (
+            {"logging_config": {"loggers": {"a": None}}},
+            "the logger 'a' in a logging_config must be",
+        ),
+        ({"logging_config": "x.ini"}, r"mapping, as .* not 'x.ini'; for a file, .*fileConfig\(\)"),
+        ({"loghandlers": [1]}, "loghandlers takes instances of logging.Handler, not 1"),
+    ],
+)
+def test_what_is_wrong_is_named(wrong: dict[str, Any], told: str) -> None:
+    """A part that has not the form that it must have is named in the error, and what to do about it."""
+    with pytest.raises((TypeError, ValueError), match=told):
+        setup_logging(**wrong)
 
 
 def test_setup_logging_replaces_what_it_did_before(tmp_path: Path, root: logging.Logger) -> None:

@@ -328,12 +328,23 @@ def test_logfile_that_can_not_be_opened(tmp_path: Path) -> None:
     assert (root_state(), handlers()) == before
 
 
-def test_logging_config_that_is_wrong() -> None:
-    """A wrong logging configuration is told with its cause."""
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            {"handlers": {"default": {"class": "no.such.Handler"}}},
+            "Unable to configure handler 'default': ",
+        ),
+        ({"handlers": None}, "'handlers' in a logging_config must be a mapping, not None"),
+        ("x.ini", "logging_config must be a mapping"),
+    ],
+)
+def test_logging_config_that_is_wrong(config: Any, told: str) -> None:
+    """A wrong logging configuration is told with its cause, and without a traceback."""
     err = Log()
-    config = {"handlers": {"default": {"class": "no.such.Handler"}}}
     assert execute(Worker(logging_config=config, stderr=err)) == 1
-    assert "can't set logging up: Unable to configure handler 'default': " in err.getvalue()
+    assert f"can't set logging up: {told}" in err.getvalue()
+    assert "Traceback" not in err.getvalue()
 
 
 def test_logging_config(backend: str) -> None:

@@ -19,10 +19,47 @@ from structmode.utils.logging._formatters import (
     ExtensionFormatter,
 )
 
-__all__ = ("completed",)
+__all__ = ("check", "completed")
 
+# What has names in it, and under each a mapping.
+_SECTIONS = ("formatters", "filters", "handlers", "loggers")
 # What the root may be called among the loggers.
 _ROOT = ("", "root")
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """See that a configuration has the form that it takes to be read here; the standard library sees to the rest.
+
+    Args:
+        config: The configuration.
+
+    Raises:
+        TypeError: If it is no mapping.
+        ValueError: If a section of it, or a logger in it, is none, or if it is incremental.
+    """
+    if not isinstance(config, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"logging_config must be a mapping, as logging.config.dictConfig() takes it, not {config!r}; "
+            "for a file, leave logging alone and call logging.config.fileConfig()"
+        )
+    if config.get("incremental"):
+        raise ValueError(
+            "an incremental logging_config can't set logging up: give a full one, "
+            "or call logging.config.dictConfig() with it once logging is set up"
+        )
+    for section in _SECTIONS:
+        _check_is_mapping(config.get(section, {}), f"{section!r}", "leave it out if it is empty")
+    for name, logger in config.get("loggers", {}).items():
+        _check_is_mapping(
+            logger, f"the logger {name!r}", "leave it out if nothing is to be said of it"
+        )
+
+
+def _check_is_mapping(part: object, what: str, else_do: str) -> None:
+    if not isinstance(part, Mapping):
+        raise ValueError(  # noqa: TRY004 - the argument has the right type; what it says is wrong
+            f"{what} in a logging_config must be a mapping, not {part!r}; {else_do}"
+        )
 
 
 def completed(config: Mapping[str, Any], level: int, handler: object) -> dict[str, Any]:
@@ -55,7 +92,7 @@ def _default_config(level: int, handler: object) -> dict[str, Any]:
 
 def _with_root_in_its_place(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a configuration in which the root is none of the loggers, where it would be overwritten by the default."""
-    loggers: Mapping[str, Any] = config.get("loggers") or {}
+    loggers: Mapping[str, Any] = config.get("loggers", {})
     named = [loggers[name] for name in _ROOT if name in loggers]
     if not named:
         return config
@@ -65,7 +102,7 @@ def _with_root_in_its_place(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _stands_alone(config: Mapping[str, Any]) -> bool:
-    loggers: Mapping[str, Any] = config.get("loggers") or {}
+    loggers: Mapping[str, Any] = config.get("loggers", {})
     written_twice = any(
         logger.get("handlers") and logger.get("propagate", True) for logger in loggers.values()
     )

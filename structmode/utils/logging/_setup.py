@@ -7,13 +7,13 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, TypeAlias, cast
 
 from structmode.utils._watchdog import wait_for_reports
 from structmode.utils._writing import write
-from structmode.utils.logging._config import completed
+from structmode.utils.logging._config import check, completed
 from structmode.utils.logging._formatters import DefaultFormatter, ExtensionFormatter
 from structmode.utils.logging._levels import Severity, level_number
 
@@ -56,7 +56,8 @@ def setup_logging(
 
     Raises:
         OSError: If the log file can't be opened.
-        TypeError: If `logfile` is neither a path nor a stream.
+        TypeError: If `logfile` is neither a path nor a stream, `logging_config` no mapping, or one of
+            `loghandlers` no handler.
         ValueError: If no level has that name, or the configuration is invalid or incremental.
     """
     wait_for_reports()
@@ -233,6 +234,9 @@ def _install(
     logging_config: Mapping[str, Any] | None,
 ) -> _Installed:
     level = logging.WARNING if loglevel is None else level_number(loglevel)
+    further = tuple(_want_handlers(loghandlers or ()))
+    if logging_config is not None:
+        check(logging_config)
     with _changing:
         installed = _Installed(
             [_LoggerState.of(logger) for logger in _loggers_to_change(logging_config)]
@@ -242,7 +246,7 @@ def _install(
                 _use_default(installed, level, logfile)
             else:
                 _use_config(installed, level, logfile, logging_config)
-            for handler in loghandlers or ():
+            for handler in further:
                 logging.root.addHandler(handler)
         except BaseException:
             installed.complete()
@@ -250,6 +254,13 @@ def _install(
             raise
         installed.complete()
         return installed
+
+
+def _want_handlers(handlers: Iterable[logging.Handler]) -> Iterator[logging.Handler]:
+    for handler in handlers:
+        if not isinstance(handler, logging.Handler):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"loghandlers takes instances of logging.Handler, not {handler!r}")
+        yield handler
 
 
 def _use_default(installed: _Installed, level: int, logfile: LogFile | None) -> None:
@@ -265,11 +276,6 @@ def _use_config(
     # Takes longer to import than all the rest of this package, and few programs come here.
     import logging.config
 
-    if config.get("incremental"):
-        raise ValueError(
-            "an incremental logging_config can't set logging up: give a full one, "
-            "or call logging.config.dictConfig() with it once logging is set up"
-        )
     made: list[logging.Handler] = []
 
     def default_handler(stream: IO[str] | None = None, **settings: object) -> logging.Handler:
