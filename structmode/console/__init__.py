@@ -196,7 +196,7 @@ class Console(Service):
             if idle.cancelled_caught:
                 await self._part(stream, f"\nNothing for {self.idle_timeout:g} s: good bye.\n")
                 return
-            if line is None or line == "quit":
+            if line is None or line.lower() == "quit":
                 await self._part(stream, "")
                 return
             answer = Answer(stream, self.max_answer, self.write_timeout)

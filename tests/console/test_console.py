@@ -121,7 +121,8 @@ def plain_socket(console: Console) -> socket.socket:
 # --- Looking --------------------------------------------------------------------------------------
 
 
-async def test_help_and_quit() -> None:
+@pytest.mark.parametrize("word", ["quit", "QUIT"])
+async def test_help_and_quit(word: str) -> None:
     """`help` lists all commands; `quit`, or the end of the input, ends the conversation."""
     async with App() as app:
         async with client(app.console) as one:
@@ -130,7 +131,7 @@ async def test_help_and_quit() -> None:
                 *("help", "tree", "health", "tasks", "stacks", "timers", "failures"),
                 *("level", "stop", "restart", "quit"),
             ]
-            await one.say("quit")
+            await one.say(word)
             assert await one.rest() == ""
         async with client(app.console) as one:
             await one.say("tree Web")
