@@ -41,7 +41,8 @@ class Worker(Service):
 
     The services start in the order given and stop in reverse. The first SIGINT or SIGTERM stops them in order, the second
     cancels what is left, the third ends the process at once. SIGUSR1 prints where each task and each thread stands;
-    SIGUSR2 opens a debugger, if `debug` is set.
+    SIGUSR2 opens a debugger, if `debug` is set. A SIGINT that is ignored when the worker begins, as a shell has it for programs in
+    the background of a script, stays ignored.
 
     A worker is a service too: ``async with Worker(...)`` runs the services in a program that has signals, logging and an
     event loop of its own, and touches none of them; `daemon` and `backend` mean nothing then.

@@ -17,6 +17,7 @@ import gc
 import importlib.util
 import inspect
 import logging
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
@@ -102,6 +103,15 @@ def shallow_debug_stacks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asyncio.constants.DEBUG_STACK_DEPTH", 1)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_taken() -> Iterator[None]:
+    """Take SIGINT, also where the tests run in the background of a script, which ignores it: so would workers, and programs."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -70,6 +70,8 @@ class OsSignals:
     def install(self) -> list[str]:
         """Put the handlers in place, and keep the previous ones; again, it does nothing.
 
+        A SIGINT that is ignored stays so.
+
         Returns:
             The names of the signals that this platform does not have.
 
@@ -82,7 +84,7 @@ class OsSignals:
             number = getattr(signal, name, None)
             if number is None:
                 missing.append(name)
-            elif number not in self._replaced:
+            elif number not in self._replaced and not _is_meant_for_others(name, number):
                 self._replaced[number] = _take(number, handler)
         return [name for name in missing if name != "SIGBREAK"]
 
@@ -152,6 +154,14 @@ async def keep_awake() -> None:
                     reader.recv(4096)
         finally:
             _set_wakeup_fd(-1, instead_of=writer.fileno())
+
+
+def _is_meant_for_others(name: str, number: int) -> bool:
+    """Whether a signal is one that the terminal sends to all programs of a script, and that those in the background ignore.
+
+    A shell has them do so, for Ctrl-C to end what is in the foreground.
+    """
+    return name == "SIGINT" and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _take(number: int, handler: Handler) -> Any:

@@ -50,6 +50,21 @@ def test_e5_handlers_are_given_back(backend: str, error: BaseException | None) -
     assert set(during[0]).isdisjoint(before)
 
 
+def test_ctrl_c_that_is_ignored(backend: str) -> None:
+    """A SIGINT that is ignored, as in the background of a script, stays so; the other signals are taken."""
+    during: list[list[object]] = []
+    job = Job(lambda: during.append(handlers()), lambda: signal.raise_signal(signal.SIGINT))
+    original = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert execute(Worker(job, daemon=False, backend=backend, stderr=Log())) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, original)
+    [[sigint, *others]] = during
+    assert sigint is signal.SIG_IGN
+    assert signal.SIG_IGN not in others
+
+
 def test_handler_that_was_not_set_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler that Python can't put back becomes the default one, rather than staying a worker's."""
     original = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
