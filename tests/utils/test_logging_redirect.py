@@ -6,6 +6,7 @@ import gc
 import io
 import itertools
 import logging
+import subprocess
 import sys
 import threading
 import weakref
@@ -242,6 +243,14 @@ def test_it_is_a_text_stream_that_can_only_be_written(proxy: FileLogProxy) -> No
     for use in refused:
         with pytest.raises(io.UnsupportedOperation):
             use()
+
+
+@pytest.mark.parametrize("way", ["text", "bytes"])
+def test_who_needs_a_file_is_told_where_there_is_one(proxy: FileLogProxy, way: str) -> None:
+    """What writes to a file by its number, such as a subprocess, can't write to the log; the error says what to do."""
+    stream = proxy if way == "text" else proxy.buffer
+    with pytest.raises(io.UnsupportedOperation, match=r"sys.__stdout__ .*redirect_stdouts=False"):
+        subprocess.run([sys.executable, "--version"], stdout=stream, check=True)
 
 
 def test_a_handler_that_writes_to_the_stream_makes_no_loop() -> None:

@@ -147,6 +147,18 @@ class FileLogProxy(io.TextIOBase):
         """Tell whether the stream can be written to, which it can."""
         return True
 
+    def fileno(self) -> int:
+        """There is no file, so what writes to one by its number can't be given this stream.
+
+        Raises:
+            OSError: `io.UnsupportedOperation`, always.
+        """
+        raise io.UnsupportedOperation(
+            f"what is printed goes to the logger {self.logger.name!r}, and there is no file of which this could be the "
+            "number. Give sys.__stdout__ or sys.__stderr__ to what needs one, such as faulthandler or a subprocess, or "
+            "do not redirect what is printed: Worker(..., redirect_stdouts=False)"
+        )
+
     def write(self, s: str) -> int:
         """Write text; every line that is finished by it is logged.
 
@@ -262,6 +274,9 @@ class _ByteLogProxy(io.BufferedIOBase):
         raw = bytes(data)
         self._text._accept(self._decoder.decode(raw))
         return len(raw)
+
+    def fileno(self) -> int:
+        return self._text.fileno()
 
     def flush(self) -> None:
         if not self._text.closed:
