@@ -211,7 +211,7 @@ class Worker(Service):
         a `KeyboardInterrupt` gives 130.
 
         What ignores even being cancelled does not keep the process: about a second later who is stuck is logged, and the
-        process is left as it is.
+        process is left as it is. Where the log takes nothing, being a pipe that nobody reads, it is left five seconds after that.
 
         Raises:
             SystemExit: Always, with the exit code.
