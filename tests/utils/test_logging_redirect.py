@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any, cast
 
 import pytest
 from hypothesis import given, strategies as st
@@ -248,7 +248,7 @@ def test_it_is_a_text_stream_that_can_only_be_written(proxy: FileLogProxy) -> No
 @pytest.mark.parametrize("way", ["text", "bytes"])
 def test_who_needs_a_file_is_told_where_there_is_one(proxy: FileLogProxy, way: str) -> None:
     """What writes to a file by its number, such as a subprocess, can't write to the log; the error says what to do."""
-    stream = proxy if way == "text" else proxy.buffer
+    stream = cast("IO[Any]", proxy if way == "text" else proxy.buffer)
     with pytest.raises(io.UnsupportedOperation, match=r"sys.__stdout__ .*redirect_stdouts=False"):
         subprocess.run([sys.executable, "--version"], stdout=stream, check=True)
 
