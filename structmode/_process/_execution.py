@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
+import threading
+import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -29,6 +32,7 @@ from structmode.utils.logging import CompositeLogger
 from structmode.utils.times import want_seconds
 
 from ._forced_exit import ForcedExit
+from ._left_behind import bound_wait_for, threads_that_stay
 from ._logging import LoggingPlan, is_heard
 from ._outcome import EXIT_FORCED, CannotRun, Outcome
 from ._report import process_report, threads_report, write_at_once
@@ -103,11 +107,14 @@ class Execution:
         self._plan, self._outcome, self._has_lived = plan, Outcome(), False
         self._forget_signals()
         self.under_way = True
+        before = threading.enumerate()
         try:
             with ExitStack() as taken:
                 self._run_with(taken)
                 self._tell_failure()
-                return self._outcome.exit_code(self._program._life.current, self._signals.stops)
+                code = self._outcome.exit_code(self._program._life.current, self._signals.stops)
+                self._bound_end_of_process(threads_that_stay(before), code)
+                return code
         finally:
             self.under_way = False
 
@@ -305,6 +312,23 @@ class Execution:
         text = "".join(traceback.format_exception(failure)) if with_traceback else f"{failure}\n"
         write_at_once(f"{program.label}: {text}", program.stderr)
 
+    def _bound_end_of_process(self, threads: Sequence[threading.Thread], code: int) -> None:
+        """Have threads that are left not keep the process longer than the stop may take."""
+        latest = time.monotonic() + self._time_to_stop() + _GRACE
+        deadline = min(latest, self._forced_exit.deadline)
+        bound_wait_for(threads, deadline, code, self._tell_of_threads, self._flush)
+
+    def _tell_of_threads(self, threads: Sequence[threading.Thread], seconds: float) -> None:
+        names = ", ".join(thread.name for thread in threads)
+        waits = f"waits {seconds:.1f} s more" if seconds >= 0.1 else "waits no longer"
+        self._tell(
+            "%s",
+            CannotRun(
+                f"All has stopped, but threads that are no daemons have not ended ({names}), and the process {waits}; "
+                f"all threads:\n{threads_report()}"
+            ),
+        )
+
     def _last_words(self, seconds: float) -> None:
         """Say who is stuck; called in a thread of its own, right before the process is left."""
         run = self._program._life.run
@@ -316,8 +340,11 @@ class Execution:
                 f"Not ended after {seconds:g} s, so the process is left; still there:\n{report}"
             ),
         )
+        self._flush()
+
+    def _flush(self) -> None:
         logging.shutdown()  # flushes all handlers
-        for stream in (self._program.stdout, self._program.stderr):
+        for stream in (self._program.stdout, self._program.stderr, sys.stdout, sys.stderr):
             write_at_once("", stream)
 
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 
 from ._signals import signals_held_back
 
-__all__ = ("ForcedExit",)
+__all__ = ("ForcedExit", "speak")
 
 # How long the last words may take, in seconds: whoever hangs may hold the locks they need, but stacks are formatted from
 # source files, and a busy machine may take its time to read those.
@@ -40,13 +40,17 @@ class ForcedExit:
 
     def __init__(self, last_words: Callable[[float], object]) -> None:
         self._last_words = last_words
+        #: When the process is going to be left, in the time of `time.monotonic`.
+        self.deadline = math.inf
 
     def arm(self, seconds: float, code: int, *, in_handler: bool = False) -> None:
         """Leave the process with `code` in so many seconds; of several limits the earliest counts."""
         mine = _Watch(self._leave)
         # In one step: a signal handler that comes right after it finds a watch that will be begun.
         watch = vars(self).setdefault("_watch", mine)
-        watch.orders.put((time.monotonic() + seconds, seconds, code))
+        deadline = time.monotonic() + seconds
+        self.deadline = min(self.deadline, deadline)
+        watch.orders.put((deadline, seconds, code))
         if watch is mine:
             with suppress(
                 RuntimeError
@@ -56,14 +60,24 @@ class ForcedExit:
     def disarm(self) -> None:
         """Forget all limits, and leave no thread behind."""
         watch = vars(self).pop("_watch", None)
+        self.deadline = math.inf
         if watch is not None:
             watch.end()
 
     def _leave(self, seconds: float, code: int) -> None:
-        speaker = threading.Thread(target=self._last_words, args=(seconds,), daemon=True)
-        speaker.start()
-        speaker.join(_LAST_WORDS)
+        speak(lambda: self._last_words(seconds))
         os._exit(code)
+
+
+def speak(words: Callable[[], object]) -> None:
+    """Call something that may never return, and wait for it for a while."""
+    speaker = threading.Thread(target=words, daemon=True)
+    try:
+        speaker.start()
+    except RuntimeError:  # no thread can be had
+        words()
+    else:
+        speaker.join(_LAST_WORDS)
 
 
 class _Watch:

@@ -260,6 +260,41 @@ def test_a_loop_that_is_blocked_when_the_signal_comes(backend: str, way: str) ->
     assert ("keep_busy" if way == "busy" else "in work") in last_words
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["abandoned", "plain"])
+def test_a_thread_that_never_ends(backend: str, kind: str) -> None:
+    """It does not keep the process longer than the stop may take; it is named, and the exit code is that of the program."""
+    with running("left_thread", backend, kind) as program:
+        assert program.end() == 3
+    # In a thread of trio's, which is a daemon, an abandoned function keeps nobody.
+    is_waited_for = (backend, kind) != ("trio", "abandoned")
+    assert ("threads that are no daemons have not ended" in program.text) is is_waited_for
+    assert ("in wait_for_ever" in program.text) is is_waited_for
+
+
+@pytest.mark.slow
+def test_a_thread_that_ends_a_while_after_the_services(backend: str) -> None:
+    """It is waited for while the stop has time left."""
+    with running("left_thread", backend, "slow") as program:
+        assert program.end() == 3
+    assert program.text.endswith("has taken a while\n")
+
+
+def test_a_thread_of_an_idle_pool(backend: str) -> None:
+    """It ends with the process, so nothing is said of it."""
+    with running("left_thread", backend, "pool") as program:
+        assert program.end() == 3
+    assert "threads that are no daemons" not in program.text
+
+
+@pytest.mark.slow
+def test_a_thread_that_was_begun_after_the_worker(backend: str) -> None:
+    """The end of the process waits for what the worker's caller has begun, as it would without a worker."""
+    with running("left_thread", backend, "caller") as program:
+        assert program.end() == 3
+    assert program.text.endswith("has taken a while\n")
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", -signal.SIGTERM), ("SIGINT", 1)])
 def test_a_forked_child_is_ended_by_a_signal(backend: str, name: str, code: int) -> None:
     """As if there were no worker in the process that it was forked from; that goes on."""
