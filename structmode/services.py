@@ -296,7 +296,7 @@ class Service(ServiceBase, ServiceCallbacks):
     def __init__(self, *, beacon: NodeT[Any] | None = None, loop: Any = None) -> None:
         self._beacon = Node(self, parent=beacon)
         self._unit = self._make_unit()
-        self._life = engine.Life(self._unit)
+        self._life = self._make_life()
         super().__init__(beacon=beacon, loop=loop)
         with self._unit.composing():
             self.on_init()
@@ -306,6 +306,10 @@ class Service(ServiceBase, ServiceCallbacks):
     def _make_unit(self) -> ServiceUnit:
         """Make what the engine sees of the service; some kinds of services show it more."""
         return ServiceUnit(self)
+
+    def _make_life(self) -> engine.Life:
+        """Make what holds its runs; some kinds of services are begun in another way."""
+        return engine.Life(self._unit)
 
     def _structmode_life(self) -> engine.Life:
         """Return the life by which others hold it; other faces ask for it."""

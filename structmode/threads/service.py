@@ -144,7 +144,7 @@ class ServiceThread(Service):
                 f"{type(self).__qualname__}: thread_loop is an event loop of asyncio, and the backend is {self.backend!r}"
             )
         self._outside = self._make_outside_unit()
-        self._outer_life = OutsideLife(self._outside)
+        self._outer_life = self._make_outside_life()
         super().__init__(loop=loop, **kwargs)
         self._outer_life.stand_above(self._life)
 
@@ -158,6 +158,10 @@ class ServiceThread(Service):
     def _make_outside_unit(self) -> OutsideUnit:
         """Make what the owner's engine sees of the service."""
         return OutsideUnit(self)
+
+    def _make_outside_life(self) -> OutsideLife:
+        """Make what the owner of the service holds of it."""
+        return OutsideLife(self._outside)
 
     @property
     def _outer(self) -> engine.Life:

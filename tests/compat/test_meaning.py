@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -212,6 +213,102 @@ async def test_a_task_that_fails_in_a_stop_fails_it_not(caplog: pytest.LogCaptur
     with pytest.raises(OSError, match="in a hook"):
         async with above:
             assert not above.crashed
+
+
+class Alerting(Base):
+    """Tells of its crashes."""
+
+    def __post_init__(self) -> None:
+        self.fails = threading.Event()
+        self.alerts: list[object] = []
+
+    async def on_start(self) -> None:
+        self.fails.clear()
+
+    async def crash(self, reason: BaseException) -> None:
+        self.alerts.append(repr(reason))
+        await super().crash(reason)
+        self.alerts.append(self.crashed)
+
+    @Service.task
+    async def fail(self) -> None:
+        while not self.fails.is_set():
+            await anyio.sleep(0.001)
+        raise ValueError("broken")
+
+
+class AlertingThread(Alerting, ServiceThread):
+    """The same in a thread of its own."""
+
+
+@pytest.mark.parametrize("cls", [Alerting, AlertingThread])
+async def test_a_crash_that_a_class_overrides_is_called_for_each_failure(
+    cls: type[Alerting],
+) -> None:
+    """Of its own work only: what crashes those above is no call of theirs, in mode either."""
+    above, service = Alerting(), cls()
+    above.add_dependency(service)
+    async with above:
+        service.fails.set()
+        await until(lambda: len(service.alerts) == 2)
+        await until(lambda: above.crashed)
+        assert repr(service.crash_reason) == "ValueError('broken')"
+    assert service.alerts == ["ValueError('broken')", True]
+    assert above.alerts == []
+
+
+async def test_a_crash_that_a_class_overrides_fails_no_start_and_no_stop() -> None:
+    """Nor does what it passes on."""
+
+    class Hasty(Alerting):
+        async def on_started(self) -> None:
+            self.fails.set()
+            await self.wait_until_stopped()
+
+    class Sore(Alerting):
+        @Service.task
+        async def fail(self) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError("broken")
+
+    for service in (Hasty(), Sore()):
+        async with service:
+            pass
+        assert service.alerts == ["ValueError('broken')", True]
+        assert repr(service.crash_reason) == "ValueError('broken')"
+
+
+async def test_a_crash_that_a_class_overrides_may_be_none() -> None:
+    """What it does not pass on is over; and what it raises is a crash."""
+
+    class Lenient(Alerting):
+        async def crash(self, reason: BaseException) -> None:
+            self.alerts.append(repr(reason))
+
+    class Clumsy(Alerting):
+        async def crash(self, reason: BaseException) -> None:
+            raise OSError("no operator")
+
+    async with Lenient() as service:
+        service.fails.set()
+        await until(lambda: service.alerts)
+        assert not service.crashed
+        assert service.state == "running"
+    async with Clumsy() as clumsy:
+        clumsy.fails.set()
+        await until(lambda: clumsy.crashed)
+        assert repr(clumsy.crash_reason) == "OSError('no operator')"
+
+
+async def test_a_crash_that_a_class_overrides_reaches_the_supervisor() -> None:
+    """As any other does."""
+    service = Alerting()
+    async with OneForOneSupervisor(service):
+        service.fails.set()
+        await until(lambda: service.restart_count == 1)
+    assert service.alerts[0] == "ValueError('broken')"
 
 
 @pytest.mark.parametrize("call", ["crash", "_crash", "add_future"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -24,6 +25,7 @@ from structmode.compat.faces.supervisors import (
     OneForOneSupervisor,
     SupervisorStrategy,
 )
+from structmode.compat.faces.threads import ServiceThread
 from structmode.testing import wait_for_state
 from structmode.utils.trees import Node
 
@@ -243,6 +245,161 @@ async def test_a_parent_calls_the_stop_of_its_children_in_each_of_its_runs() -> 
     child.notes.clear()
     await parent.stop()
     assert child.notes == ["own stop", "stop", "shutdown"]
+
+
+class Opened(Quiet):
+    """Has a start and a stop of its own."""
+
+    async def maybe_start(self) -> bool:
+        self.notes.append("own maybe_start")
+        return await super().maybe_start()
+
+    async def start(self) -> None:
+        self.notes.append("own start")
+        await super().start()
+        self.notes.append(f"is {self.state}")
+
+    async def stop(self) -> None:
+        self.notes.append("own stop")
+        await super().stop()
+
+
+OPENS = ["own start", "start", "is running"]
+CLOSES = ["own stop", "stop", "shutdown"]
+
+
+@pytest.mark.parametrize("owner", ["parent", "running parent", "supervisor", "thread"])
+async def test_an_owner_calls_the_start_of_what_it_owns(owner: str) -> None:
+    """Where a class overrides it: in mode whoever owns a service calls its `maybe_start`, and that its `start`."""
+    child = Opened()
+    parent: Any = {"supervisor": OneForOneSupervisor, "thread": ServiceThread}.get(owner, Quiet)()
+    if owner == "running parent":
+        await parent.start()
+        await parent.add_runtime_dependency(child)
+    else:
+        (parent.add if owner == "supervisor" else parent.add_dependency)(child)
+        await parent.start()
+    assert child.notes == ["own maybe_start", *OPENS]
+    await parent.stop()
+    assert child.notes == ["own maybe_start", *OPENS, *CLOSES]
+
+
+async def test_the_start_of_a_thread_is_called_by_its_owner() -> None:
+    """In the owner's event loop, as that of any service."""
+    threads: list[bool] = []
+
+    class Feed(ServiceThread):
+        mundane_level = "debug"
+
+        async def start(self) -> None:
+            threads.append(threading.current_thread() is threading.main_thread())
+            await super().start()
+
+        async def on_start(self) -> None:
+            threads.append(threading.current_thread() is threading.main_thread())
+
+    parent = Quiet()
+    parent.add_dependency(Feed())
+    await parent.start()
+    assert threads == [True, False]
+    await parent.stop()
+
+
+async def test_a_restart_calls_the_start_of_a_class_too() -> None:
+    """That of the service, that of one above it, and that of its supervisor; and each further start of the parent."""
+    parent, child = Quiet(), Opened()
+    parent.add_dependency(child)
+    await parent.start()
+    child.notes.clear()
+    await child.restart()
+    assert child.notes == [*CLOSES, "restart", *OPENS]
+    child.notes.clear()
+    await parent.restart()
+    assert child.notes == [*CLOSES, "own maybe_start", *OPENS]
+    await parent.stop()
+    child.notes.clear()
+    await parent.start()
+    assert child.notes == ["own maybe_start", *OPENS]
+    await parent.stop()
+
+
+async def test_a_start_that_does_not_start_is_left_at_that() -> None:
+    """As in mode, where it is all that an owner calls."""
+
+    class Reluctant(Quiet):
+        async def start(self) -> None:
+            self.notes.append("no")
+
+    parent, child, later = Quiet(), Reluctant(), Reluctant()
+    parent.add_dependency(child)
+    await parent.start()
+    await parent.add_runtime_dependency(later)
+    assert child.notes == later.notes == ["no"]
+    assert (parent.state, child.state, later.state) == ("running", "init", "init")
+    await parent.stop()
+
+
+async def test_a_start_that_fails_in_what_overrides_it_is_undone() -> None:
+    """Whether the override raises, or what it calls does."""
+
+    class Failing(Opened):
+        async def on_started(self) -> None:
+            raise OSError("no connection")
+
+    parent, child = Quiet(), Failing()
+    parent.add_dependency(child)
+    with pytest.raises(OSError, match="no connection"):
+        await parent.start()
+    assert (parent.state, child.state) == ("init", "init")
+    assert child.notes == ["own maybe_start", "own start", "start", *CLOSES]
+
+
+async def test_a_start_that_is_called_off_in_what_overrides_it_is_undone() -> None:
+    """The parent does that, as with any child."""
+
+    class Slow(Opened):
+        async def on_started(self) -> None:
+            await anyio.sleep_forever()
+
+    parent, child = Quiet(), Slow()
+    parent.add_dependency(child)
+    async with anyio.create_task_group() as group:
+        group.start_soon(parent.start)
+        await wait_for_state(child, "starting")
+        group.cancel_scope.cancel()
+    assert (parent.state, child.state) == ("init", "init")
+    assert child.notes == ["own maybe_start", "own start", "start", *CLOSES]
+
+
+async def test_a_restart_calls_the_reset_of_a_class() -> None:
+    """And that of those below: in mode it is made of a stop, a reset and a start."""
+
+    class Buffered(Quiet):
+        def __post_init__(self) -> None:
+            self.buffer: list[int] = []
+
+        def service_reset(self) -> None:
+            super().service_reset()
+            self.buffer = []
+
+        async def on_start(self) -> None:
+            assert not self.buffer
+            self.buffer.append(1)
+
+    class Above(Buffered):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self.below = self.add_dependency(Buffered())
+            self.other = self.add_dependency(structmode.Service())
+
+    service = Above()
+    await service.start()
+    await service.restart()
+    assert (service.buffer, service.below.buffer) == ([1], [1])
+    assert (service.restart_count, service.below.restart_count) == (1, 1)
+    await service.below.restart()
+    assert (service.below.buffer, service.below.restart_count) == ([1], 2)
+    await service.stop()
 
 
 async def test_a_stop_in_on_stop_calls_off_no_restart() -> None:

@@ -34,6 +34,7 @@ from structmode.utils.trees import Node
 
 from ._asyncio import EarlyWork, future_of, get_event_loop
 from ._flags import CrashedFlag, ShutdownFlag, StartedFlag, StoppedFlag
+from ._lives import ModeLife, is_overridden
 from ._tasks import decorator_of_mode, of_mode
 
 PublicService = services.Service
@@ -55,8 +56,8 @@ class ModeUnit(ServiceUnit):
         return super().set_up()
 
     async def renew(self) -> None:
-        # mode makes nothing anew in a restart: what __post_init__ made is still there.
-        self._service.restart_count += 1
+        # mode makes nothing anew in a restart, but for what a reset does: what __post_init__ made is still there.
+        self._service.service_reset()
         await self._hook("on_restart")
 
     def work(self) -> list[engine.Task[Any]]:
@@ -89,7 +90,7 @@ class ModeUnit(ServiceUnit):
     async def tear_down(self) -> None:
         if self._service._will_be_replaced:
             return
-        if not self._service._told_to_stop and _is_overridden(self._service, "stop"):
+        if not self._service._told_to_stop and is_overridden(self._service, "stop"):
             await self._service.stop()  # of mode's parents each calls that of its children
         await rest_of(super().tear_down())
 
@@ -156,10 +157,6 @@ def _node_or_none(beacon: object) -> Node[Any] | None:
     return beacon if isinstance(beacon, Node) else None  # pyright: ignore[reportUnknownVariableType]
 
 
-def _is_overridden(service: object, name: str) -> bool:
-    return not hasattr(getattr(type(service), name), "of_mode")
-
-
 class ModeMembers(PublicService):
     """Gives a face the private names of mode's, and mode's own meaning of some that are not.
 
@@ -179,6 +176,8 @@ class ModeMembers(PublicService):
     _last_crash: BaseException | None = None
     _is_coming_up: bool = False
     _begun_early: tuple[EarlyWork, ...] = ()
+    # What work has failed of, while `crash` is called for it.
+    _failed_work: tuple[BaseException, ...] = ()
 
     def __init__(self, *args: Any, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
         self._loop = loop
@@ -192,6 +191,9 @@ class ModeMembers(PublicService):
 
     def _make_unit(self) -> ServiceUnit:
         return ModeUnit(self)
+
+    def _make_life(self) -> engine.Life:
+        return ModeLife(self._unit)
 
     # -- The event loop, which in mode each service holds
 
@@ -280,12 +282,19 @@ class ModeMembers(PublicService):
                 self._cancel_early()
             raise
 
+    start.of_mode = True  # type: ignore[attr-defined]
+
     async def maybe_start(self) -> bool:
         """Start the service, unless it has been started, and not been reset since."""
-        if self._has_been_started and not self._outer.alive:
+        if self._outer.alive:
+            return await super().maybe_start()
+        if self._has_been_started:
             await anyio.lowlevel.checkpoint()
             return False
-        return await super().maybe_start()
+        await self.start()
+        return True
+
+    maybe_start.of_mode = True  # type: ignore[attr-defined]
 
     @property
     def _is_called_off(self) -> bool:
@@ -334,20 +343,27 @@ class ModeMembers(PublicService):
 
     async def restart(self) -> None:
         """Restart the service; as in structmode. One that does not run is told to stop all the same, and started."""
-        if self._outer.alive:
-            try:
-                await super().restart()
-            except BaseException as exc:  # noqa: ASYNC103 - no cancellation is a crash
-                if self._outer.alive or not self._has_recorded(exc):
-                    raise
-            else:
-                return
-            await super().restart()  # it has ended, and can be started
+        if not self._outer.alive or self._restarts_by_its_start:
+            await self.stop()
+            self.service_reset()
+            await self.on_restart()
+            await self.start()
             return
-        await self.stop()
-        self.service_reset()
-        await self.on_restart()
-        await self.start()
+        try:
+            await super().restart()
+        except BaseException as exc:  # noqa: ASYNC103 - no cancellation is a crash
+            if self._outer.alive or not self._has_recorded(exc):
+                raise
+        else:
+            return
+        await super().restart()  # it has ended, and can be started
+
+    @property
+    def _restarts_by_its_start(self) -> bool:
+        """Whether its `start`, which a class overrides, is to be called in a restart; one from inside would not outlast that."""
+        runs = {self._outer.current, self._life.current}
+        is_inside = any(run.called_from_hook() or run.contains_caller() for run in runs)
+        return is_overridden(self, "start") and not is_inside
 
     def service_reset(self) -> None:
         """Have the service, and those it is made of, be as if never started; one that runs goes on."""
@@ -358,7 +374,10 @@ class ModeMembers(PublicService):
             self._forget_crash()
             self._stopped.clear()
         for child in self._children:
-            child.service_reset()
+            if isinstance(child, ModeMembers) or (
+                isinstance(child, PublicService) and not child.started
+            ):
+                child.service_reset()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -416,10 +435,15 @@ class ModeMembers(PublicService):
 
     async def crash(self, reason: BaseException) -> None:
         """Crash the service; as in structmode, but no start fails of it."""
-        if self._crash_later(reason):
+        if any(reason is failure for failure in self._failed_work):
+            if not await self._is_only_recorded(reason):
+                engine.current_run().fail(reason, "crash()")  # type: ignore[union-attr]
+        elif self._crash_later(reason):
             await anyio.lowlevel.checkpoint()
         else:
             await super().crash(reason)
+
+    crash.of_mode = True  # type: ignore[attr-defined]
 
     def _crash_later(self, reason: object) -> bool:
         """Crash when all has been started that a crash would keep from it; return whether there is such a thing."""
@@ -432,7 +456,7 @@ class ModeMembers(PublicService):
         async def crash() -> None:  # noqa: ASYNC124 - it is to be a task
             raise reason
 
-        super().add_future(self._carry(crash()), name="crash()")
+        super().add_future(self._carry(crash(), told=True), name="crash()")
         _foresee(run, reason)
         return True
 
@@ -546,8 +570,13 @@ class ModeMembers(PublicService):
     async def _carry_declared(self, declared: ServiceTask) -> None:
         await self._carry(declared.work(self))
 
-    async def _carry(self, work: Awaitable[Any]) -> Any:
-        """Do work in which it is no failure if somebody cancels what it waits for, and whose failure fails no start or stop."""
+    async def _carry(self, work: Awaitable[Any], *, told: bool = False) -> Any:
+        """Do work in which it is no failure if somebody cancels what it waits for, and whose failure fails no start or stop.
+
+        Args:
+            work: What to do.
+            told: Whether a `crash` that a class overrides has been called for its failure.
+        """
         try:
             return await work
         except anyio.get_cancelled_exc_class():  # noqa: ASYNC103 - it was what is waited for that was cancelled
@@ -555,9 +584,23 @@ class ModeMembers(PublicService):
                 raise
             self._log_mundane(f"Terminating cancelled task: {work!r}")
         except BaseException as exc:
-            await self._until_all_are_up(exc)  # noqa: ASYNC120 - it holds cancellations off
-            if not self._record_in_stop(exc):
+            if is_overridden(self, "crash") and not told:
+                await self._call_crash(exc)  # noqa: ASYNC120 - as in mode: the task has ended
+            elif not await self._is_only_recorded(exc):  # noqa: ASYNC120 - it holds cancellations off
                 raise
+
+    async def _call_crash(self, reason: BaseException) -> None:
+        """Have `crash` deal with a failure of work: in mode it is called for each."""
+        self._failed_work += (reason,)
+        try:
+            await self.crash(reason)
+        finally:
+            self._failed_work = tuple(one for one in self._failed_work if one is not reason)
+
+    async def _is_only_recorded(self, reason: BaseException) -> bool:
+        """Wait until a failure of work fails no start, and return whether it is recorded, as it came in a stop."""
+        await self._until_all_are_up(reason)
+        return self._record_in_stop(reason)
 
     def _record_in_stop(self, reason: BaseException) -> bool:
         """Record a failure of work, and return whether that is all, as all was well until a stop: no stop fails of it."""

@@ -10,9 +10,10 @@ from structmode.threads import (
     QueueServiceThread as PublicQueueServiceThread,
     ServiceThread as PublicServiceThread,
 )
-from structmode.threads._units import InsideUnit, OutsideUnit
+from structmode.threads._units import InsideUnit, OutsideLife, OutsideUnit
 
 from ._asyncio import get_event_loop, new_event_loop
+from ._lives import ModeOutsideLife
 from ._members import ModeMembers, ModeUnit
 
 __all__ = ("MethodQueue", "QueueServiceThread", "ServiceThread")
@@ -58,6 +59,9 @@ class ServiceThread(ModeMembers, PublicServiceThread):
 
     def _make_outside_unit(self) -> OutsideUnit:
         return _ModeOutsideUnit(self)
+
+    def _make_outside_life(self) -> OutsideLife:
+        return ModeOutsideLife(self._outside)
 
     @property
     def thread_loop(self) -> Any:
@@ -109,6 +113,8 @@ class ServiceThread(ModeMembers, PublicServiceThread):
         if running is not None and not running.done():
             running.set_exception(reason)
         await super().crash(reason)
+
+    crash.of_mode = True  # type: ignore[attr-defined]
 
 
 class QueueServiceThread(ServiceThread, PublicQueueServiceThread):
