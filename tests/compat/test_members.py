@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 from unittest.mock import AsyncMock, Mock, patch
@@ -16,6 +16,7 @@ import pytest
 
 import structmode
 from structmode.compat.faces._members import ModeMembers
+from structmode.compat.faces.debug import BlockingDetector
 from structmode.compat.faces.services import Service, ServiceTask, WaitArgT, crontab, task, timer
 from structmode.compat.faces.supervisors import (
     CrashingSupervisor,
@@ -25,7 +26,8 @@ from structmode.compat.faces.supervisors import (
     OneForOneSupervisor,
     SupervisorStrategy,
 )
-from structmode.compat.faces.threads import ServiceThread
+from structmode.compat.faces.threads import MethodQueue, QueueServiceThread, ServiceThread
+from structmode.compat.faces.worker import Worker
 from structmode.testing import wait_for_state
 from structmode.utils.trees import Node
 
@@ -134,6 +136,89 @@ def test_other_bases_initialise_themselves() -> None:
             super().__init__()
 
     assert Both().name == "both"
+
+
+# --- Kinds ----------------------------------------------------------------------------------------
+
+
+KINDS: list[Callable[[], Any]] = [
+    Worker,
+    ServiceThread,
+    QueueServiceThread,
+    MethodQueue,
+    OneForOneSupervisor,
+    CrashingSupervisor,
+    lambda: BlockingDetector(10.0),
+    lambda: Service.from_awaitable(Quiet().on_start),
+]
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_every_service_of_modes_is_a_service(make: Callable[[], Any]) -> None:
+    """Also for who asks for the type, and for defaults that a program sets for all."""
+    service = make()
+    with (
+        patch.object(Service, "shutdown_timeout", 2.5),
+        patch.object(Service, "greeting", "hello", create=True),
+    ):
+        assert (service.shutdown_timeout, service.greeting) == (2.5, "hello")
+    assert isinstance(service, Service)
+
+
+class Common(Service):
+    """What all services of a program have."""
+
+    mundane_level = "debug"
+
+    def __init__(self, first: Any = None, **kwargs: Any) -> None:
+        self.first = first
+        super().__init__(**kwargs)
+
+
+def test_a_service_of_modes_keeps_what_it_takes_by_position() -> None:
+    """Classes of a program that come in between get what else there is, if anything."""
+    service = Quiet()
+
+    class MyWorker(Worker, Common):
+        pass
+
+    class MySupervisor(OneForAllSupervisor, Common):
+        pass
+
+    class MyQueue(MethodQueue, Common):
+        pass
+
+    class MyDetector(BlockingDetector, Common):
+        pass
+
+    worker = MyWorker(service, loglevel="error", redirect_stdouts_level="info")
+    assert (worker.services, worker.loglevel) == ((service,), "error")
+    supervisor = MySupervisor(service, max_restarts=3)
+    assert (supervisor.services, supervisor.max_restarts) == ((service,), 3)
+    queue = MyQueue(3)
+    assert queue.num_workers == 3
+    detector = MyDetector(2.5, ValueError)
+    assert (detector.timeout, detector.raises) == (2.5, ValueError)
+    assert {one.first for one in (worker, supervisor, queue, detector)} == {None}
+
+
+def test_what_a_class_of_a_program_takes_may_come_first() -> None:
+    """Then it is that which takes what is given by position."""
+
+    class Guarded(Common, OneForOneSupervisor):
+        pass
+
+    guarded = Guarded("first", max_restarts=3)
+    assert (guarded.first, guarded.services, guarded.max_restarts) == ("first", (), 3)
+
+
+def test_no_class_of_a_program_is_abstract() -> None:
+    """In mode that is taken back for each subclass, whatever it says of itself."""
+
+    class Base(Service):
+        abstract = True
+
+    assert Base().state == "init"
 
 
 # --- Life -----------------------------------------------------------------------------------------

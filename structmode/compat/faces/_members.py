@@ -15,6 +15,7 @@ from collections.abc import (
     Coroutine,
     Iterable,
     Iterator,
+    Mapping,
 )
 from contextlib import suppress
 from functools import partial
@@ -161,7 +162,6 @@ class ModeMembers(PublicService):
     """Gives a face the private names of mode's, and mode's own meaning of some that are not.
 
     Args:
-        *args: Arguments of the face.
         beacon: As in mode: a node below which the service is put in the tree.
         loop: The event loop that the service is for; by default the one that is current when it is asked for.
         **kwargs: Arguments of the face.
@@ -176,15 +176,26 @@ class ModeMembers(PublicService):
     _last_crash: BaseException | None = None
     _is_coming_up: bool = False
     _begun_early: tuple[EarlyWork, ...] = ()
+    # What the class of structmode's behind a face takes beside the arguments that all take.
+    _taken: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
     # What work has failed of, while `crash` is called for it.
     _failed_work: tuple[BaseException, ...] = ()
 
-    def __init__(self, *args: Any, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.abstract = False  # in mode that is so for every subclass, whatever it says of itself
+
+    def __init__(self, *, beacon: Any = None, loop: Any = None, **kwargs: Any) -> None:
         self._loop = loop
         place = _node_or_none(beacon)
-        super().__init__(*args, beacon=place, loop=loop, **kwargs)
+        positional, named = self._taken
+        super().__init__(*positional, beacon=place, loop=loop, **{**kwargs, **named})
         if beacon is not None and place is None:
             self._beacon = beacon.new(self)  # something that behaves like a node
+
+    def _take(self, *positional: Any, **named: Any) -> None:
+        """Keep what a face takes for the class behind it: classes of a program may come in between, and know nothing of it."""
+        self._taken = (positional, named)
 
     def _init_other_bases(self, beacon: Any, loop: Any) -> None:
         """Do nothing: classes that were written for mode initialise their other bases themselves, if at all."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from structmode.debug import BlockingDetector as PublicBlockingDetector
+from typing import Any
 
-from ._members import ModeMembers
+from structmode.debug import BlockingDetector as PublicBlockingDetector
+from structmode.utils.times import Seconds
+
+from .services import Service
 
 __all__ = ("BlockingDetector",)
 
 
-class BlockingDetector(ModeMembers, PublicBlockingDetector):
+class BlockingDetector(Service, PublicBlockingDetector):
     """Reports what blocks the event loop."""
 
-    abstract = False
+    def __init__(
+        self, timeout: Seconds, raises: type[BaseException] | None = None, **kwargs: Any
+    ) -> None:
+        self._take(timeout, raises)
+        super().__init__(**kwargs)

@@ -22,8 +22,6 @@ WaitArgT = WaitArg[Any]
 class Service(ModeMembers):
     """A service as mode has it, on structmode's engine."""
 
-    abstract = False
-
     @classmethod
     def from_awaitable(cls, coro: Any, *, name: str | None = None, **kwargs: Any) -> Any:
         """Make a service whose work is `coro`."""
@@ -32,13 +30,14 @@ class Service(ModeMembers):
         return _AwaitableService(coro, name or name_of(coro), **kwargs)
 
 
-class _AwaitableService(ModeMembers, _PublicAwaitable):
+class _AwaitableService(Service, _PublicAwaitable):
     """What `from_awaitable` makes."""
 
-    abstract = False
-
     def __init__(self, coro: Any, name: str, **kwargs: Any) -> None:
-        super().__init__(coro, name, **kwargs)
+        self.coro = coro
+        self.name = name
+        self._take(coro, name)
+        super().__init__(**kwargs)
 
 
 def task(fun: Any = None) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 from structmode import supervisors as public
 from structmode._supervision import SupervisorUnit
 
-from ._members import ModeMembers, ModeUnit
+from ._members import ModeUnit
+from .services import Service
 
 __all__ = (
     "CrashingSupervisor",
@@ -27,10 +28,12 @@ class _ModeSupervisorUnit(ModeUnit, SupervisorUnit):
         return SupervisorUnit.work(self)
 
 
-class SupervisorStrategy(ModeMembers, public.SupervisorStrategy):
+class SupervisorStrategy(Service, public.SupervisorStrategy):
     """The base of all strategies."""
 
-    abstract = False
+    def __init__(self, *services: Any, **kwargs: Any) -> None:
+        self._take(*services)
+        super().__init__(**kwargs)
 
     def _make_unit(self) -> SupervisorUnit:
         return _ModeSupervisorUnit(self, deals_with_failures=self._deals_with_failures)

@@ -14,7 +14,8 @@ from structmode.threads._units import InsideUnit, OutsideLife, OutsideUnit
 
 from ._asyncio import get_event_loop, new_event_loop
 from ._lives import ModeOutsideLife
-from ._members import ModeMembers, ModeUnit
+from ._members import ModeUnit
+from .services import Service
 
 __all__ = ("MethodQueue", "QueueServiceThread", "ServiceThread")
 
@@ -34,16 +35,16 @@ class _ModeOutsideUnit(OutsideUnit):
         super().on_failure(exc, origin, fate)
 
 
-class MethodQueue(ModeMembers, PublicMethodQueue):
+class MethodQueue(Service, PublicMethodQueue):
     """Does in its own event loop what is asked of it from elsewhere."""
 
-    abstract = False
+    def __init__(self, num_workers: int = 2, **kwargs: Any) -> None:
+        self._take(num_workers)
+        super().__init__(**kwargs)
 
 
-class ServiceThread(ModeMembers, PublicServiceThread):
+class ServiceThread(Service, PublicServiceThread):
     """A service in a thread of its own; as in mode, its event loop is there before the thread is."""
-
-    abstract = False
 
     #: The future that a start waits for; there for code that looks at it.
     _thread_running: Any = None

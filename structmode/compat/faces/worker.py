@@ -17,7 +17,7 @@ from structmode.utils.logging import level_number
 from structmode.worker import Worker as PublicWorker
 
 from ._asyncio import begin, new_event_loop
-from ._members import ModeMembers
+from .services import Service
 
 __all__ = ("Worker", "exiting")
 
@@ -74,10 +74,8 @@ class _ModeExecution(Execution):
         (worker._on_sigint if self._signals.stops[0] == signal.SIGINT else worker._on_sigterm)()
 
 
-class Worker(ModeMembers, PublicWorker):
+class Worker(Service, PublicWorker):
     """A worker as mode has it: in the event loop that it was given, with the methods that handle signals."""
-
-    abstract = False
 
     _signal_stop_future: Any = None
 
@@ -89,13 +87,12 @@ class Worker(ModeMembers, PublicWorker):
         loop: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
+        self._take(
             *services,
             blocking_timeout=blocking_timeout or 0.0,
             redirect_stdouts_level=level_number(redirect_stdouts_level or "WARN"),
-            loop=loop,
-            **kwargs,
         )
+        super().__init__(loop=loop, **kwargs)
         self._execution = _ModeExecution(self)
         for service in self.services:
             service.beacon.reattach(self.beacon)
