@@ -186,6 +186,84 @@ async def test_a_task_that_fails_at_once_fails_no_stop() -> None:
     assert repr(service.crash_reason) == "ValueError('broken')"
 
 
+class Brief(Base):
+    """Has done its work in its first step."""
+
+    def __post_init__(self) -> None:
+        self.notes: list[object] = []
+
+    async def on_started(self) -> None:
+        await self.wait_until_stopped()
+        self.notes.append("started")
+
+    async def on_stop(self) -> None:
+        self.notes.append("stop")
+
+    @Service.task
+    async def work(self) -> None:
+        await self.stop()
+
+
+class BriefThread(Brief, ServiceThread):
+    """The same in a thread of its own."""
+
+
+@pytest.mark.parametrize("cls", [Brief, BriefThread])
+@pytest.mark.parametrize("how", ["start", "block", "child"])
+async def test_a_task_that_stops_its_service_at_once_fails_no_start(
+    cls: type[Brief], how: str
+) -> None:
+    """The start goes on to its end, and the stop follows."""
+    service, above = cls(), Base()
+    if how == "start":
+        await service.start()
+        assert service.should_stop
+    elif how == "block":
+        async with service:
+            await until(lambda: service.should_stop)
+    else:
+        above.add_dependency(service)
+        await above.start()
+        assert above.state == "running"
+    await until(lambda: service.state in {"shutdown", "init"})
+    assert service.notes == ["started", "stop"]
+    assert not service.crashed
+    await above.stop()
+
+
+async def test_a_task_below_that_stops_a_service_at_once_fails_no_start() -> None:
+    """As one of a program that stops its worker."""
+
+    class Below(Base):
+        above: Service
+
+        @Service.task
+        async def work(self) -> None:
+            await self.above.stop()
+
+    above, below, later = Brief(), Below(), Base()
+    below.above = above
+    above.add_dependency(below)
+    above.add_dependency(later)
+    await above.start()
+    assert later.started
+    await until(lambda: above.state == "shutdown")
+    assert above.notes == ["started", "stop"]
+
+
+async def test_a_start_that_fails_meanwhile_fails() -> None:
+    """A task that has told the service to stop is ended with what else was begun."""
+
+    class Failing(Brief):
+        async def on_started(self) -> None:
+            raise OSError("no connection")
+
+    service = Failing()
+    with pytest.raises(OSError, match="no connection"):
+        await service.start()
+    assert service.state == "init"
+
+
 async def test_a_task_that_fails_in_a_stop_fails_it_not(caplog: pytest.LogCaptureFixture) -> None:
     """That is a crash, too, which is recorded; what a hook raises leaves the block."""
 

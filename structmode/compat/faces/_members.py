@@ -79,9 +79,8 @@ class ModeUnit(ServiceUnit):
     async def ready(self) -> None:
         service = self._service
         service._is_coming_up = True
-        if (
-            service.crashed
-        ):  # nobody goes on waiting; until now that would have kept children from being started
+        # Nobody goes on waiting; until now that would have kept children from being started.
+        if service.crashed or service._stop_awaits_start:
             service._life.current.signal.set()
         try:
             await rest_of(super().ready())
@@ -147,6 +146,11 @@ def _is_here(run: engine.Run) -> bool:
     return run._token == engine.token_here()
 
 
+async def _until_settled(run: engine.Run) -> None:
+    """Wait for a start to end; in a thread it may be a little longer, as nothing tells it when what is outside of it is up."""
+    await (run.settled.wait() if _is_here(run) else anyio.sleep(_LOOK_EVERY))
+
+
 def _as_service(thing: Any) -> Any:
     """Return a service as it is, and for what only behaves like one, a service that starts and stops it."""
     is_service = isinstance(thing, type) or issubclass(type(thing), PublicService)
@@ -175,6 +179,8 @@ class ModeMembers(PublicService):
     _told_to_stop: bool = False
     _last_crash: BaseException | None = None
     _is_coming_up: bool = False
+    # Whether work of its own has told it to stop, and waits for the end of the start.
+    _stop_awaits_start: bool = False
     _begun_early: tuple[EarlyWork, ...] = ()
     # What the class of structmode's behind a face takes beside the arguments that all take.
     _taken: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
@@ -327,6 +333,7 @@ class ModeMembers(PublicService):
             for early in self._begun_early:
                 await early.end()
             await self.on_shutdown()
+        await self._let_own_start_end()
         try:
             await super().stop()
         except BaseException as exc:  # noqa: ASYNC103 - no cancellation is a crash
@@ -334,6 +341,28 @@ class ModeMembers(PublicService):
                 raise
         for child in self._started_anew():
             await child.stop()
+
+    async def _let_own_start_end(self) -> None:
+        """In work of the service, wait for a start to end: in mode that goes on, whoever tells the service to stop."""
+        if not self._is_called_by_own_work():
+            return
+        while (run := self._own_start()) is not None:
+            self._stop_awaits_start = True
+            if self._is_coming_up:
+                self._life.current.signal.set()
+            try:
+                await _until_settled(run)
+            finally:
+                self._stop_awaits_start = False
+
+    def _is_called_by_own_work(self) -> bool:
+        runs = {self._outer.current, self._life.current}
+        return any(run.contains_caller() and not run.called_from_hook() for run in runs)
+
+    def _own_start(self) -> engine.Run | None:
+        """Return its run that is starting: the one inside, or that of the thread that it is in."""
+        runs = (self._life.current, self._outer.current)
+        return next((run for run in runs if run.state is engine.State.STARTING), None)
 
     def _has_recorded(self, failure: BaseException) -> bool:
         """Whether what a stop or a restart failed of is a crash that is known already, and so no failure of that.
@@ -630,8 +659,7 @@ class ModeMembers(PublicService):
         with suppress(anyio.get_cancelled_exc_class()):  # what is raised then is the reason
             while (starting := _starting(run)) is not None:
                 _foresee(run, reason)
-                # Nothing tells a thread when something outside of it is up.
-                await (starting.settled.wait() if _is_here(starting) else anyio.sleep(_LOOK_EVERY))
+                await _until_settled(starting)
 
     @property
     def _futures(self) -> set[Any]:
