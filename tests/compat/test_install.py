@@ -363,6 +363,75 @@ def test_a_program_finds_its_modules_where_python_would(tmp_path: Path) -> None:
     assert "No module named 'beside'" in done.stderr
 
 
+def test_a_program_is_told_of_itself_what_python_tells(tmp_path: Path) -> None:
+    """Where it is, in which package, and how it was called; as a file, as a directory, and as what a link leads to."""
+    told = (
+        "import sys, pickle\n"
+        "class Thing: pass\n"
+        "pickle.loads(pickle.dumps(Thing()))\n"
+        "print(__file__, repr(__package__), __spec__, __name__, __doc__, type(__loader__).__name__, sys.argv)\n"
+    )
+    (tmp_path / "program.py").write_text(told)
+    (tmp_path / "link.py").symlink_to(tmp_path / "program.py")
+    for path in ("program.py", "link.py", str(tmp_path / "program.py")):
+        plain = subprocess.run(
+            [sys.executable, path, "-x"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=True,
+        )
+        done = command(path, "-x", cwd=tmp_path)
+        assert (done.stdout, done.returncode) == (plain.stdout, 0), done.stderr
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "__main__.py").write_text("print(__name__)\n")
+    done = command("packed", cwd=tmp_path)
+    assert done.stdout == "__main__\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing.py"],
+        ["empty"],
+        ["-m", "nothing"],
+        ["-m", "empty"],
+        ["-m", "empty.nothing"],
+        ["-m", "nothing.at.all"],
+        ["-m", "json.decoder.nothing"],
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(arguments: list[str], tmp_path: Path) -> None:
+    """As Python says it, with its exit code."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "__init__.py").touch()
+    plain = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    done = command(*arguments, cwd=tmp_path)
+    assert (done.stderr.splitlines()[:1], done.returncode) == (
+        plain.stderr.splitlines()[:1],
+        plain.returncode,
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_fails_on_the_way_to_a_module_is_raised(tmp_path: Path) -> None:
+    """It is no module that is not there."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "__init__.py").write_text("import nothing_of_that_name\n")
+    (tmp_path / "broken" / "part.py").touch()
+    done = command("-m", "broken.part", cwd=tmp_path)
+    assert "No module named 'nothing_of_that_name'" in done.stderr
+    assert "Traceback" in done.stderr
+
+
 def test_the_command_says_how_it_is_used(tmp_path: Path) -> None:
     """When it is asked, and when it does not know what to run."""
     done = command("--help", cwd=tmp_path)
