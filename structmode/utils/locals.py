@@ -119,6 +119,10 @@ class LocalStack(Generic[_T]):
         self._set(items[:-1])
         return next(iter(items[-1].values), None)
 
+    def __len__(self) -> int:
+        """Return how many items there are now; so an empty stack is false."""
+        return len(self.stack)
+
     @property
     def stack(self) -> Sequence[_T]:
         """The items as they are now, the topmost last.

@@ -43,6 +43,17 @@ def test_an_empty_stack_has_nothing(stack: LocalStack[str]) -> None:
     assert list(stack.stack) == []
 
 
+def test_a_stack_is_as_long_as_it_has_items(stack: LocalStack[str]) -> None:
+    """An empty one is false, as in mode, and one with an item is not, whatever that is."""
+    assert len(stack) == 0
+    assert not stack
+    stack.push_without_automatic_cleanup("")
+    with stack.push("one"):
+        assert len(stack) == 2
+    assert len(stack) == 1
+    assert stack
+
+
 def test_an_item_is_there_for_the_time_of_the_block(stack: LocalStack[str]) -> None:
     """`push` pushes as the block begins, and takes away as it ends, also by an exception."""
     with stack.push("a") as given:
