@@ -424,14 +424,16 @@ class Service(ServiceBase, ServiceCallbacks):
     def __repr__(self) -> str:
         if "_life" not in vars(self):
             return f"<{type(self).__name__}: not initialised>"
-        return f"<{self.label}: {self.state}{self._repr_tasks()}{self._repr_info()}>"
+        info = self._repr_info()
+        gap = " " if info and not info.startswith(",") else ""
+        return f"<{self.label}: {self.state}{gap}{info}{self._repr_tasks()}>"
 
     def _repr_tasks(self) -> str:
         count = len(self._life.current.tasks)
         return f", {count} task{'s' if count != 1 else ''}" if self._life.alive else ""
 
     def _repr_info(self) -> str:
-        """Return what a subclass wants to say of itself in its `repr`."""
+        """Return what a subclass wants to say of itself in its `repr`: more of its state, or, after a comma, something else."""
         return ""
 
     # -- Life

@@ -212,6 +212,22 @@ def test_what_a_class_of_a_program_takes_may_come_first() -> None:
     assert (guarded.first, guarded.services, guarded.max_restarts) == ("first", (), 3)
 
 
+def test_a_service_is_called_as_its_class_says() -> None:
+    """In mode by `_repr_name` also, where `label` says nothing else; and what it says of itself is apart from its state."""
+
+    class Database(Service):
+        def _repr_name(self) -> str:
+            return f"Our{super()._repr_name()}"
+
+        def _repr_info(self) -> str:
+            return "pg://"
+
+    assert repr(Database()) == "<OurDatabase: init pg://>"
+    assert Database().shortlabel == "OurDatabase"
+    assert Service.from_awaitable(Quiet().on_start, name="work").label == "work"
+    assert repr(Worker()) == "<Worker: init>"
+
+
 def test_no_class_of_a_program_is_abstract() -> None:
     """In mode that is taken back for each subclass, whatever it says of itself."""
 

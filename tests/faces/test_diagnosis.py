@@ -451,6 +451,22 @@ def test_more_in_the_repr() -> None:
     assert repr(Listening()) == "<Listening: init, port 8000>"
 
 
+async def test_what_a_subclass_says_in_the_repr_comes_after_the_state() -> None:
+    """It may be more of that, as in mode, or something else after a comma."""
+
+    class Connected(Plain):
+        info = "to pg://"
+
+        def _repr_info(self) -> str:
+            return self.info
+
+    async with Connected() as service:
+        assert repr(service) == "<Connected: running to pg://, 0 tasks>"
+        service.info = ", port 8000"
+        assert repr(service) == "<Connected: running, port 8000, 0 tasks>"
+    assert repr(Connected()) == "<Connected: init to pg://>"
+
+
 def test_the_repr_while_it_is_made() -> None:
     """The repr works at any time: before super().__init__(), in on_init and in __post_init__."""
     seen: list[str] = []

@@ -257,6 +257,16 @@ class ModeMembers(PublicService):
         lives = cast("Iterable[Any]", self._life.current.children or self._life.children)
         return [service_of(life.unit) for life in lives]
 
+    # -- Its name
+
+    @property
+    def label(self) -> str:
+        """Its name in graphs and reports."""
+        return self._repr_name()
+
+    def _repr_name(self) -> str:
+        return super().label
+
     # -- State
 
     @property
