@@ -24,6 +24,8 @@ from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
+from structmode.compat._names import names_for_star
+
 __all__ = ("ModeFinder", "ModeModule")
 
 HOME = "structmode"
@@ -48,7 +50,7 @@ class ModeModule(ModuleType):
         return import_module(f"{self.__name__}.{name}") if inside else module
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if _is_own(name, value):
+        if _is_own(name, value) or name in vars(self):
             super().__setattr__(name, value)
         else:
             home = _home_of(self.__name__, name)
@@ -160,6 +162,9 @@ class _ModeLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Import what is behind the module; the rest comes when it is asked for."""
         module.__doc__ = import_module(_home(module.__name__)).__doc__
+        names = names_for_star(module.__name__)
+        if names is not None:
+            module.__dict__["__all__"] = names
 
 
 _LOADER = _ModeLoader()

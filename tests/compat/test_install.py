@@ -12,6 +12,8 @@ import pytest
 
 from structmode.exceptions import ModeAlreadyImported
 
+from .parity_rules import read
+
 pytestmark = pytest.mark.process
 
 INSTALL = "import structmode; structmode.install_as_mode()\n"
@@ -116,6 +118,48 @@ def test_modules_are_real_ones() -> None:
             assert str(exc) == "module 'mode.services' has no attribute 'nothing'", exc
         else:
             raise AssertionError
+        """
+    )
+
+
+def test_a_star_brings_the_names_of_modes() -> None:
+    """And no others, which would hide those that a program has from elsewhere."""
+    recorded = {entry.module for entry in read() if not entry.module.startswith("mode.loop.")}
+    names = {
+        module: sorted({e.name for e in read() if e.module == module and "." not in e.name})
+        for module in recorded
+    }
+    installed(
+        f"""
+        import importlib
+        from asyncio import *
+        from mode import *
+        import asyncio, mode
+
+        assert run is asyncio.run and Service is mode.Service
+        for module, names in {names!r}.items():
+            here = {{}}
+            exec(f"from {{module}} import *", here)
+            del here["__builtins__"]
+            assert sorted(here) == names, (module, set(here) ^ set(names))
+        """
+    )
+
+
+def test_a_module_of_modes_can_be_patched() -> None:
+    """In mode only: structmode's of the same name stays what it is."""
+    installed(
+        """
+        from unittest import mock
+        import mode.timers, structmode.timers
+
+        mine, theirs = mode.timers, structmode.timers
+        with mock.patch("mode.timers") as patched:
+            assert mode.timers is patched
+            assert structmode.timers is theirs
+        assert mode.timers is mine and structmode.timers is theirs
+        import mode.timers
+        assert mode.timers is mine
         """
     )
 
