@@ -151,6 +151,53 @@ def test_what_the_worker_is_told_comes_first(told: str, chosen: str, tmp_path: P
     assert (code, printed.strip()) == (0, f"{told} True"), log
 
 
+LAST_CALL = """
+import sys
+import mode
+import mode.loop
+
+mode.loop.use(sys.argv[1])
+
+
+class App(mode.Service):
+    async def on_started(self):
+        if sys.argv[2] == "start":
+            raise ValueError("of the start")
+
+    @mode.Service.task
+    async def work(self):
+        await self.worker.stop()
+
+
+class Worker(mode.Worker):
+    def on_worker_shutdown(self):
+        print("on_worker_shutdown", flush=True)
+
+    def stop_and_shutdown(self):
+        print("stop_and_shutdown", flush=True)
+        super().stop_and_shutdown()
+        if sys.argv[2] == "call":
+            raise ValueError("of the call")
+
+
+app = App()
+app.worker = Worker(app, loglevel="ERROR", redirect_stdouts=False)
+app.worker.execute_from_commandline()
+"""
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(("way", "code"), [("stop", 0), ("start", 1), ("call", 1)])
+def test_the_end_of_a_program_calls_stop_and_shutdown(
+    loop: str, way: str, code: int, tmp_path: Path
+) -> None:
+    """As in mode, once, whatever came before; a worker that is stopped in the first step of a task ends well."""
+    found, printed, log = run_program(loop, way, path=tmp_path, program=LAST_CALL)
+    assert printed.splitlines() == ["on_worker_shutdown", "stop_and_shutdown"], log
+    assert found == code, log
+    assert (f"of the {way}" in log) == bool(code)
+
+
 def test_what_could_not_be_run(tmp_path: Path) -> None:
     """What fails before the event loop has run is told as such."""
     program = """

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, Any
 
 from structmode import _engine as engine
@@ -54,6 +54,13 @@ class _ModeExecution(Execution):
         options = arguments.get("backend_options", {})
         loop = worker._loop_to_run_in(options.get("loop_factory"))
         return {**arguments, "backend_options": {**options, "loop_factory": lambda: loop}}
+
+    def _run_with(self, taken: ExitStack) -> None:
+        super()._run_with(taken)
+        try:
+            self._program.stop_and_shutdown()  # in mode it is this that ends a program, whatever came before
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - it becomes an exit code
+            self._outcome.take(exc)
 
     async def _live_awake(self) -> None:
         await super()._live_awake()
@@ -138,7 +145,7 @@ class Worker(Service, PublicWorker):
     def _schedule_shutdown(self, number: signal.Signals) -> None:
         if engine.on_trio():  # on which the worker runs as structmode's does
             self._tell_signal(number)
-            self.stop_and_shutdown()
+            self._life.request_stop()
         elif self._signal_stop_future is None:
             self._signal_stop_future = begin(self._stop_on_signal(number), self.loop)
 
