@@ -118,6 +118,15 @@ def _is_async(fun: Any) -> bool:
     return inspect.iscoroutinefunction(fun) or inspect.iscoroutinefunction(call)
 
 
+def _is_made_anew(before: type[Any], name: str, owner: type[Any], new_name: str) -> bool:
+    """Whether a class takes the place of one before: `@dataclass(slots=True)` makes a class anew, and throws the first one away."""
+    return (before.__module__, before.__qualname__, name) == (
+        owner.__module__,
+        owner.__qualname__,
+        new_name,
+    )
+
+
 # --- Who is connected
 
 
@@ -593,9 +602,11 @@ class BaseSignal(BaseSignalT[T]):
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self.name = self.name or name
-        # `@dataclass(slots=True)` makes a class anew, and throws the first one away.
-        before, self._connections.place = self._connections.place, (owner, name)
-        if self.owner is None or (before is not None and self.owner is before[0]):
+        place = self._connections.place
+        if place is not None and not _is_made_anew(*place, owner, name):
+            return  # one more name, of a signal that has a class
+        self._connections.place = (owner, name)
+        if self.owner is None or (place is not None and self.owner is place[0]):
             self.owner = owner
 
     @recursive_repr()

@@ -605,6 +605,24 @@ def test_a_signal_takes_its_name_from_its_class() -> None:
     assert (repr(Signal()), Signal().label, Signal().name) == ("<Signal>", "", "")
 
 
+def test_a_second_name_for_a_signal_leaves_it_where_it_is() -> None:
+    """In a subclass, in another class or in the same one: it keeps its class and its name there."""
+
+    class Base:
+        arrived: SyncSignal[Any] = SyncSignal()
+        came = arrived
+
+    class Child(Base):
+        mail_came = Base.arrived
+
+    class Other:
+        arrived = Base.arrived
+
+    assert Child.mail_came is Other.arrived is Base.came is Base.arrived
+    assert (Base.arrived.owner, Base.arrived.name) == (Base, "arrived")
+    assert Base.arrived.label == f"{Base.__qualname__}.arrived"
+
+
 def test_a_sender_may_show_its_signal() -> None:
     """A sender whose repr shows the signal that shows its sender does not go on for ever."""
 
