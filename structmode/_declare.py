@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import datetime
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Container, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeAlias, cast, overload
 
 from structmode._engine import Backoff
 from structmode._policies import OnError, Policy
@@ -301,19 +301,25 @@ def where(fun: object) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(fun)
 
 
-def declared_tasks(cls: type) -> tuple[ServiceTask, ...]:
+def declared_tasks(cls: type, taken: Container[str] = ()) -> tuple[ServiceTask, ...]:
     """Return what `cls` and its bases declare, in order of definition, base classes first.
 
     An attribute set to None switches a task off.
 
+    Args:
+        cls: The class.
+        taken: The names that mean something else in all such classes.
+
     Raises:
-        TypeError: If a task is overridden by something that is neither a task nor None.
+        TypeError: If a task is overridden by something that is neither a task nor None, is below another decorator, or has a
+            name that is taken.
     """
     found: dict[str, ServiceTask] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
             if isinstance(value, ServiceTask):
                 found[name] = value
+                _refuse_if_taken(base, name, found[name], taken)
             elif name in found and value is None:
                 del found[name]
             elif name in found:
@@ -321,7 +327,45 @@ def declared_tasks(cls: type) -> tuple[ServiceTask, ...]:
                     f"{base.__qualname__}.{name} overrides a background task with {value!r}: decorate it as the task was, "
                     f"or switch the task off with `{name} = None`"
                 )
+            elif (hidden := _hidden_task(value)) is not None:
+                _refuse_if_hidden(cls, base, name, hidden)
     return tuple(found.values())
+
+
+def _refuse_if_taken(base: type, name: str, task: ServiceTask, taken: Container[str]) -> None:
+    if name in taken:
+        raise TypeError(
+            f"{where(task.fun)}: {base.__qualname__}.{name} is a background task, and would take the place of Service.{name}, "
+            "which every service needs: give the task another name"
+        )
+
+
+def _refuse_if_hidden(cls: type, base: type, name: str, task: ServiceTask) -> None:
+    if not any(value is task for base in cls.__mro__ for value in vars(base).values()):
+        raise TypeError(
+            f"{where(task.fun)}: {base.__qualname__}.{name} is a background task with another decorator above it, below which "
+            f"the service does not see it: put {task.decorator} on top"
+        )
+
+
+def _hidden_task(value: object) -> ServiceTask | None:
+    """Return the task that a decorator has been given, as far as that says what it wraps."""
+    met: set[int] = set()
+    while value is not None and id(value) not in met:
+        if isinstance(value, ServiceTask):
+            return cast("Any", value)  # type: ignore[no-any-return]
+        met.add(id(value))
+        value = _wrapped_by(value)
+    return None
+
+
+def _wrapped_by(value: Any) -> object:
+    if isinstance(value, staticmethod | classmethod):
+        return cast("Any", value).__func__
+    try:  # what it has been given: asked themselves, stubs and proxies may answer anything
+        return object.__getattribute__(value, "__dict__").get("__wrapped__")
+    except AttributeError:
+        return None
 
 
 for _public in (ServiceTask, PeriodicTask, TimerTask, CrontabTask):

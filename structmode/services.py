@@ -291,7 +291,7 @@ class Service(ServiceBase, ServiceCallbacks):
         super().__init_subclass__(**kwargs)
         check_hooks(cls)
         _check_settings(cls)
-        cls._declared = declared_tasks(cls)
+        cls._declared = declared_tasks(cls, _OWN_NAMES)
 
     def __init__(self, *, beacon: NodeT[Any] | None = None, loop: Any = None) -> None:
         self._beacon = Node(self, parent=beacon)
@@ -1144,6 +1144,11 @@ class Service(ServiceBase, ServiceCallbacks):
     def _log_mundane(self, message: str) -> None:
         self.log.log(self.mundane_level, message)
 
+
+#: What a task must not be called: it would take the place of that.
+_OWN_NAMES = frozenset(
+    name for name in (*dir(Service), "__post_init__") if name == "__post_init__" or name[0] != "_"
+)
 
 ServiceTX = TypeVar("ServiceTX", bound="ServiceT | HasLife")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import re
@@ -280,6 +281,95 @@ def test_task_overridden_by_a_plain_method() -> None:
 
         class Worse(Base):
             work = 42  # type: ignore[assignment]
+
+
+def passing_on(function: Any) -> Any:
+    """Decorate a function with what calls it."""
+
+    @functools.wraps(function)
+    async def called(*args: Any) -> Any:
+        return await function(*args)
+
+    return called
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        passing_on,
+        functools.lru_cache,
+        staticmethod,
+        classmethod,
+        Service.transitions_to("busy"),
+        lambda task: passing_on(staticmethod(passing_on(task))),
+    ],
+    ids=["wraps", "lru_cache", "staticmethod", "classmethod", "transitions_to", "several"],
+)
+def test_a_decorator_above_a_task(decorator: Callable[[Any], Any]) -> None:
+    """The task would not be seen, in the class or in a mixin: the error says what belongs on top."""
+    right = r"Bad\.tick is a background task .*put @Service\.timer\(interval\) on top"
+    with pytest.raises(TypeError, match=rf"{PLACE}: .*{right}"):
+
+        class Bad(Service):
+            @decorator
+            @Service.timer(1.0)
+            async def tick(self) -> None: ...
+
+    class Mixin:
+        @decorator
+        @Service.task
+        async def work(self) -> None: ...
+
+    with pytest.raises(TypeError, match=r"Mixin\.work is .*put @Service\.task on top"):
+
+        class Worse(Mixin, Service):
+            """Takes it over."""
+
+
+async def test_what_is_made_of_a_task_beside_it() -> None:
+    """A method that wraps a task hides nothing, if the task is there as well; nor does what wraps itself."""
+    odd = passing_on(Plain.stop)
+    odd.__wrapped__ = odd
+
+    class Base(Service):
+        other = odd
+
+        @Service.task
+        async def work(self) -> None:
+            done.append("of the base")
+
+        by_hand = passing_on(work)
+
+    class Child(Base):
+        @Service.task
+        async def work(self) -> None:
+            done.append("of the child")
+            await self.by_hand()
+
+    done: list[str] = []
+    async with Child():
+        await anyio.wait_all_tasks_blocked()
+    assert done == ["of the child", "of the base"]
+
+
+@pytest.mark.parametrize(
+    "name", ["start", "stop", "sleep", "on_start", "on_init", "__post_init__", "state", "task"]
+)
+@pytest.mark.parametrize("declare", [Service.task, Service.timer(1.0)])
+def test_a_task_by_the_name_of_what_every_service_has(
+    name: str, declare: Callable[[Any], Any]
+) -> None:
+    """It would take the place of that: the error says so, for a mixin's as well."""
+
+    async def work(self: object) -> None: ...
+
+    wrong = (
+        rf"{PLACE}: \w+\.{name} is a background task.* the place of Service\.{name}.*another name"
+    )
+    with pytest.raises(TypeError, match=wrong):
+        type("Bad", (Service,), {name: declare(work)})
+    with pytest.raises(TypeError, match=wrong):
+        type("Worse", (type("Mixin", (), {name: declare(work)}), Service), {})
 
 
 # --- Intervals ------------------------------------------------------------------------------------
