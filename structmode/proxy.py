@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from functools import cached_property
 from inspect import getattr_static
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, ClassVar, Self
 
-from structmode._declare import declared_tasks
+from structmode._declare import declared_tasks, where
 from structmode.services import Service, ServiceBase
 from structmode.types.services import ServiceT
 from structmode.utils.objects import cached_property as ModesCachedProperty  # noqa: N812 - a class
@@ -70,6 +70,7 @@ class ServiceProxy(Service):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _refuse_method(cls)
         _refuse_what_would_not_count(cls)
 
     def __init__(self, *, loop: Any = None) -> None:
@@ -134,9 +135,22 @@ def _behind(proxy: ServiceProxy) -> Service:
         raise TypeError(f"{type(proxy).__qualname__}._service is the proxy itself")
     if isinstance(service, Service):
         return service
+    # By its type: what it is may be shown by way of the proxy, as a method of that is.
+    kind = "the class" if isinstance(service, type) else "one of type"
+    name = (service if isinstance(service, type) else type(service)).__qualname__
     raise TypeError(
-        f"{type(proxy).__qualname__}._service must return an instance of Service, not {service!r}"
+        f"{type(proxy).__qualname__}._service must return an instance of Service, not {kind} {name}"
     )
+
+
+def _refuse_method(cls: type[ServiceProxy]) -> None:
+    """Refuse a method in the place of the service, which every use of the proxy would stumble over."""
+    own: Any = getattr_static(cls, "_service")
+    function: Any = getattr(own, "__func__", own)
+    if isinstance(function, FunctionType):
+        raise TypeError(
+            f"{where(function)}: {cls.__qualname__}._service is a method: put @cached_property before it"
+        )
 
 
 def _refuse_what_would_not_count(cls: type[ServiceProxy]) -> None:

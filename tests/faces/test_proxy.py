@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -291,6 +292,32 @@ def test_a_proxy_of_no_service(wrong: object) -> None:
         TypeError, match=r"Given\._service must return an instance of Service, not"
     ):
         _ = Given(wrong).state
+
+
+@pytest.mark.parametrize("kind", [lambda fun: fun, staticmethod, classmethod])
+def test_a_proxy_whose_service_is_a_method(kind: Callable[[Any], Any]) -> None:
+    """A forgotten decorator is told while the class is made, with the place."""
+
+    def _service(self: object) -> Service:
+        return Hands()
+
+    with pytest.raises(
+        TypeError,
+        match=r"test_proxy\.py:\d+: Late\._service is a method: put @cached_property before it",
+    ):
+        type("Late", (ServiceProxy,), {"_service": kind(_service)})
+
+
+async def test_a_proxy_of_what_is_shown_by_way_of_the_proxy() -> None:
+    """The error does not show it, and so comes to an end; whatever is asked, the repr included."""
+    proxy = Given(None)
+    proxy.service = proxy.__aenter__
+    wrong = r"Given\._service must return an instance of Service, not one of type method"
+    for use in (repr, lambda it: it.state, Service().add_dependency):
+        with pytest.raises(TypeError, match=wrong):
+            use(proxy)
+    with pytest.raises(TypeError, match=wrong):
+        await proxy.start()
 
 
 def test_a_proxy_of_itself() -> None:
