@@ -103,6 +103,9 @@ class ServiceProxy(Service):
     ) -> None:
         await _behind(self).__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself
 
+    # Copies would share the service behind, or make one each.
+    __reduce__ = Service.__reduce__
+
 
 class _Forwarded:
     """One name of `Service`, in proxies: that of the service behind; in the class, what the class has."""

@@ -29,7 +29,7 @@ from contextlib import (
 )
 from functools import partial, wraps
 from types import TracebackType
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast, overload
+from typing import Any, ClassVar, NoReturn, ParamSpec, Self, TypeVar, cast, overload
 
 import anyio
 import anyio.lowlevel
@@ -94,9 +94,26 @@ class _Uninitialised:
             return self
         raise LifecycleError(
             f"{type(instance).__qualname__} was not initialised as a service",
-            f"Its __init__ must call super().__init__(**kwargs) before it uses the service; or use __post_init__(self) instead"
-            f" of __init__ (see {where(type(instance).__init__)})",
+            _how_to_initialise(type(instance)),
         )
+
+
+def _how_to_initialise(cls: type) -> str:
+    if _is_initialised_as_a_dataclass(cls):
+        return (
+            "The __init__ that @dataclass has written for it knows of no service. Write @dataclass(init=False), and an __init__ that "
+            "sets the fields and calls super().__init__(); or derive it from structmode.facet.ServiceMixin, which needs no __init__"
+        )
+    return (
+        "Its __init__ must call super().__init__(**kwargs) before it uses the service; or use __post_init__(self) instead"
+        f" of __init__ (see {where(cls.__init__)})"  # type: ignore[misc]
+    )
+
+
+def _is_initialised_as_a_dataclass(cls: type) -> bool:
+    maker = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    parameters = vars(maker).get("__dataclass_params__")
+    return parameters is not None and bool(parameters.init)
 
 
 class _DiagWhenAsked:
@@ -294,6 +311,13 @@ class Service(ServiceBase, ServiceCallbacks):
         cls._declared = declared_tasks(cls, _OWN_NAMES)
 
     def __init__(self, *, beacon: NodeT[Any] | None = None, loop: Any = None) -> None:
+        if self._composing:
+            raise LifecycleError(
+                f"{type(self).__qualname__}.__init__ was called while the service was being made, by __post_init__ or on_init",
+                _how_to_initialise(type(self))
+                if _is_initialised_as_a_dataclass(type(self))
+                else "Leave that out: the service has been initialised when these are called",
+            )
         self._beacon = Node(self, parent=beacon)
         self._unit = self._make_unit()
         self._life = self._make_life()
@@ -302,6 +326,17 @@ class Service(ServiceBase, ServiceCallbacks):
             self.on_init()
             with self._unit.noting_children():
                 self.__post_init__()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: two objects would be one service. A subclass may say how another one is made.
+
+        Raises:
+            TypeError: In any case.
+        """
+        raise TypeError(
+            f"{type(self).__qualname__} is a service, which can be neither copied nor pickled: make another one, "
+            "with the arguments that this one was made with"
+        )
 
     def _make_unit(self) -> ServiceUnit:
         """Make what the engine sees of the service; some kinds of services show it more."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import math
+import pickle
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,18 @@ import anyio.from_thread
 import anyio.to_thread
 import pytest
 
-from structmode import EventLoopMismatch, LifecycleError, Service, ServiceBase, StructmodeError
+from structmode import (
+    EventLoopMismatch,
+    LifecycleError,
+    OneForOneSupervisor,
+    Service,
+    ServiceBase,
+    ServiceThread,
+    StructmodeError,
+    Worker,
+)
+from structmode.facet import ServiceMixin
+from structmode.proxy import ServiceProxy
 
 HERE = Path(__file__).name
 PLACE = rf"{re.escape(HERE)}:\d+"
@@ -29,6 +43,14 @@ class Plain(Service):
 
 class Parent(Service):
     """Does nothing by itself, under another name."""
+
+
+class Proxied(ServiceProxy):
+    """Stands for a service."""
+
+    @functools.cached_property
+    def _service(self) -> Service:
+        return Plain()
 
 
 async def give(value: int) -> int:
@@ -607,6 +629,87 @@ async def test_async_use_without_init(use: Callable[[Any], Awaitable[Any]]) -> N
         LifecycleError, match=r"Forgetful was not initialised.*super\(\)\.__init__\("
     ):
         await use(Forgetful())
+
+
+async def test_dataclasses() -> None:
+    """The error says what works for a dataclass, and that does work; also where it comes from its `__post_init__`."""
+    right = r"@dataclass\(init=False\).*super\(\)\.__init__\(\).*structmode\.facet\.ServiceMixin"
+
+    @dataclass
+    class Bare(Service):
+        url: str
+
+    with pytest.raises(LifecycleError, match=rf"Bare was not initialised.*{right}"):
+        _ = Bare("x").started
+
+    @dataclass
+    class Mindful(Service):
+        url: str
+
+        def __post_init__(self) -> None:
+            super().__init__()
+
+    with pytest.raises(LifecycleError, match=rf"Mindful\.__init__ was called .*{right}"):
+        Mindful("x")
+
+    @dataclass(init=False)
+    class Right(Service):
+        url: str
+
+        def __init__(self, url: str) -> None:
+            self.url = url
+            super().__init__()
+
+    @dataclass
+    class Facet(ServiceMixin):
+        url: str
+
+    async with Right("x") as service, Facet("y") as facet:
+        assert (service.url, service.started) == ("x", True)
+        assert (facet.url, facet.running) == ("y", True)
+
+
+@pytest.mark.parametrize("hook", ["__post_init__", "on_init"])
+def test_an_init_within_itself(hook: str) -> None:
+    """A hook that calls the constructor that calls it is told to leave that out."""
+
+    def call_again(self: Service) -> None:
+        self.__init__()  # type: ignore[misc]
+
+    with pytest.raises(LifecycleError, match=r"Odd\.__init__ was called .*Leave that out"):
+        type("Odd", (Service,), {hook: call_again})()
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+@pytest.mark.parametrize("make", [Plain, Proxied, OneForOneSupervisor, ServiceThread, Worker])
+def test_a_copy_of_a_service(
+    make: Callable[[], Service], duplicate: Callable[[Any], object]
+) -> None:
+    """A service can be neither copied nor pickled, nor can what holds one as a part."""
+    service = make()
+    wrong = rf"{make.__name__} is a service, .*neither copied nor pickled: make another one"
+    with pytest.raises(TypeError, match=wrong):
+        duplicate(service)
+    if duplicate is not copy.copy:
+        with pytest.raises(TypeError, match=wrong):
+            duplicate({"service": service})
+
+
+def test_a_service_that_says_how_another_one_is_made() -> None:
+    """What a class says of its copies holds."""
+
+    class Known(Service):
+        def __init__(self, name: str) -> None:
+            self.name = name
+            super().__init__()
+
+        def __reduce__(self) -> Any:
+            return Known, (self.name,)
+
+    service = Known("one")
+    for other in (copy.copy(service), copy.deepcopy(service)):
+        assert (other.name, other.state) == ("one", "init")
+        assert other.beacon is not service.beacon
 
 
 def test_repr_without_init() -> None:
