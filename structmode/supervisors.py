@@ -180,7 +180,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     # -- Which services
 
     @property
-    def services(self) -> Sequence[ServiceT]:
+    def services(self) -> Sequence[Service]:
         """The supervised services, in the order in which they are started."""
         return tuple(ward.service for ward in self._wards)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ._last_words import report
 
@@ -27,10 +27,10 @@ class LifecycleEvent:
     """Something that happened in the life of something that is run.
 
     Attributes:
-        subject: The object it happened to: a service, for instance.
+        subject: The object it happened to: a service, for instance. Of any type: those who listen know their services.
     """
 
-    subject: object
+    subject: Any
 
 
 class Starting(LifecycleEvent):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from structmode.types.services import ServiceT
@@ -11,8 +11,9 @@ from structmode.utils.times import Seconds
 
 __all__ = ("ReplacementT", "SupervisorStrategyT")
 
-#: Makes the service that takes the place of one that broke: called with that one and its place, it returns the new one.
-ReplacementT: TypeAlias = Callable[[ServiceT, int], Awaitable[ServiceT]]
+#: Makes the service that takes the place of one that broke: called with that one and its place, it returns the new one. It may ask
+#: for a class of services, and is called with those only that were given to its supervisor.
+ReplacementT: TypeAlias = Callable[[Any, int], Awaitable[ServiceT]]
 
 
 class SupervisorStrategyT(ServiceT):
@@ -47,6 +48,11 @@ class SupervisorStrategyT(ServiceT):
             replacement: Makes the service that takes the place of one that broke.
             **kwargs: Arguments of the service class.
         """
+
+    @property
+    @abc.abstractmethod
+    def services(self) -> Sequence[ServiceT]:
+        """The supervised services, in the order in which they are started."""
 
     @abc.abstractmethod
     def wakeup(self) -> None:

@@ -301,7 +301,7 @@ class Supervising(Plain):
             found += [two for two in one.services if isinstance(two, SupervisorStrategy)]
         return [
             *found,
-            *(two for one in found for two in one.services if isinstance(two, Service)),
+            *(two for one in found for two in one.services),
         ]
 
 

@@ -430,7 +430,8 @@ def listen(event: LifecycleEvent) -> str:
         case StopOverdue():
             return str(len(event.stuck))
         case _:
-            return str(event.subject)
+            label: str = event.subject.label
+            return label
 
 
 def subscribe_to_events() -> None:

@@ -23,6 +23,7 @@ from structmode import (
     ShutdownTimeout,
     Signal,
     StartAborted,
+    SupervisorStrategyT,
     SyncSignal,
     WaitResult,
     WaitResults,
@@ -389,12 +390,22 @@ async def supervise() -> None:
         await anyio.lowlevel.checkpoint()
         return Pool()
 
+    async def another_pool(broken: Pool, place: int) -> Pool:
+        await anyio.lowlevel.checkpoint()
+        return broken
+
     supervisor = OneForOneSupervisor(Pool(), replacement=another, backoff=Backoff())
+    OneForOneSupervisor(Pool(), replacement=another_pool)
     supervisor.add(Pool(), Parallel(), PoolProxy(), restart="transient", shutdown_timeout="1/s")
     supervisor.add(Supervised(Pool(), restart="temporary", significant=True))
     supervisor.insert(0, Special())
     supervisor.discard(Pool())
-    assert_type(supervisor.services, Sequence[ServiceT])
+    assert_type(supervisor.services, Sequence[Service])
+    assert_type(supervisor.services[0].health.ready, bool)
+    async with supervisor.services[0] as service:
+        assert_type(service.supervisor, SupervisorStrategyT | None)
+    if service.supervisor is not None:
+        assert_type(service.supervisor.services, Sequence[ServiceT])
     assert_type(supervisor.add_dependency(Special()), Special)
 
 
