@@ -31,8 +31,10 @@ def is_empty(hook: object) -> bool:
 class ServiceCallbacks:
     """The hooks of a service, to be overridden.
 
-    All are called in the service's own task, in the order below; any of them may raise, wait, add contexts, futures and
-    other services.
+    All are called in the service's own task, in the order below, `on_restart` before all others of its run; any of them may raise
+    and wait. All up to `on_started` may add contexts, futures and other services. In `on_stop` the service takes plain contexts
+    only: an async one, and `Service.add_runtime_dependency`, raise a ``LifecycleError``, and futures are not run. In `on_shutdown`
+    it takes none any more.
     """
 
     @empty

@@ -383,7 +383,10 @@ class Service(ServiceBase, ServiceCallbacks):
 
     @property
     def started(self) -> bool:
-        """Whether it has been started, and has not yet stopped. True in all its hooks but `on_init`."""
+        """Whether it has been started, and has not yet stopped.
+
+        True in all its hooks but those of its constructor, `on_init` and the first `__post_init__`.
+        """
         return self._outer.alive
 
     @property
@@ -1078,6 +1081,7 @@ class Service(ServiceBase, ServiceCallbacks):
         Raises:
             TypeError: If it is not a context manager for plain ``with``; or if it is a cancel scope, which belongs to the
                 task that enters it.
+            LifecycleError: If the contexts of the run have been left, as they have in `on_shutdown`.
         """
         return self._contexts("add_context()").sync.enter_context(context)
 

@@ -731,7 +731,8 @@ class BaseSignal(BaseSignalT[T]):
             The receiver as it was given, or the decorator.
 
         Raises:
-            TypeError: If it can't be called, or can't be held weakly; for a `SyncSignal`, if it is async.
+            TypeError: If it can't be called, or can't be held weakly; if it is an async generator function; for a `SyncSignal`, if it
+                is async.
         """
         if fun is None:
             return partial(self.connect, weak=weak, sender=sender)
@@ -792,6 +793,10 @@ class BaseSignal(BaseSignalT[T]):
         if not callable(fun):
             raise TypeError(
                 f"{self._spoken}: connect() takes a function or another callable, not {fun!r}"
+            )
+        if inspect.isasyncgenfunction(fun) or inspect.isasyncgenfunction(type(fun).__call__):
+            raise TypeError(
+                f"{self._spoken}: {_name_of(fun)} yields, so a call runs nothing of it: connect a function without `yield`"
             )
         if weak:
             self._check_weak(fun)

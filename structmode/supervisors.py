@@ -77,6 +77,10 @@ class Supervised:
             _check_restart(self.restart)
         if self.shutdown_timeout is not None:
             want_seconds(self.shutdown_timeout)
+        if self.significant and self.restart == "permanent":
+            raise ValueError(
+                f"{self.service!r} can't be significant and permanent: it never ends for good, so its supervisor never would"
+            )
 
 
 class SupervisorStrategy(Service, SupervisorStrategyT):
@@ -233,17 +237,12 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     ) -> Supervised:
         spec = service if isinstance(service, Supervised) else Supervised(service)
         asked = restart if spec.restart is None else spec.restart
-        spec = Supervised(
+        return Supervised(
             spec.service,
             self.default_restart if asked is None else asked,
             shutdown_timeout if spec.shutdown_timeout is None else spec.shutdown_timeout,
             spec.significant or significant,
         )
-        if spec.significant and spec.restart == "permanent":
-            raise ValueError(
-                f"{spec.service!r} can't be significant and permanent: it never ends for good, so this supervisor never would"
-            )
-        return spec
 
     def _supervise(self, spec: Supervised, index: int | None) -> None:
         service = _as_service(spec.service)

@@ -9,7 +9,7 @@ import gc
 import pickle
 import sys
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -603,6 +603,26 @@ def test_a_signal_takes_its_name_from_its_class() -> None:
     of_one = Owner.happened.with_default_sender("one")
     assert repr(of_one) == f"<SyncSignal {owner}.happened of 'one'>"
     assert (repr(Signal()), Signal().label, Signal().name) == ("<Signal>", "", "")
+
+
+class Yielding:
+    """Has a method that yields, and yields where it is called."""
+
+    async def on_signal(self, sender: Any, **kwargs: Any) -> AsyncIterator[int]:
+        """Yield, so that a mere call runs nothing."""
+        yield 1
+
+    __call__ = on_signal
+
+
+@pytest.mark.parametrize(
+    "receiver", [Yielding(), Yielding().on_signal, functools.partial(Yielding().on_signal)]
+)
+def test_a_receiver_that_yields(signal: AnySignal, receiver: Any) -> None:
+    """An async generator function, of which a call runs nothing, is refused by both kinds of signals."""
+    with pytest.raises(TypeError, match=r"yields, so a call runs nothing of it.*without `yield`"):
+        signal.connect(receiver)
+    assert not [*signal.iter_receivers(None)]
 
 
 def test_a_second_name_for_a_signal_leaves_it_where_it_is() -> None:

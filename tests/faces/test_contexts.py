@@ -74,6 +74,27 @@ async def test_last_in_first_out(contexts: Contexts) -> None:
     assert contexts.journal == ["-4", "-3", "-2", "-1"]
 
 
+async def test_what_the_hooks_of_a_stop_may_add(contexts: Contexts) -> None:
+    """In `on_stop` a plain context, and no async one and no service; in `on_shutdown` none at all."""
+
+    class Ending(Service):
+        async def on_stop(self) -> None:
+            self.add_context(contexts.sync("late"))
+            with pytest.raises(LifecycleError, match="can't enter an async context now"):
+                await self.add_async_context(contexts.async_("too late"))
+            with pytest.raises(LifecycleError, match="is stopping"):
+                await self.add_runtime_dependency(Plain())
+
+        async def on_shutdown(self) -> None:
+            contexts.journal.append("on_shutdown")
+            with pytest.raises(LifecycleError, match="its service has stopped"):
+                self.add_context(contexts.sync("too late"))
+
+    async with Ending():
+        pass
+    assert contexts.journal == ["+late", "-late", "on_shutdown"]
+
+
 async def test_left_after_tasks_and_children_and_before_on_shutdown(contexts: Contexts) -> None:
     """Tasks and children may use the contexts to their end; on_shutdown comes when they have been left."""
 

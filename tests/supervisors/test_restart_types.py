@@ -199,6 +199,10 @@ async def test_the_end_of_a_supervisor_is_an_end() -> None:
 async def test_a_significant_permanent_one() -> None:
     """It never ends for good, so that makes no sense."""
     with pytest.raises(ValueError, match="can't be significant and permanent"):
+        Supervised(Worker("a"), restart="permanent", significant=True)
+    with pytest.raises(ValueError, match="can't be significant and permanent"):
+        OneForOneSupervisor(Supervised(Worker("a"), significant=True), restart="permanent")
+    with pytest.raises(ValueError, match="can't be significant and permanent"):
         OneForOneSupervisor(Supervised(Worker("a"), restart="permanent", significant=True))
     with pytest.raises(ValueError, match="can't be significant and permanent"):
         OneForOneSupervisor(restart="permanent").add(Worker("a"), significant=True)
