@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from structmode._declare import where
 
@@ -70,10 +70,27 @@ def check_hooks(
 ) -> None:
     """Refuse hooks that are async where they must not be, or the other way round, while the class is made."""
     for name in (*async_hooks, *sync_hooks):
-        hook = inspect.getattr_static(cls, name, None)  # a mixin's counts as well
+        hook: Any = inspect.getattr_static(cls, name, None)  # a mixin's counts as well
+        function: Any = getattr(hook, "__func__", hook)  # of a static or class method
         is_async = name in async_hooks
-        if isinstance(hook, FunctionType) and inspect.iscoroutinefunction(hook) != is_async:
-            _refuse_hook(cls, name, hook, is_async)
+        if isinstance(function, FunctionType):
+            _check_hook(cls, name, function, is_async)
+
+
+def _check_hook(cls: type, name: str, hook: FunctionType, is_async: bool) -> None:
+    # What is gone through may be yielded one by one.
+    may_yield = name == "on_init_dependencies" and not inspect.isasyncgenfunction(hook)
+    if not may_yield and _yields(hook):
+        right = f"async def {name}" if is_async else f"def {name}"
+        raise TypeError(
+            f"{where(hook)}: {cls.__qualname__}.{name} yields, so a call runs nothing of it: write `{right}(self)` without `yield`"
+        )
+    if inspect.iscoroutinefunction(hook) != is_async:
+        _refuse_hook(cls, name, hook, is_async)
+
+
+def _yields(function: FunctionType) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _refuse_hook(cls: type, name: str, hook: FunctionType, is_async: bool) -> NoReturn:

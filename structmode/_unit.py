@@ -140,13 +140,22 @@ class ServiceUnit:
     async def _first_set_up(self) -> None:
         service = self._service
         with self.composing():
-            children = list(service.on_init_dependencies() or ())
+            children = self._wanted_at_first()
         for child in children:
             if isinstance(child, list | tuple | set | frozenset):
                 service.add_dependency_group(*cast("Iterable[Any]", child))
             else:
                 service.add_dependency(child)
         await self._hook("on_first_start")
+
+    def _wanted_at_first(self) -> list[Any]:
+        children: object = self._service.on_init_dependencies() or ()
+        if isinstance(children, Iterable):
+            return [*cast("Any", children)]
+        raise TypeError(
+            f"{type(self._service).__qualname__}.on_init_dependencies must return a list of services, as in "
+            f"`return [self.first, self.second]`; it returned {children!r}"
+        )
 
     def needs(self) -> Sequence[Sequence[engine.Life]]:
         return ()

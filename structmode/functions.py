@@ -26,9 +26,9 @@ import anyio
 from structmode import _engine as engine
 from structmode.exceptions import LifecycleError
 from structmode.facet import ServiceMixin
-from structmode.services import Service
+from structmode.services import Service, seconds_for
 from structmode.utils.logging import get_logger
-from structmode.utils.times import Seconds, want_seconds
+from structmode.utils.times import Seconds
 
 __all__ = ("Held", "Job", "hold", "run", "service")
 
@@ -60,7 +60,7 @@ class _Made(Service):
         super().__init__()
         for setting, limit in limits.items():
             if limit is not None:
-                setattr(self, setting, want_seconds(limit))
+                setattr(self, setting, seconds_for(f"{self._name}: {setting}", limit))
 
     @property
     def label(self) -> str:
@@ -89,9 +89,16 @@ class Job(_Made, Generic[T]):
         if self._outcome is None:
             raise LifecycleError(
                 f"{self.label} has no result: it is {self.state}, and its function has not returned",
-                "Wait for that: await job.wait_until_stopped()",
+                self._how_to_get_a_result(),
             )
         return self._outcome[0]
+
+    def _how_to_get_a_result(self) -> str:
+        if self.crash_reason is not None:
+            return f"It has crashed with {self.crash_reason!r}"
+        if self.state in {"stopping", "shutdown"}:
+            return "It was told to stop before that: start it again, and let it end by itself"
+        return "Wait for that: await job.wait_until_stopped()"
 
     def _returned(self) -> object:
         return self.result
@@ -285,7 +292,7 @@ def hold(
     """
     if _is_context(context):
         maker: Callable[[], Any] = _Once(context)
-    elif callable(context) and not _is_sync_context(context):
+    elif _makes_contexts(context):
         maker = context
     else:
         _refuse_context(context, "hold()")
@@ -390,6 +397,12 @@ def _is_sync_context(candidate: object) -> bool:
     return isinstance(candidate, AbstractContextManager)
 
 
+def _makes_contexts(candidate: object) -> bool:
+    if _is_sync_context(candidate) or inspect.isasyncgenfunction(candidate):
+        return False
+    return callable(candidate)
+
+
 def _check_function(function: object) -> None:
     if _is_context(function) and not inspect.iscoroutinefunction(function):  # mocks may be both
         raise TypeError(
@@ -409,15 +422,16 @@ def _check_function(function: object) -> None:
 def _check_context(context: object, maker: Callable[..., Any]) -> None:
     if _is_context(context):
         return
-    if inspect.iscoroutine(context):
-        context.close()
     _refuse_context(context, _name_of(maker))
 
 
 def _refuse_context(context: object, call: str) -> NoReturn:
+    engine.close_all([context])
     message = f"{call}: {context!r} is no async context manager"
     if _is_sync_context(context):
         message += ", but one for plain `with`: a service holds it by self.add_context(...)"
+    elif inspect.isasyncgen(context) or inspect.isasyncgenfunction(context):
+        message += "; decorate the async generator function with @asynccontextmanager"
     elif inspect.isgenerator(context) or inspect.isgeneratorfunction(context):
         message += "; a generator function must be async, or decorated with @asynccontextmanager"
     raise TypeError(message)

@@ -1301,6 +1301,14 @@ def _want_life(candidate: object, call: str) -> engine.Life:
     raise TypeError(f"{call}() takes a Service, not {candidate!r}")
 
 
+def seconds_for(what: str, value: Seconds) -> float:
+    """Read the seconds of an argument; the error for one that can't be read says which it is."""
+    try:
+        return want_seconds(value)
+    except (TypeError, ValueError) as exc:
+        raise type(exc)(f"{what}: {exc}") from None
+
+
 def _timeout(timeout: Seconds | None) -> float:
     return math.inf if timeout is None else max(0.0, want_seconds(timeout))
 

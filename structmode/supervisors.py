@@ -24,9 +24,10 @@ import anyio.lowlevel
 
 from structmode import _engine as engine
 from structmode._engine import Backoff, RestartType
+from structmode._mixing import life_of
 from structmode._supervision import Overseer, Phase, SupervisorUnit, Ward, Wards
 from structmode.exceptions import LifecycleError, MaxRestartsExceeded, StartAborted
-from structmode.services import Service
+from structmode.services import Service, seconds_for
 from structmode.types.services import ServiceT
 from structmode.types.supervisors import ReplacementT, SupervisorStrategyT
 from structmode.utils.times import Seconds, want_seconds
@@ -76,7 +77,7 @@ class Supervised:
         if self.restart is not None:
             _check_restart(self.restart)
         if self.shutdown_timeout is not None:
-            want_seconds(self.shutdown_timeout)
+            seconds_for("Supervised(shutdown_timeout=...)", self.shutdown_timeout)
         if self.significant and self.restart == "permanent":
             raise ValueError(
                 f"{self.service!r} can't be significant and permanent: it never ends for good, so its supervisor never would"
@@ -143,8 +144,9 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         auto_shutdown: AutoShutdown = "any",
         **kwargs: Any,
     ) -> None:
-        self.max_restarts: float = want_seconds(max_restarts)
-        self.over: float = want_seconds(over)
+        name = type(self).__name__
+        self.max_restarts: float = seconds_for(f"{name}(max_restarts=...)", max_restarts)
+        self.over: float = seconds_for(f"{name}(over=...)", over)
         self.raises: type[BaseException] = (
             MaxRestartsExceeded if raises is None else _check_exception_class(raises)
         )
@@ -721,9 +723,18 @@ def _why(ward: Ward) -> str:
     return f"it failed with {ward.reason!r}" if ward.reason is not None else "with the others"
 
 
-def _check_service(service: object, call: str) -> None:
-    if not isinstance(service, ServiceT):
-        raise TypeError(f"{call} takes services, not {service!r}")
+def _check_service(service: Any, call: str) -> None:
+    if isinstance(service, ServiceT):
+        return
+    if life_of(service) is not None:
+        raise TypeError(
+            f"{call} takes services, not {service!r}, which is a ServiceMixin: put it below a Service, "
+            "with self.add_dependency(...) in its __post_init__, and give that to the supervisor"
+        )
+    if isinstance(service, type) and issubclass(service, ServiceT):
+        name = service.__name__
+        raise TypeError(f"{call} takes services, not the class {name}: write {name}()")
+    raise TypeError(f"{call} takes services, not {service!r}")
 
 
 def _as_service(service: object) -> Service:

@@ -20,7 +20,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Self
+from numbers import Real
+from typing import Self, cast
 
 import anyio
 
@@ -72,7 +73,7 @@ class Timer:
         sleep: Waits for a number of seconds. Used by `async for` only.
 
     Raises:
-        TypeError: If the interval is no duration.
+        TypeError: If the interval is no duration, or the correction no number.
         ValueError: If the interval or the correction can't be used.
     """
 
@@ -112,6 +113,10 @@ class Timer:
     ) -> None:
         self.interval = interval
         self.interval_s = want_interval(interval, "timer interval")
+        if not isinstance(cast(object, max_drift_correction), Real):
+            raise TypeError(
+                f"timer max_drift_correction: must be a number of seconds, not {max_drift_correction!r}"
+            )
         if not 0.0 <= max_drift_correction < math.inf:
             raise ValueError(
                 "timer max_drift_correction: must be zero or more seconds and finite, "

@@ -110,6 +110,21 @@ async def test_a_job_that_fails_is_a_crash() -> None:
     assert caught.value is boom
 
 
+async def test_the_result_of_a_job_that_has_failed() -> None:
+    """There is none, and the error says of what it has crashed, not to wait for it."""
+
+    @service
+    async def fails() -> None:
+        raise ValueError("boom")
+
+    job = fails()
+    with pytest.raises(ValueError, match="boom"):
+        async with job:
+            await anyio.sleep_forever()
+    with pytest.raises(LifecycleError, match=r"It has crashed with ValueError\('boom'\)$"):
+        _ = job.result
+
+
 async def test_a_job_that_is_stopped_has_no_result() -> None:
     """Also when it had one in the run before."""
     quick = True
@@ -126,7 +141,9 @@ async def test_a_job_that_is_stopped_has_no_result() -> None:
         assert job.result == "done"
         quick = False
         await job.start()
-    with pytest.raises(LifecycleError, match="sometimes has no result: it is shutdown"):
+    with pytest.raises(
+        LifecycleError, match=r"sometimes has no result: it is shutdown.*start it again"
+    ):
         _ = job.result
 
 
@@ -489,6 +506,10 @@ async def _nothing() -> None: ...
         (lambda: service_of(add, name="a", colour="red"), "colour"),
         (lambda: hold_of(3), "hold(): 3 is no async context manager"),
         (lambda: hold_of(_sync()), "self.add_context(...)"),
+        (lambda: hold_of(_nothing()), "is no async context manager"),
+        (lambda: hold_of(_yields), "with @asynccontextmanager"),
+        (lambda: hold_of(_yields()), "with @asynccontextmanager"),
+        (lambda: hold_of(partial(_yields)), "with @asynccontextmanager"),
     ],
 )
 def test_misuse(make: Any, text: str) -> None:
@@ -496,6 +517,10 @@ def test_misuse(make: Any, text: str) -> None:
     with pytest.raises(TypeError) as caught:
         make()
     assert text in str(caught.value)
+
+
+async def _yields() -> AsyncIterator[None]:  # pragma: no cover - it is not run
+    yield
 
 
 def _generates() -> Iterator[None]:  # pragma: no cover - it is not run
@@ -521,5 +546,5 @@ async def test_what_makes_no_context(maker: Any, text: str) -> None:
 
 async def test_settings_are_checked() -> None:
     """A time that is none is refused when the service is made."""
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises((TypeError, ValueError), match="door: shutdown_timeout: "):
         hold(door, shutdown_timeout="soon")

@@ -256,9 +256,12 @@ def run_arguments(backend: str) -> dict[str, Any]:
     """Translate the name of a backend into the arguments of `anyio.run`.
 
     Raises:
+        TypeError: If it is no name.
         ValueError: If there is no such backend.
         ModuleNotFoundError: If the backend needs a package that is not installed; the error names the extra.
     """
+    if not isinstance(backend, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"backend is a name, such as 'trio', not {backend!r}")
     name, _, flavour = ("asyncio+uvloop" if backend == "uvloop" else backend).partition("+")
     if backend not in {*BACKENDS, "uvloop"}:
         known = ", ".join(repr(one) for one in BACKENDS)

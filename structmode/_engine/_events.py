@@ -12,10 +12,11 @@ same listeners, each in its own thread.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from ._last_words import report
 
@@ -122,7 +123,14 @@ def subscribe(listener: Listener) -> Callable[[], None]:
 
     Returns:
         A function that ends the subscription; calling it again does nothing.
+
+    Raises:
+        TypeError: If `listener` can't be called, or is async.
     """
+    if inspect.iscoroutinefunction(listener) or not callable(cast(object, listener)):
+        raise TypeError(
+            f"subscribe() takes a plain function of one event, as in subscribe(print), not {listener!r}"
+        )
     subscription = _Subscription(listener)
     _listeners[subscription] = None
 

@@ -70,6 +70,7 @@ class MethodQueue(Service):
         **kwargs: Arguments of `Service`.
 
     Raises:
+        TypeError: If the number of workers is no whole number.
         ValueError: If there is to be no worker.
     """
 
@@ -79,6 +80,8 @@ class MethodQueue(Service):
     drain_timeout: float = 10.0
 
     def __init__(self, num_workers: int = 2, *, name: str = "", **kwargs: Any) -> None:
+        if not isinstance(num_workers, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a MethodQueue takes a whole number of workers, not {num_workers!r}")
         if num_workers < 1:
             raise ValueError(f"a MethodQueue needs at least one worker, not {num_workers}")
         self.num_workers = num_workers

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar, TypeVar
 
 import anyio
@@ -94,8 +94,8 @@ class ServiceThread(Service):
         **kwargs: Arguments of `Service`.
 
     Raises:
-        TypeError: If there is an executor.
-        ValueError: If `thread_loop` is to be used on a backend that has none.
+        TypeError: If there is an executor, or the backend is no name.
+        ValueError: If there is no such backend, or `thread_loop` is to be used on a backend that has none.
     """
 
     abstract: ClassVar[bool] = False
@@ -137,6 +137,8 @@ class ServiceThread(Service):
             self.backend = backend
         if Worker is not None:
             self.Worker = Worker
+        with suppress(ModuleNotFoundError):  # what is not installed is said when it is to run
+            engine.run_arguments(self.backend)
         self._backend_options = backend_options
         self._given_loop = thread_loop
         if thread_loop is not None and not self.backend.startswith("asyncio"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import pytest
@@ -82,6 +83,17 @@ def test_same_listener_twice() -> None:
     second()
     emit(Started, 3)
     assert [event.subject for event in told] == [1, 1, 2]
+
+
+async def waits(event: LifecycleEvent) -> None:  # pragma: no cover - it is not called
+    """Be a listener that would have to be awaited."""
+
+
+@pytest.mark.parametrize("listener", [None, "log", waits])
+def test_a_listener_that_can_not_be_told(listener: Any) -> None:
+    """What can't be called, or is async, is refused when it subscribes."""
+    with pytest.raises(TypeError, match=r"subscribe\(\) takes a plain function of one event"):
+        subscribe(listener)
 
 
 def test_unsubscribing_while_told() -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from structmode._engine import run_arguments
+
+
+@pytest.mark.parametrize("backend", [None, 5])
+def test_what_is_no_name(backend: Any) -> None:
+    """It is refused, with an example of one."""
+    with pytest.raises(TypeError, match=rf"backend is a name, such as 'trio', not {backend}"):
+        run_arguments(backend)
 
 
 def test_the_whole_text() -> None:

@@ -28,6 +28,7 @@ from structmode import (
     ServiceBase,
     ServiceThread,
     StructmodeError,
+    Timer,
     Worker,
 )
 from structmode.facet import ServiceMixin
@@ -456,6 +457,16 @@ def test_timer_on_a_plain_function() -> None:
             def tick(self) -> None: ...
 
 
+@pytest.mark.parametrize("correction", ["0.1", None, timedelta(seconds=0.1)])
+def test_timer_with_what_is_no_drift_correction(correction: Any) -> None:
+    """It is named, in the class and of a timer by itself."""
+    wrong = r"timer max_drift_correction: must be a number of seconds, not"
+    with pytest.raises(TypeError, match=wrong):
+        Service.timer(1.0, max_drift_correction=correction)
+    with pytest.raises(TypeError, match=wrong):
+        Timer(1.0, max_drift_correction=correction)
+
+
 @pytest.mark.parametrize("correction", [-0.1, math.nan, math.inf])
 def test_timer_with_a_bad_drift_correction(correction: float) -> None:
     """A drift correction that can't be used is refused while the class is made."""
@@ -820,6 +831,21 @@ async def test_on_init_dependencies_with_something_else() -> None:
         await Bad().start()
 
 
+@pytest.mark.parametrize("alone", [Plain(), 3])
+async def test_on_init_dependencies_without_a_list(alone: Any) -> None:
+    """A service by itself, or something else, is refused; the error says what to return."""
+
+    class Alone(Service):
+        def on_init_dependencies(self) -> Any:
+            return alone
+
+    with pytest.raises(
+        TypeError,
+        match=r"Alone\.on_init_dependencies must return a list of services, .*it returned",
+    ):
+        await Alone().start()
+
+
 async def test_remove_a_stranger() -> None:
     """Removing what was not added is refused; the error tells whose it is."""
     parent, other, child = Parent(), Plain(), Plain()
@@ -886,11 +912,45 @@ async def test_a_hook_of_an_instance_that_is_not_async() -> None:
 
 async def test_a_hook_that_is_an_async_generator() -> None:
     """A hook that yields is refused while the class is made: it would never run."""
-    with pytest.raises(TypeError, match=r"Bad\.on_start"):
+    with pytest.raises(
+        TypeError, match=r"Bad\.on_start yields, .*`async def on_start\(self\)` without `yield`"
+    ):
 
         class Bad(Service):
             async def on_start(self) -> Any:
                 yield 1  # pragma: no cover - never called
+
+
+@pytest.mark.parametrize("hook", ["__post_init__", "on_init"])
+def test_a_plain_hook_that_yields(hook: str) -> None:
+    """So is a plain one; what a service depends on may be yielded one by one, but not by an async generator."""
+
+    def yields(self: object) -> Any:
+        yield 1  # pragma: no cover - never called
+
+    async def yields_too(self: object) -> Any:
+        yield 1  # pragma: no cover - never called
+
+    with pytest.raises(TypeError, match=rf"Bad\.{hook} yields, .*`def {hook}\(self\)` without"):
+        type("Bad", (Service,), {hook: yields})
+    with pytest.raises(TypeError, match=r"Bad\.on_init_dependencies yields, "):
+        type("Bad", (Service,), {"on_init_dependencies": yields_too})
+    type("Good", (Service,), {"on_init_dependencies": yields})
+
+
+@pytest.mark.parametrize("kind", [staticmethod, classmethod])
+@pytest.mark.parametrize("hook", ["__post_init__", "on_init", "on_start"])
+def test_a_hook_that_is_a_static_or_class_method(hook: str, kind: Callable[[Any], Any]) -> None:
+    """Whether it is async is looked at all the same."""
+
+    async def waits(*args: object) -> None: ...
+
+    def does_not(*args: object) -> None: ...
+
+    wrong, right = (does_not, waits) if hook == "on_start" else (waits, does_not)
+    with pytest.raises(TypeError, match=rf"{PLACE}: Bad\.{hook} is .* must "):
+        type("Bad", (Service,), {hook: kind(wrong)})
+    type("Good", (Service,), {hook: kind(right)})
 
 
 # --- Log levels -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import anyio.to_thread
 import pytest
 
 from structmode import EventLoopMismatch, LifecycleError, Service, ShutdownTimeout
+from structmode.facet import ServiceMixin
 from structmode.supervisors import (
     OneForAllSupervisor,
     OneForOneSupervisor,
@@ -467,6 +468,20 @@ def test_what_is_no_service(what: Any) -> None:
     with pytest.raises(TypeError, match="takes services, not"):
         supervisor.add(Worker("fine"), what)
     assert supervisor.services == ()
+
+
+def test_what_has_to_be_another_thing() -> None:
+    """A class, and a service of the other face: the error says what to write, and which argument is no number of seconds."""
+    with pytest.raises(TypeError, match=r"not the class Worker: write Worker\(\)"):
+        OneForOneSupervisor(Worker)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"which is a ServiceMixin: put it below a Service"):
+        OneForOneSupervisor(ServiceMixin())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^OneForOneSupervisor\(max_restarts=...\): .*None"):
+        OneForOneSupervisor(max_restarts=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^OneForOneSupervisor\(over=...\): .*'x'"):
+        OneForOneSupervisor(over="x")
+    with pytest.raises(ValueError, match=r"^Supervised\(shutdown_timeout=...\): .*'x'"):
+        Supervised(Worker("a"), shutdown_timeout="x")
 
 
 def test_specifications_that_make_no_sense() -> None:

@@ -15,7 +15,7 @@ import pytest
 from structmode import LifecycleError, Service
 from structmode._engine import on_trio
 from structmode.testing import VirtualClock, virtual_backend
-from structmode.threads import QueueServiceThread, ServiceThread, WorkerThread
+from structmode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 
 from .things import Noting, Plain, threads_of, until
 
@@ -57,6 +57,22 @@ def test_executor_refused() -> None:
     """An executor is refused, in words that say what to pass instead."""
     with pytest.raises(TypeError, match="takes no executor"):
         Plain(executor=object())
+
+
+@pytest.mark.parametrize(("backend", "error"), [("curio", ValueError), (5, TypeError)])
+def test_a_backend_that_there_is_not(backend: Any, error: type[Exception]) -> None:
+    """It is refused when the service is made."""
+    with pytest.raises(error, match="backend"):
+        Plain(backend=backend)
+    with pytest.raises(error, match="backend"):
+        type("Wrong", (Plain,), {"backend": backend})()
+
+
+@pytest.mark.parametrize("number", [2.5, float("inf"), float("nan"), "2", None])
+def test_a_number_of_workers_that_is_not_whole(number: Any) -> None:
+    """It is refused when the queue is made."""
+    with pytest.raises(TypeError, match="a whole number of workers, not"):
+        MethodQueue(number)
 
 
 def test_hooks_are_checked() -> None:
