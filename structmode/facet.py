@@ -36,6 +36,7 @@ from structmode._engine import Task, WaitArg
 from structmode._hooks import check_hooks
 from structmode._mixing import HasLife, life_of
 from structmode.exceptions import LifecycleError
+from structmode.types.services import ServiceT
 from structmode.utils.times import want_seconds
 
 __all__ = ("AsyncioServiceMixin", "BlockingServiceMixin", "HasLife", "ServiceMixin")
@@ -236,6 +237,11 @@ class ServiceMixin:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if issubclass(cls, ServiceT):
+            raise TypeError(
+                f"{cls.__qualname__} has both Service and ServiceMixin as bases, and can be started as one of them only: leave one out; "
+                "either may be a part of the other, as one of its `dependencies` or by add_dependency()"
+            )
         check_hooks(cls, ("start", "stop"), ())
 
     def _structmode_life(self) -> engine.Life:

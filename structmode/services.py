@@ -1000,7 +1000,7 @@ class Service(ServiceBase, ServiceCallbacks):
         Returns:
             ``(results, stopped)``, the results in the order of the arguments.
         """
-        things = list(coros)
+        things = _listed(coros)
         signal, limit = self._prepare_wait(things, timeout)
         outcome = await engine.all_of(signal, things, limit)
         complete = not (outcome.stopped or outcome.timed_out)
@@ -1057,6 +1057,7 @@ class Service(ServiceBase, ServiceCallbacks):
         claimed = [coro for coro in coros if is_claimed(coro)]
         try:
             refuse_claimed(claimed)
+            _refuse_lists(coros)
             return self._signal("wait()"), _timeout(timeout)
         except BaseException:
             engine.close_all([coro for coro in coros if coro not in claimed])
@@ -1299,6 +1300,35 @@ def _want_life(candidate: object, call: str) -> engine.Life:
             f"{call}() takes an instance, not the class: write {call}({candidate.__name__}())"
         )
     raise TypeError(f"{call}() takes a Service, not {candidate!r}")
+
+
+def _listed(coros: Iterable[WaitArg[Any]]) -> list[WaitArg[Any]]:
+    """Return what is to be waited for as a list; if that can't be had, the coroutines that there are by then are closed."""
+    things: list[WaitArg[Any]] = []
+    try:
+        things.extend(_iterable(coros))
+    except BaseException:
+        engine.close_all([coros, *things])
+        raise
+    return things
+
+
+def _iterable(coros: Any) -> Iterable[Any]:
+    if isinstance(coros, Iterable):
+        return cast("Any", coros)  # type: ignore[no-any-return]
+    raise TypeError(
+        f"wait_many() takes a list of what to wait for, not {coros!r}: write wait(...) for one thing, or wait_many([...])"
+    )
+
+
+def _refuse_lists(coros: Sequence[object]) -> None:
+    for coro in coros:
+        if not inspect.isawaitable(coro) and isinstance(coro, list | tuple | set | frozenset):
+            things = list(cast("Iterable[object]", coro))
+            engine.close_all([thing for thing in things if not is_claimed(thing)])
+            raise TypeError(
+                f"can't wait for {coro!r}: pass the things in it one by one, or that alone to wait_many()"
+            )
 
 
 def seconds_for(what: str, value: Seconds) -> float:

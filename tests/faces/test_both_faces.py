@@ -328,3 +328,10 @@ async def test_at_the_same_time(face: Face) -> None:
         async with a:
             raise AssertionError("was entered")
     assert caught.value is error
+
+
+def test_a_class_of_both_faces() -> None:
+    """Nobody could say which of its two starts counts, so it is refused while it is made, in either order."""
+    for bases in ((ServiceMixin, Service), (Service, ServiceMixin)):
+        with pytest.raises(TypeError, match="Both has both Service and ServiceMixin as bases"):
+            type("Both", bases, {})

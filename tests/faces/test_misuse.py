@@ -8,7 +8,7 @@ import inspect
 import math
 import pickle
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -1020,6 +1020,29 @@ async def test_a_coroutine_passed_twice_to_wait() -> None:
         ):
             await service.wait_many([coroutine, coroutine])
     assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+
+
+async def test_what_to_wait_for_in_the_wrong_form() -> None:
+    """One thing to `wait_many`, or a list to the others: the error says what to write, and no coroutine is left."""
+
+    def broken() -> Iterator[Any]:
+        yield give(1)
+        raise OSError("no more")
+
+    async with Plain() as service:
+        for wrong in (give(1), None, anyio.Event()):
+            with pytest.raises(TypeError, match=r"wait_many\(\) takes a list .*wait\(\.\.\.\)"):
+                await service.wait_many(wrong)  # type: ignore[call-overload]
+        with pytest.raises(OSError, match="no more"):
+            await service.wait_many(broken())
+        waits: list[Any] = [service.wait, service.wait_first, service.wait_for_stopped]
+        for wait in waits:
+            for kind in (list, tuple):
+                with pytest.raises(TypeError, match=r"one by one, or that alone to wait_many\(\)"):
+                    await wait(give(1), kind([give(2), give(3)]))
+        with pytest.raises(TypeError, match=r"one by one, or that alone to wait_many\(\)"):
+            await service.wait([give(1), give(2)])  # type: ignore[call-overload]
+        assert await service.wait_many(give(number) for number in (1, 2)) == ([1, 2], False)
 
 
 async def test_a_coroutine_that_a_service_runs_passed_to_wait() -> None:
