@@ -34,6 +34,7 @@ from structmode._mixing import HasLife
 from structmode.contrib.asgi._conversation import AppLifespan, LifespanFailed
 from structmode.contrib.asgi._down import OnCrash, checked_on_crash
 from structmode.contrib.asgi._life import AppServices, Maker, Plan, checked_services, life
+from structmode.contrib.asgi._refusal import refuse
 from structmode.contrib.asgi._server import AsgiServer
 from structmode.contrib.asgi._types import AsgiApp, Receive, Scope, Send
 from structmode.exceptions import LifecycleError
@@ -143,7 +144,7 @@ class WithServices:
                 "the services to that one",
             )
         elif self._root.should_stop:
-            await _refuse(scope, send)
+            await refuse(scope, send)
         else:
             await self.app(scope, receive, send)
 
@@ -163,15 +164,6 @@ class WithServices:
             await send({"type": f"lifespan.{stage}.failed", "message": message})  # noqa: ASYNC120
             raise
         await send({"type": "lifespan.shutdown.complete"})
-
-
-async def _refuse(scope: Scope, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1013, "reason": "Out of service"})
-        return
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": b"Out of service\n"})
 
 
 def _plan(

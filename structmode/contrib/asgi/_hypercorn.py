@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
+from hypercorn.events import Closed
 from hypercorn.logging import Logger
 
 from structmode import _engine as engine
@@ -62,15 +63,25 @@ def bound_config(
 
 
 async def serve(
-    app: Callable[..., Awaitable[None]], config: Config, until: Callable[[], Awaitable[None]]
+    app: Callable[..., Awaitable[None]],
+    config: Config,
+    until: Callable[[], Awaitable[None]],
+    connections: set[Any],
 ) -> None:
     """Serve until `until` has returned; with the server that Hypercorn has for the event loop that runs.
+
+    Args:
+        app: The application.
+        config: Hypercorn's configuration.
+        until: What to wait for.
+        connections: Holds the connections there are, each of which can be cut by its ``cancel()``.
 
     Raises:
         BaseException: What the server failed with; a connection that fails is no failure of the server.
     """
     failure: BaseException | None = None
-    worker_serve = _server_of_isolated_connections("trio" if engine.on_trio() else "asyncio")
+    library = "trio" if engine.on_trio() else "asyncio"
+    worker_serve = _server_of_isolated_connections(library, connections)
     try:
         await worker_serve(ASGIWrapper(app), config, shutdown_trigger=until)
     except Exception as exc:  # noqa: BLE001 - raised below
@@ -81,7 +92,9 @@ async def serve(
         raise failure
 
 
-def _server_of_isolated_connections(library: str) -> Callable[..., Awaitable[None]]:
+def _server_of_isolated_connections(
+    library: str, connections: set[Any]
+) -> Callable[..., Awaitable[None]]:
     """Return Hypercorn's function that serves, but for what becomes of a connection that fails.
 
     On trio Hypercorn keeps all connections in one nursery, so that what it raises over the bytes of one client would end them
@@ -89,18 +102,26 @@ def _server_of_isolated_connections(library: str) -> Callable[..., Awaitable[Non
     function with names of our own. Whoever else uses Hypercorn in this process has it as it is.
     """
     theirs: Any = import_module(f"hypercorn.{library}.run")
-    names: dict[str, Any] = {**vars(theirs), "TCPServer": _isolated(theirs.TCPServer)}
+    names: dict[str, Any] = {**vars(theirs), "TCPServer": _isolated(theirs.TCPServer, connections)}
     original = theirs.worker_serve
     serving = FunctionType(original.__code__, names, closure=original.__closure__)
     serving.__kwdefaults__ = original.__kwdefaults__
     return serving
 
 
-def _isolated(server: Any) -> type[Any]:
-    """Return what serves a connection, and logs what is raised over it."""
+def _isolated(server: Any, connections: set[Any]) -> type[Any]:
+    """Return what serves a connection, logs what is raised over it, and can be cut."""
 
     class Connection(server):  # type: ignore[misc]
         async def run(self) -> None:
+            with anyio.CancelScope() as self._scope:
+                connections.add(self)
+                try:
+                    await self._run_logged()
+                finally:
+                    connections.discard(self)
+
+        async def _run_logged(self) -> None:
             try:
                 await server.run(self)
             except Exception as exc:  # noqa: BLE001 - all that Hypercorn raises over what a client sends
@@ -112,7 +133,27 @@ def _isolated(server: Any) -> type[Any]:
                 _log_failed_connection(failed)
                 raise cancelled from None
 
+        async def _read_data(self) -> None:
+            try:
+                await server._read_data(self)
+            finally:
+                # However it ends: who is cancelled next, and on asyncio only once, must not try to send a last word.
+                await self.protocol.handle(Closed())  # noqa: ASYNC102 - nothing of it is owed to one who is cancelled again
+
+        def cancel(self) -> None:
+            _drop(self)
+            self._scope.cancel()
+
     return Connection
+
+
+def _drop(connection: Any) -> None:
+    """Close the socket of a connection without a word: what waits for the client, shielded or not, does so no longer."""
+    if engine.on_trio():
+        stream = connection.stream
+        getattr(stream, "transport_stream", stream).socket.close()
+    else:
+        connection.writer.transport.abort()
 
 
 def _log_failed_connection(failure: Exception) -> None:

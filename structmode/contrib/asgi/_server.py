@@ -7,34 +7,40 @@ answers to failures depend on the event loop, and since it has to be in order:
 - the application's lifespan is held as a context: entered before the first connection is accepted, and left after the
   last has ended, whatever happens to the server in between. Hypercorn gets a lifespan that does nothing;
 - a connection that fails is closed and logged, whatever it failed with;
-- requests that are not done in time are cancelled by us. Hypercorn would do it too, but on Python 3.12 and later it
-  waits before that, without limit, for all connections to be closed;
+- requests that are not done in time are cancelled by us, and so are connections that do not end with them. Hypercorn would do
+  it too, but on Python 3.12 and later it waits before that, without limit, for all connections to be closed; and on
+  asyncio its cancellation goes through shields, and leaves threads behind;
 - a hard stop cancels the requests first, and Hypercorn only if it does not end with them: on asyncio it leaves its tasks
   behind when it is cancelled itself.
 
-Each request runs in a scope of its own. The connections are Hypercorn's, and end when their requests have.
+Each request is a task of the service; what Hypercorn has in its place only waits for it. So whatever becomes of the
+connection, a request is cancelled by its scope and by nothing else; the application is shut down after the last one has
+ended; and one that never ends is what the report of the stop names.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
+from structmode import _engine as engine
 from structmode.contrib.asgi._binding import Address, bound, read_addresses
 from structmode.contrib.asgi._conversation import AppLifespan
+from structmode.contrib.asgi._refusal import refuse
 from structmode.contrib.asgi._types import AsgiApp, Receive, Scope, Send
 from structmode.exceptions import LifecycleError
-from structmode.services import Service
+from structmode.services import Service, Task
 from structmode.utils.logging import get_logger
 from structmode.utils.times import Seconds, want_seconds
 
 __all__ = ("AsgiServer",)
 
-#: What Hypercorn needs to end when there are no requests any more, at the most, in seconds.
+#: What Hypercorn needs to end when there are no requests any more, at the most, in seconds; half of it by itself, and half after
+#: its connections have been cut.
 MARGIN = 2.0
 #: The same in a hard stop, in seconds: less than the engine waits for what it has cancelled.
 HURRY = 0.5
@@ -49,7 +55,8 @@ class AsgiServer(Service):
 
     It needs ``pip install 'structmode[asgi]'``. It has started when it takes connections; the application's lifespan has been
     run before. In a stop it takes no new connections; requests in flight have `graceful_timeout` to end and are cancelled
-    then; after them the application is shut down.
+    then; after them the application is shut down. Requests that go on, in a thread or under a shield, are waited for within
+    `shutdown_timeout`, and named in the error if they take longer.
 
     If the server fails, or the application's lifespan in mid-life, or services that `lifespan` owns in there, the service
     crashes with what they failed with. It may be restarted; the port stays what it was. Signals are not touched.
@@ -148,7 +155,8 @@ class AsgiServer(Service):
             BaseException: What the start-up of the application failed with.
         """
         self._serving, self._served = anyio.Event(), anyio.Event()
-        self._requests: set[anyio.CancelScope] = set()
+        self._requests: set[Task[Any]] = set()
+        self._connections: set[Any] = set()
         self._lifespan = anyio.CancelScope()
         self._hold = anyio.CancelScope(shield=True)  # around Hypercorn
         self._state: dict[str, Any] = {}
@@ -175,30 +183,32 @@ class AsgiServer(Service):
 
     @Service.task  # begun before the next, whose end is in its hands
     async def _limit(self) -> None:
-        """Cancel the requests that have not ended in time; in a hard stop at once, and Hypercorn a little later."""
+        """Cancel the requests that have not ended in time, and the connections that stay on; in a hard stop all at once."""
         try:
             await self.wait_until_stopped()
             with anyio.move_on_after(self.graceful_timeout):
                 await self._served.wait()
-            self._cut()
+            _cancel_all(self._requests)
+            with anyio.move_on_after(MARGIN / 2):
+                await self._served.wait()
+            _cancel_all(self._connections)
             await self._served.wait()
         except anyio.get_cancelled_exc_class():
-            self._cut()
+            _cancel_all(self._requests)
+            _cancel_all(self._connections)
             self._hold.deadline = anyio.current_time() + HURRY
             raise
-
-    def _cut(self) -> None:
-        for request in self._requests:
-            request.cancel()
 
     @Service.task(forever=True)
     async def _serve(self) -> None:
         hypercorn = _hypercorn()
-        patience = self.graceful_timeout + MARGIN / 2
+        patience = self.graceful_timeout + MARGIN
         config = hypercorn.bound_config(self._config, self._listeners, patience, self._serving.set)
         try:
             with self._hold:
-                await hypercorn.serve(self._answer, config, self._until_to_close)
+                await hypercorn.serve(
+                    self._answer, config, self._until_to_close, self._connections
+                )
         finally:
             self._served.set()
             self._lifespan.cancel()  # it may have been left behind
@@ -214,12 +224,34 @@ class AsgiServer(Service):
             with self._lifespan:
                 await _pretend(receive, send)
             return
-        with anyio.CancelScope() as request:
-            self._requests.add(request)
-            try:
-                await self.app({**scope, "state": self._state.copy()}, receive, _whole(send))
-            finally:
-                self._requests.discard(request)
+        if self.should_stop:  # Hypercorn does not know yet
+            await refuse(scope, send)
+            return
+        request = self.add_future(
+            self._respond(scope, receive, send), name=f"request for {scope['path']!r}"
+        )
+        self._requests.add(request)
+        try:
+            await request.ended.wait()
+        finally:
+            self._requests.discard(request)
+            request.cancel()  # if the connection has ended before it
+        failure = None if request.cancelled() else request.result()
+        if failure is not None:
+            raise failure
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> BaseException | None:
+        """Have the application answer a request; returns what it failed with, which is for Hypercorn to deal with."""
+        try:
+            await self.app({**scope, "state": self._state.copy()}, receive, _whole(send))
+        except BaseException as exc:  # noqa: ASYNC103, BLE001 - that a request is cancelled, by whomever, concerns nobody else
+            return engine.as_failure(exc, "The request")  # noqa: ASYNC104 - the same
+        return None
+
+
+def _cancel_all(what: Iterable[Any]) -> None:
+    for one in tuple(what):
+        one.cancel()
 
 
 def _whole(send: Send) -> Send:

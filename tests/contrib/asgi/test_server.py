@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import stat
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
+from h2.connection import H2Connection
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
@@ -549,6 +552,156 @@ async def test_a_forced_stop() -> None:
             await server.stop()
     assert app.cancelled == 1
     assert server.failures == (caught.value,)
+
+
+@pytest.fixture
+def little_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have connections cut soon after their requests."""
+    monkeypatch.setattr("structmode.contrib.asgi._server.MARGIN", 0.1)
+
+
+class Committing:
+    """An application whose requests do what must not be cut, and which notes what becomes of it.
+
+    Args:
+        notes: The notes.
+        in_thread: Whether it is done in a thread, or under a shield.
+    """
+
+    def __init__(self, notes: list[str], *, in_thread: bool = False) -> None:
+        self.notes = notes
+        self.begun = False
+        self.go = threading.Event() if in_thread else anyio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Commit what a request asks for, once that may go on."""
+        if scope["type"] == "lifespan":
+            for stage in ("startup", "shutdown"):
+                await receive()
+                self.notes.append(stage)
+                await send({"type": f"lifespan.{stage}.complete"})
+            return
+        self.begun = True
+        if isinstance(self.go, threading.Event):
+            await anyio.to_thread.run_sync(self.go.wait)
+        else:
+            with anyio.CancelScope(shield=True):
+                await self.go.wait()
+        self.notes.append("commit")
+        await anyio.lowlevel.checkpoint()
+        self.notes.append("answer")
+
+
+def in_http2(*requests: tuple[str, str]) -> H2Connection:
+    """Return the client's end of a connection that asks for these at once; what is posted may be sent later."""
+    talk = H2Connection()
+    talk.initiate_connection()
+    for method, path in requests:
+        head = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "here")]
+        stream = talk.get_next_available_stream_id()
+        talk.send_headers(stream, head, end_stream=method == "GET")
+    return talk
+
+
+@pytest.mark.usefixtures("little_margin")
+@pytest.mark.parametrize(
+    ("in_thread", "http2"),
+    [(False, False), (True, False), (False, True)],
+    ids=["", "thread", "h2"],
+)
+async def test_a_request_that_must_not_be_cut(in_thread: bool, http2: bool) -> None:
+    """A stop cancels requests by no other means than scopes do: shields and threads hold, and it waits for them."""
+    notes: list[str] = []
+    app = Committing(notes, in_thread=in_thread)
+    async with (
+        AsgiServer(app, graceful_timeout=0.05) as server,
+        anyio.create_task_group() as group,
+    ):
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as client:
+            plain = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
+            await client.send(in_http2(("GET", "/")).data_to_send() if http2 else plain)
+            await until(lambda: app.begun)
+            group.start_soon(server.stop)
+            with suppress(anyio.BrokenResourceError):
+                async for _ in client:  # until the connection is cut
+                    pass
+        await until(lambda: not server._connections)
+        assert server.state == "stopping"
+        assert notes == ["startup"]
+        app.go.set()
+    assert notes == ["startup", "commit", "shutdown"]
+
+
+@pytest.mark.usefixtures("little_margin")
+async def test_a_request_that_holds_the_stop_up() -> None:
+    """A request that does not end in time makes the stop fail, and is what the error names."""
+    app = Committing([])
+    server = AsgiServer(app, graceful_timeout=0.05)
+    server.shutdown_timeout = 0.3
+    await server.start()
+    async with await anyio.connect_tcp("127.0.0.1", server.port) as client:
+        await client.send(b"GET /commit%0A HTTP/1.1\r\nhost: here\r\n\r\n")
+        await until(lambda: app.begun)
+        async with anyio.create_task_group() as group:
+
+            async def let_go() -> None:
+                await until(lambda: server.failures)
+                app.go.set()
+
+            group.start_soon(let_go)
+            with pytest.raises(ShutdownTimeout, match=r"request for '/commit\\n'\n.*in __call__"):
+                await server.stop()
+    assert app.notes == ["startup", "commit", "shutdown"]
+
+
+async def test_a_request_whose_connection_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """Requests whose connection fails are cancelled as a scope does it, too: here over a body that nobody waits for."""
+    committing = Committing([])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await (greet if scope.get("path") == "/now" else committing)(scope, receive, send)
+
+    talk = in_http2(("POST", "/now"), ("GET", "/"))
+    async with AsgiServer(app) as server:
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as client:
+            await client.send(talk.data_to_send())
+            await until(lambda: committing.begun)
+            while b"hello" not in await client.receive():
+                pass
+            talk.send_data(1, b"late")
+            await client.send(talk.data_to_send())
+            await until(lambda: "A connection has failed" in caplog.text)
+        committing.go.set()
+        await until(lambda: not server._requests)
+    assert committing.notes == ["startup", "commit", "shutdown"]
+
+
+@pytest.mark.usefixtures("little_margin")
+async def test_a_connection_that_asks_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that speaks HTTP/2 and has not asked for anything is cut in the end; that is no error."""
+    async with AsgiServer(greet, graceful_timeout=0.05) as server:
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as client:
+            await client.send(in_http2().data_to_send())
+            await client.receive()
+            await server.stop()
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
+
+
+async def test_a_request_in_the_instant_of_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that comes after the stop was asked for, and before connections are closed, is refused."""
+    go = anyio.Event()
+
+    async def stop_accepting(listeners: object) -> None:
+        await go.wait()
+
+    monkeypatch.setattr("structmode.contrib.asgi._hypercorn.stop_accepting", stop_accepting)
+    async with AsgiServer(greet) as server, anyio.create_task_group() as group:
+        group.start_soon(server.stop)
+        await until(lambda: server.should_stop)
+        answer = await get(server)
+        go.set()
+    assert answer.status == 503
+    assert "Out of service" in answer.text
 
 
 def hypercorn_that_fails(monkeypatch: pytest.MonkeyPatch, go: anyio.Event | None = None) -> None:
