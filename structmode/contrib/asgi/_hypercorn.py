@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
 from importlib import import_module
 from socket import socket
@@ -14,7 +15,7 @@ import anyio
 import anyio.lowlevel
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config, Sockets
-from hypercorn.events import Closed
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.logging import Logger
 
 from structmode import _engine as engine
@@ -133,6 +134,23 @@ def _isolated(server: Any, connections: set[Any]) -> type[Any]:
                 _log_failed_connection(failed)
                 raise cancelled from None
 
+        async def protocol_send(self, event: Event) -> None:
+            try:
+                if isinstance(event, RawData) and _is_gone(self):
+                    await (
+                        anyio.lowlevel.checkpoint()
+                    )  # who goes on sending must let others have their turn
+                    raise BrokenPipeError
+                await server.protocol_send(self, event)
+            except (
+                OSError
+            ):  # as when the kernel has dropped a client that does not read: asyncio's ETIMEDOUT
+                await self.protocol.handle(Closed())
+
+        async def _close(self) -> None:
+            with suppress(OSError):  # the same, once more
+                await server._close(self)
+
         async def _read_data(self) -> None:
             try:
                 await server._read_data(self)
@@ -145,6 +163,11 @@ def _isolated(server: Any, connections: set[Any]) -> type[Any]:
             self._scope.cancel()
 
     return Connection
+
+
+def _is_gone(connection: Any) -> bool:
+    """Whether nothing can be sent any more; asyncio logs each attempt."""
+    return not engine.on_trio() and connection.writer.transport.is_closing()
 
 
 def _drop(connection: Any) -> None:

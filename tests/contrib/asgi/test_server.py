@@ -219,6 +219,29 @@ async def test_a_client_that_breaks_its_connection(
         assert bool(record.exc_info) == detailed
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the kernel drops no client")
+async def test_a_client_that_stops_reading(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that does not read is dropped; that is no failure of the application, and no error in the log."""
+    sent = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(200):
+            part = {"type": "http.response.body", "body": b"x" * 65536, "more_body": True}
+            await send(part)
+        sent.set()
+
+    async with AsgiServer(app, stall_timeout=0.1) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+            await sent.wait()
+            await until(lambda: not server._connections)
+    ours = [one for one in caplog.records if "Executing" not in one.getMessage()]  # a slow machine
+    assert [one.getMessage() for one in ours if one.levelname != "INFO"] == []
+
+
 async def test_a_request_with_a_limit_of_its_own() -> None:
     """An application that is cut short in mid-answer gets no half of it on the way: the client is told that it failed."""
 
