@@ -63,7 +63,9 @@ class Binding:
                 self._bound_path(address.path) if address.path else _bound_port(address)
             )
         except OSError as exc:
-            raise OSError(exc.errno, f"can't serve on {address}: {exc.strerror or exc}") from exc
+            text = f"can't serve on {address}: {exc.strerror or exc}"
+            # Of some mistakes, such as a path that is too long, Python knows without the system, and gives no number.
+            raise OSError(*([] if exc.errno is None else [exc.errno]), text) from exc
         self.address = address
         if not address.path:
             _limit_clients(self.listener, stall_timeout)

@@ -321,6 +321,14 @@ async def test_a_unix_socket_in_use(tmp_path: Path) -> None:
 
 
 @UNIX_SOCKETS
+async def test_a_unix_socket_whose_path_is_too_long(tmp_path: Path) -> None:
+    """A path that is too long for a socket is refused in words, and by no number that there is not."""
+    path = tmp_path / ("x" * 120)
+    with pytest.raises(OSError, match=r"^can't serve on unix:.*too long"):
+        await AsgiServer(greet, f"unix:{path}").start()
+
+
+@UNIX_SOCKETS
 async def test_a_unix_socket_with_a_full_queue(tmp_path: Path) -> None:
     """A unix socket whose owner does not get round to accepting is not taken away either, and nobody waits for it."""
     path = tmp_path / "web"
