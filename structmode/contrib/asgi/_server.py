@@ -212,6 +212,8 @@ class AsgiServer(Service):
         finally:
             self._served.set()
             self._lifespan.cancel()  # it may have been left behind
+        if not self.should_stop:
+            raise RuntimeError(_ended_by_itself(config.max_requests))
 
     async def _until_to_close(self) -> None:
         await self.wait_until_stopped()
@@ -252,6 +254,13 @@ class AsgiServer(Service):
 def _cancel_all(what: Iterable[Any]) -> None:
     for one in tuple(what):
         one.cancel()
+
+
+def _ended_by_itself(max_requests: int | None) -> str:
+    text = "Hypercorn has ended by itself, and nobody had asked it to"
+    if max_requests is None:
+        return text
+    return f"{text}: its config says max_requests={max_requests}; leave that out, or restart the server by a supervisor"
 
 
 def _whole(send: Send) -> Send:

@@ -883,14 +883,27 @@ async def test_a_supervised_server_comes_up_again() -> None:
 
 
 async def test_hypercorn_that_ends_by_itself_is_a_crash() -> None:
-    """If the server ends and nobody has asked it to, that is an error."""
+    """If Hypercorn ends and nobody has asked it to, that is an error, which says so, and why."""
     config = Config()
     config.max_requests = 1
-    with pytest.raises(RuntimeError, match="_serve has returned"):
+    with pytest.raises(RuntimeError, match=r"Hypercorn has ended by itself.* max_requests=1"):
         async with AsgiServer(greet, config=config) as server:
             while True:
                 with suppress(OSError):
                     await get(server)
+
+
+async def test_hypercorn_that_ends_for_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nothing says why it has ended, neither does the error."""
+
+    async def serve(app: object, config: Any, *rest: object) -> None:
+        config.create_sockets()
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("structmode.contrib.asgi._hypercorn.serve", serve)
+    with pytest.raises(RuntimeError, match=r"ended by itself, and nobody had asked it to$"):
+        async with AsgiServer(greet):
+            await anyio.sleep_forever()
 
 
 async def test_it_may_be_a_part_of_something() -> None:
