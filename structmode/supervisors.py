@@ -290,7 +290,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         for service in services:
             ward = self._ward_of(service)
             if ward is not None:
-                self._life.current.check_loop("discard()")
+                self._check_loop("discard", ward)
                 self._unit.expect_end(ward.life)
                 self._forget(ward)
 
@@ -313,7 +313,13 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             )
         return ward
 
+    def _check_loop(self, call: str, *wards: Ward) -> None:
+        """Refuse a call from another event loop, before anything has been changed."""
+        for life in (self._life, *(ward.life for ward in wards)):
+            life.current.check_loop(f"{call}()")
+
     def _ward_to_start(self, service: ServiceT, call: str) -> Ward:
+        self._check_loop(call)
         ward = self._ward(service, call)
         if not self._life.alive:
             raise LifecycleError(
@@ -327,8 +333,14 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     def wakeup(self) -> None:
         """Have the supervisor look after its services now, and ask `service_operational` about each if that is overridden.
 
-        Needed only where something else than the end of a service tells whether it is well.
+        Needed only where something else than the end of a service tells whether it is well. Like all that is asked of a
+        supervisor that runs, it is to be called on its event loop: a service in a thread of its own may call its own `restart`
+        or `crash` there, and what else it wants of its supervisor goes through a `MethodQueue` of the owner's.
+
+        Raises:
+            EventLoopMismatch: If it is called outside of the event loop that the supervisor was started on.
         """
+        self._check_loop("wakeup")
         self._unit.wake()
 
     def service_operational(self, service: ServiceT) -> bool:
@@ -428,6 +440,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             BaseException: What made a start fail, of a service that is to be restarted again; those after it have not been
                 started.
         """
+        self._check_loop("restart_services")
         affected = self._at_work(services)
         delay = self._next_delay(services)
         with _InHand(affected, self.wakeup):
@@ -567,6 +580,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             BaseException: What went wrong in a stop, first; all have been stopped then.
         """
         wards = [self._ward(service, "stop_services") for service in services]
+        self._check_loop("stop_services", *wards)
         failures: list[Exception] = []
         await anyio.lowlevel.checkpoint()  # before: the end of these may be that of the caller
         for ward in wards:
@@ -640,6 +654,7 @@ class ForfeitOneForOneSupervisor(SupervisorStrategy):
         Args:
             services: Those that failed.
         """
+        self._check_loop("restart_services")
         for ward in self._at_work(services):
             self.log.error("Giving up on %s: %s", ward.service.shortlabel, _why(ward))
             ward.dismiss()

@@ -371,8 +371,11 @@ class Life:
         """Stop a child and forget it; if the caller does not wait for its end, it is forgotten then.
 
         Raises:
+            EventLoopMismatch: If either of the two runs on another event loop; nothing has been changed then.
             BaseException: What went wrong in its stop.
         """
+        for life in (self, child):
+            life.current.check_loop("remove_dependency()")
         child._removed = True
         try:
             await child.stop()

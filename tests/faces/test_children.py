@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import anyio
+import anyio.to_thread
 import pytest
 
-from structmode import LifecycleError, Service, StartAborted
+from structmode import EventLoopMismatch, LifecycleError, Service, StartAborted
 
 
 class Child(Service):
@@ -453,6 +454,22 @@ async def test_removed_and_used_elsewhere() -> None:
         assert (first.state, second.state) == ("running", "crashed")
         async with child:
             assert child.state == "running"
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_removed_from_another_event_loop(*, runs: bool) -> None:
+    """It is refused, and the child stays what it was: it may be restarted, and starts with its parent."""
+    parent, child = Parent(), Child()
+    parent.add_dependency(child)
+    async with parent:
+        if not runs:
+            await child.stop()
+        with pytest.raises(EventLoopMismatch, match=r"^remove_dependency\(\) of Parent"):
+            await anyio.to_thread.run_sync(anyio.run, parent.remove_dependency, child)
+        await child.restart()
+        assert child.state == "running"
+        await parent.restart()
+        assert child.state == "running"
 
 
 async def test_removed_though_its_stop_fails() -> None:

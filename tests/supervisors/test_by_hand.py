@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
+from structmode import EventLoopMismatch
 from structmode.events import LifecycleEvent, Started, subscribe
 from structmode.supervisors import (
     ForfeitOneForAllSupervisor,
+    ForfeitOneForOneSupervisor,
     OneForAllSupervisor,
     OneForOneSupervisor,
     RestartType,
@@ -372,3 +375,69 @@ async def test_one_at_rest_is_started_by_hand_and_fails() -> None:
             first.gate.set()
     assert not supervisor.started
     assert (first.starts, second.starts) == (2, 1)
+
+
+# --- From another event loop ----------------------------------------------------------------------
+
+Call = Callable[[SupervisorStrategy, Worker], Awaitable[object]]
+
+
+async def wake(supervisor: SupervisorStrategy, service: Worker) -> None:
+    """Call what is no async function from a task."""
+    supervisor.wakeup()
+
+
+async def discard(supervisor: SupervisorStrategy, service: Worker) -> None:
+    """Call what is no async function from a task."""
+    supervisor.discard(service)
+
+
+ELSEWHERE: dict[str, Call] = {
+    "wakeup()": wake,
+    "start_service()": lambda supervisor, service: supervisor.start_service(service),
+    "restart_service()": lambda supervisor, service: supervisor.restart_service(service),
+    "restart_services()": lambda supervisor, service: supervisor.restart_services([service]),
+    "stop_services()": lambda supervisor, service: supervisor.stop_services([service]),
+    "discard()": discard,
+    "remove_dependency()": lambda supervisor, service: supervisor.remove_dependency(service),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+async def test_called_from_another_event_loop(name: str) -> None:
+    """It is refused before anything is done, and the supervisor looks after all of them as before."""
+    log, (service, other) = workers("ab")
+    async with OneForOneSupervisor(service, other) as supervisor:
+        with pytest.raises(EventLoopMismatch) as caught:
+            await anyio.to_thread.run_sync(anyio.run, ELSEWHERE[name], supervisor, service)
+        assert caught.value.problem.startswith(f"{name} of OneForOneSupervisor was called outside")
+        await quiet()
+        assert log == ["start a", "start b"]
+        await failing(service)
+        await failing(other)
+        assert [(one.state, one.restart_count) for one in (service, other)] == [("running", 1)] * 2
+        await service.restart()
+        assert (service.state, supervisor.services) == ("running", (service, other))
+
+
+async def test_given_up_from_another_event_loop() -> None:
+    """Neither is anybody given up."""
+    _, (service,) = workers("a")
+    async with ForfeitOneForOneSupervisor(service) as supervisor:
+        with pytest.raises(EventLoopMismatch, match=r"^restart_services\(\) of"):
+            await anyio.to_thread.run_sync(anyio.run, supervisor.restart_services, [service])
+        await quiet()
+        assert service.state == "running"
+
+
+@pytest.mark.parametrize("name", ["stop_services()", "discard()", "remove_dependency()"])
+async def test_one_that_runs_by_itself_is_told_to_end_from_another_event_loop(name: str) -> None:
+    """It counts on which event loop the service runs, too, though the supervisor does not run."""
+    _, (service,) = workers("a")
+    supervisor = OneForOneSupervisor(service)
+    async with service:
+        with pytest.raises(EventLoopMismatch) as caught:
+            await anyio.to_thread.run_sync(anyio.run, ELSEWHERE[name], supervisor, service)
+        assert caught.value.problem.startswith(f"{name} of a was called outside")
+        await service.restart()
+        assert (service.state, supervisor.services) == ("running", (service,))

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from structmode import Service
+from structmode import EventLoopMismatch, Service
 from structmode.proxy import ServiceProxy
 from structmode.supervisors import (
     CrashingSupervisor,
@@ -81,6 +81,33 @@ async def test_a_thread_whose_restart_fails() -> None:
         await threaded.call_thread(threaded.fail)
         await until_running(threaded, 4, threaded)
         assert threaded.restart_count == 3
+
+
+@pytest.mark.parametrize("inside", ["asyncio", "trio"])
+async def test_a_thread_that_calls_its_supervisor(inside: str) -> None:
+    """The supervisor lives on another event loop: the call is refused, which is a failure of the thread like others."""
+    refused: list[EventLoopMismatch] = []
+
+    class Asking(Threaded):
+        @Service.task
+        async def work(self) -> None:
+            await self.go_wrong.wait()
+            assert self.supervisor is not None
+            try:
+                await self.supervisor.restart_service(self)
+            except EventLoopMismatch as exc:
+                refused.append(exc)
+            self.supervisor.wakeup()
+
+    asking, beside = Asking(backend=inside), Worker("beside")
+    async with OneForOneSupervisor(asking, beside) as supervisor:
+        await asking.call_thread(asking.fail)
+        await until_running(asking, 2, asking)
+        assert [exc.problem.split()[0] for exc in refused] == ["restart_service()"]
+        assert supervisor.failures == ()
+        beside.fail()
+        while beside.starts < 2:
+            await anyio.sleep(0.001)
 
 
 async def test_a_thread_under_a_crashing_supervisor() -> None:
