@@ -14,7 +14,8 @@ a mending that is still going on, that one is called off - what it was starting 
 which takes up what the other has left.
 
 *What is counted.* Each mending that answers a failure counts as one restart, however many services it takes along, and so
-does one that answers a restart which failed. Beginning a service that was added is none.
+does one that answers a restart which failed. Beginning a service that was added is none, nor is going on with a restart that
+somebody has asked for, and whose caller was cancelled: the end of that caller may have been a part of the restart.
 
 *When the supervisor itself is told to stop*, it answers no more failures, but they still end with it: a service that fails
 when it was about to be stopped anyway is logged, and no more. What fails in its own stop is what went wrong in the stop of
@@ -58,11 +59,12 @@ class Phase(Enum):
 
     WATCHED = auto()  # it runs, or is started by somebody else
     NEW = auto()  # it was added while the supervisor runs, and is to be started
+    TO_START = auto()  # it was to be started by a call, which has not come to that
     BROKEN = (
         auto()
     )  # it failed, or ended and should not have, and nothing has been done about it yet
     ANSWERED = auto()  # the same, and the strategy has been told
-    HELD = auto()  # it was stopped to be started again
+    HELD = auto()  # it is being stopped to be started again, or was
     STARTING = auto()  # it is being started by the supervisor
     LEAVING = auto()  # it is being stopped for good
     AT_REST = auto()  # it has ended, and that is all right
@@ -92,6 +94,8 @@ class Ward:
         self.start_error: BaseException | None = None
         #: How often it has been restarted since it was last well.
         self.attempts = 0
+        #: How long it is to wait, once it is stopped, before it is started again.
+        self.delay = 0.0
         #: How many calls are about to stop it and start it again.
         self.in_hand = 0
         #: Whether its last run was complete, and has ended before who started it knew, without a failure.
@@ -143,6 +147,10 @@ class Ward:
         self.phase = Phase.LEAVING if alive else Phase.AT_REST
         self.reason, self.undone = None, False
 
+    def hold(self, delay: float = 0.0) -> None:
+        """It is to be stopped, and started again so many seconds later."""
+        self.phase, self.reason, self.delay = Phase.HELD, None, delay
+
     def leave_as_it_is(self) -> None:
         """The strategy has done nothing about it."""
         if self.life.alive and not self.life.current.stop_requested:
@@ -161,7 +169,7 @@ class Ward:
     def did_not_start(self, exc: BaseException) -> None:
         """The supervisor has tried to start it, and it failed; or the attempt was called off."""
         if not isinstance(exc, Exception):
-            self.phase = Phase.HELD
+            self.phase = Phase.HELD if self.in_hand else Phase.TO_START
             return
         failed = not self._was_called_off(exc)
         self.reason = exc if failed else None
@@ -174,7 +182,7 @@ class Ward:
             self.phase = Phase.AT_REST
             return True
         run = self.life.current
-        if self.phase in {Phase.BROKEN, Phase.ANSWERED, Phase.HELD}:
+        if self.phase in {Phase.BROKEN, Phase.ANSWERED, Phase.HELD, Phase.TO_START}:
             return False
         if not run.was_up and self.phase is Phase.STARTING:
             return False  # who starts it is told why it could not start
@@ -333,6 +341,7 @@ class Strategy(Protocol):
     def _forget(self, ward: Ward) -> None: ...
     async def restart_services(self, services: list[Any]) -> None: ...
     async def start_services(self, services: list[Any]) -> None: ...
+    async def _resume(self, services: list[Any]) -> None: ...
 
 
 class Overseer:
@@ -391,8 +400,10 @@ class Overseer:
             await anyio.lowlevel.checkpoint()
         for broken in self._groups(self._broken()):
             await self._answer(broken)
-        for ward in self._to_begin():
+        for ward in self._waiting(Phase.NEW, Phase.TO_START):
             self._begin([ward], self._strategy.start_services, [ward])
+        for held in self._groups(self._waiting(Phase.HELD)):
+            self._begin(held, self._strategy._resume, held)
         if not self._mendings and self._strategy._wards.are_all_at_rest():
             self.nothing_left.set()
 
@@ -421,7 +432,7 @@ class Overseer:
         return not self._strategy.service_operational(ward.service)
 
     def _groups(self, broken: list[Ward]) -> list[list[Ward]]:
-        """Put those together that concern the same services."""
+        """Put those together, of some that are to be restarted, that concern the same services."""
         groups: dict[Ward, tuple[set[Ward], list[Ward]]] = {}  # by each who is affected
         most = len(self._affected(broken)) if len(broken) > 1 else 0
         for ward in broken:
@@ -450,7 +461,7 @@ class Overseer:
             self._strategy._give_up(reasons[0] if reasons else None, broken[0])
             return
         affected = self._affected(broken)
-        unfinished = {Phase.ANSWERED, Phase.HELD}
+        unfinished = {Phase.ANSWERED, Phase.HELD, Phase.TO_START}
         concerned = {self._in_mending[ward] for ward in affected if ward in self._in_mending}
         for mending in [one for one in self._mendings if one in concerned] if concerned else ():
             await mending.call_off()
@@ -463,9 +474,10 @@ class Overseer:
 
     # -- Doing something about it
 
-    def _to_begin(self) -> list[Ward]:
+    def _waiting(self, *phases: Phase) -> list[Ward]:
+        """Return those in certain phases about whom nobody is doing anything."""
         wards = self._strategy._wards
-        waiting = (*wards.at(Phase.NEW), *wards.at(Phase.HELD))
+        waiting = (ward for phase in phases for ward in wards.at(phase))
         return wards.in_order(
             ward for ward in waiting if not ward.in_hand and ward not in self._in_mending
         )

@@ -16,7 +16,7 @@ How often, and how soon after each other, is bounded; see `SupervisorStrategy`. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast, get_args
 
@@ -431,7 +431,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     async def restart_services(self, services: Sequence[ServiceT]) -> None:
         """Do what this strategy does when these services have failed.
 
-        Here: all that are affected are stopped, in reverse order; after the back-off, they are started, in order.
+        Here: all that are affected are stopped, in reverse order; after the back-off, they are started, in order. If the caller
+        is cancelled, the restart goes on in the background; so one of the services may call it for itself and the others.
 
         Args:
             services: Those that failed.
@@ -444,13 +445,30 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         affected = self._at_work(services)
         delay = self._next_delay(services)
         with _InHand(affected, self.wakeup):
-            await self._hold(affected)
-            if delay > 0.0:
-                await self.sleep(delay)
             for ward in affected:
-                if self.should_stop or self._ends_with_the_significant:
-                    return
-                await self._start_again(ward)
+                self._log_restart(ward)
+                ward.hold(delay)
+            await self._restart_held(affected)
+
+    async def _resume(self, services: Sequence[ServiceT]) -> None:
+        """Do what is left of a restart of several whose caller was cancelled; some of them may run still."""
+        held = [self._ward(service, "restart_services") for service in services]
+        with _InHand(held, self.wakeup):
+            await self._restart_held(held)
+
+    async def _restart_held(self, wards: Sequence[Ward]) -> None:
+        """Stop services, the last one first, and after the back-off start them again, the first one first."""
+        for ward in reversed(wards):
+            await self._stop(ward)
+        delay = max((ward.delay for ward in wards), default=0.0)
+        if delay > 0.0:
+            await self.sleep(delay)
+        for ward in wards:
+            ward.delay = 0.0
+        for ward in wards:
+            if self.should_stop or self._ends_with_the_significant:
+                return
+            await self._start_again(ward)
 
     async def _start_again(self, ward: Ward) -> None:
         """Restart one of several, unless it has been discarded meanwhile, or stopped for good."""
@@ -483,15 +501,6 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
         now = anyio.current_time()
         wards = [self._ward(service, "restart_services") for service in services]
         return max((ward.next_delay(self.backoff, now) for ward in wards), default=0.0)
-
-    async def _hold(self, wards: Iterable[Ward]) -> None:
-        """Stop services, the last one first, to start them again."""
-        held = list(wards)
-        for ward in held:
-            self._log_restart(ward)
-            ward.phase, ward.reason = Phase.HELD, None
-        for ward in reversed(held):
-            await self._stop(ward)
 
     def _log_restart(self, ward: Ward) -> None:
         if ward.reason is not None:
@@ -552,10 +561,10 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
 
     async def _stop_to_replace(self, ward: Ward) -> None:
         with _InHand([ward], self.wakeup):
-            ward.phase = Phase.HELD  # this is no end of its own, which might be one for good
+            ward.hold()  # this is no end of its own, which might be one for good
             await self._stop(ward)
-        if ward.phase is Phase.HELD:
-            ward.phase = Phase.STARTING
+            if ward.phase is Phase.HELD:
+                ward.phase = Phase.STARTING
 
     def _is_wanted(self, ward: Ward) -> bool:
         """Whether one that is to be started still is: it may have been discarded meanwhile, or stopped for good."""
@@ -718,7 +727,11 @@ class _Starting:
 
 
 class _InHand:
-    """Around what stops services and starts them again: meanwhile the overseer does not start what it finds stopped."""
+    """Around what stops services and starts them again: meanwhile the overseer does not start what it finds stopped.
+
+    If it is broken off, the overseer goes on with those that are still held. If it ends, they are started, unless they run: the
+    strategy restarts in its own way, of which nobody has told.
+    """
 
     def __init__(self, wards: Sequence[Ward], over: Callable[[], None]) -> None:
         self._wards = wards
@@ -728,9 +741,11 @@ class _InHand:
         for ward in self._wards:
             ward.in_hand += 1
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         for ward in self._wards:
             ward.in_hand -= 1
+            if exc is None and ward.phase is Phase.HELD and not ward.in_hand:
+                ward.phase = Phase.TO_START
         self._over()
 
 

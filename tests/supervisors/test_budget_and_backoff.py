@@ -215,6 +215,20 @@ async def test_failed_restarts_wait_too() -> None:
             assert gaps == pytest.approx([2.0, 4.0, 8.0], abs=0.01)
 
 
+async def test_who_asks_for_a_restart_does_not_wait_so_long() -> None:
+    """The restart goes on, and waits for its time all the same."""
+    brittle = Brittle("b", 1000.0)
+    with VirtualClock():
+        async with OneForOneSupervisor(brittle, backoff=STEADY) as supervisor:
+            with anyio.move_on_after(0.5):
+                await supervisor.restart_services([brittle])
+            await anyio.sleep(0.9)
+            assert not brittle.started
+            await anyio.sleep(10.0)
+            assert brittle.started
+            assert (brittle.starts, brittle.restart_count) == (2, 1)
+
+
 async def test_nobody_else_waits() -> None:
     """While one waits for its time, others that fail are restarted in theirs."""
     slow, quick = Brittle("s", 1.0), Brittle("q", 1.5)
