@@ -382,12 +382,23 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
 
     def _give_up(self, reason: BaseException | None, who: Ward) -> None:
         why = f"it failed with {reason!r}" if reason is not None else "it ended"
-        exc = self.raises(
+        text = (
             f"{self.shortlabel} gives up: {who.service.shortlabel} would have to be restarted once more ({why}), and there may be "
             f"{self.max_restarts:g} restarts within {self.over:g} s"
         )
+        exc = self._to_raise(text)
         exc.__cause__ = reason
         self._life.fail(exc, "supervision")
+
+    def _to_raise(self, text: str) -> BaseException:
+        """Return what to crash with; if that can't be made, an error that says so, and says what was to be said."""
+        try:
+            return self.raises(text)
+        except Exception as exc:  # noqa: BLE001 - the reason of the crash must not be lost for it
+            return TypeError(
+                f"raises={self.raises.__qualname__} is to be a class of exceptions that is called with a text, and that failed: "
+                f"{exc!r}. The text: {text}"
+            )
 
     # -- What is done
 
@@ -697,7 +708,7 @@ class CrashingSupervisor(SupervisorStrategy):
             services: Those that ended, and should not have.
         """
         ended = ", ".join(service.shortlabel for service in services)
-        await self.crash(self.raises(f"{ended} is permanent, and has ended"))
+        await self.crash(self._to_raise(f"{ended} is permanent, and has ended"))
 
 
 class _Starting:

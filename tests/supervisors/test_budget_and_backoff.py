@@ -107,6 +107,23 @@ async def test_no_restarts_at_all() -> None:
     assert those[0].starts == 1
 
 
+async def test_it_gives_up_with_what_can_not_be_made() -> None:
+    """A class that takes no text is a mistake: the error names it, and what the service failed with is not lost."""
+
+    class Strict(Exception):
+        def __init__(self, text: str, code: int) -> None:
+            super().__init__(text, code)
+
+    _, (one,) = workers("a")
+    with pytest.raises(
+        TypeError, match=r"raises=.*Strict .*called with a text.*'code'.*a would have to be"
+    ) as caught:
+        async with OneForOneSupervisor(one, max_restarts=0, raises=Strict):
+            reason = one.fail()
+            await anyio.sleep_forever()
+    assert caught.value.__cause__ is reason
+
+
 async def test_no_limit() -> None:
     """Infinity never gives up."""
     _, those = workers("a")
