@@ -151,6 +151,11 @@ class Ward:
         """It is to be stopped, and started again so many seconds later."""
         self.phase, self.reason, self.delay = Phase.HELD, None, delay
 
+    def start_later(self) -> None:
+        """It is to be started when it has ended; of one that broke, or is held, that is decided already."""
+        if self.phase not in {Phase.BROKEN, Phase.ANSWERED, Phase.HELD}:
+            self.phase, self._dismissed = Phase.TO_START, None
+
     def leave_as_it_is(self) -> None:
         """The strategy has done nothing about it."""
         if self.life.alive and not self.life.current.stop_requested:

@@ -418,6 +418,8 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
     async def start_service(self, service: ServiceT) -> None:
         """Start one supervised service, unless it runs.
 
+        One that is stopping is started when it has stopped. From a hook of that stop it returns at once, and the start follows.
+
         Args:
             service: The service.
 
@@ -432,11 +434,20 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
             await ward.service.maybe_start()
 
     async def _is_there_when_it_has_ended(self, ward: Ward) -> bool:
-        """If one is on its way out, wait for its end; returns whether it is supervised still."""
+        """If one is on its way out, wait for its end; returns whether it is supervised still.
+
+        In a hook of what is on its way out nobody waits for that: the start follows.
+        """
         life, run = ward.life, ward.life.current
         is_being_undone = run.state is engine.State.STARTING and not life.is_coming_up(run)
-        if life.alive and (run.stop_requested or is_being_undone):
-            await run.finished.wait()
+        if not life.alive or not (run.stop_requested or is_being_undone):
+            return True
+        if run.called_from_hook():
+            ward.start_later()
+            self.wakeup()
+            await anyio.lowlevel.checkpoint()
+            return False
+        await run.finished.wait()
         return ward in self._wards
 
     async def restart_services(self, services: Sequence[ServiceT]) -> None:

@@ -347,6 +347,43 @@ async def test_a_start_that_is_called_off_when_it_was_complete(
         assert [one.state for one in those] == ["running", "running"]
 
 
+@pytest.mark.parametrize("hook", ["on_stop", "on_shutdown"])
+@pytest.mark.parametrize("call", ["start_service", "start_services"])
+@pytest.mark.parametrize("ending", ["stop", "stop_services", "failure"])
+async def test_started_from_a_hook_of_its_own_stop(hook: str, call: str, ending: str) -> None:
+    """The call returns at once, and the start follows the stop; what broke is restarted as what breaks is."""
+
+    class Asking(Worker):
+        async def on_stop(self) -> None:
+            await self.ask("on_stop")
+
+        async def on_shutdown(self) -> None:
+            await self.ask("on_shutdown")
+
+        async def ask(self, where: str) -> None:
+            if where == hook and self.starts == 1:
+                assert isinstance(self.supervisor, SupervisorStrategy)
+                if call == "start_service":
+                    await self.supervisor.start_service(self)
+                else:
+                    await self.supervisor.start_services([self])
+
+    asking = Asking("a")
+    async with OneForOneSupervisor(asking) as supervisor:
+        match ending:
+            case "stop":
+                await asking.stop()
+            case "stop_services":
+                await supervisor.stop_services([asking])
+            case _:
+                asking.fail()
+        await quiet()
+        assert (asking.state, asking.starts) == ("running", 2)
+        assert asking.restart_count == (ending == "failure")
+        await failing(asking)
+        assert (asking.state, asking.starts) == ("running", 3)
+
+
 # --- At rest, and started by hand in vain ---------------------------------------------------------
 
 
