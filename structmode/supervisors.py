@@ -335,7 +335,7 @@ class SupervisorStrategy(Service, SupervisorStrategyT):
 
         Needed only where something else than the end of a service tells whether it is well. Like all that is asked of a
         supervisor that runs, it is to be called on its event loop: a service in a thread of its own may call its own `restart`
-        or `crash` there, and what else it wants of its supervisor goes through a `MethodQueue` of the owner's.
+        or `crash` there, and what else it wants of its supervisor goes through a `~structmode.threads.MethodQueue` of the owner's.
 
         Raises:
             EventLoopMismatch: If it is called outside of the event loop that the supervisor was started on.
