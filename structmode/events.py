@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# For who asks for the types of the events: they say that they are from here.
+from typing import Any as Any
+
 from structmode._engine import (
     Crashed as Crashed,
     LifecycleEvent as LifecycleEvent,
