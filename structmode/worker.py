@@ -211,9 +211,9 @@ class Worker(Service):
         a `KeyboardInterrupt` gives 130.
 
         What ignores even being cancelled does not keep the process: about a second later who is stuck is logged, and the
-        process is left as it is. Where the log takes nothing, being a pipe that nobody reads, it is left five seconds after that. Nor do threads that were begun meanwhile: when the
-        process ends, those that are no daemons have what is left of `shutdown_timeout`, and who is waited for longer than a
-        second is written to `stderr`.
+        process is left as it is; five seconds after that, where the log takes nothing, being a pipe that nobody reads. Nor do
+        threads that were begun meanwhile: when the process ends, those that are no daemons have what is left of
+        `shutdown_timeout`, and who is waited for longer than a second is written to `stderr`.
 
         Raises:
             SystemExit: Always, with the exit code.
