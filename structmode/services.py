@@ -299,6 +299,8 @@ class Service(ServiceBase, ServiceCallbacks):
     _life: engine.Life = _Uninitialised()  # type: ignore[assignment]
     _beacon: Node[Any] = _Uninitialised()  # type: ignore[assignment]
     _declared: ClassVar[tuple[ServiceTask, ...]] = ()
+    # What a task must not be called: it would take the place of that.
+    _names_taken: ClassVar[frozenset[str]] = frozenset()
     _block: engine.OwnedBlock | None = None
     # The schedules that were made, timers and crontabs, each with its run; held weakly, as nobody says when one is no longer
     # used.
@@ -308,7 +310,7 @@ class Service(ServiceBase, ServiceCallbacks):
         super().__init_subclass__(**kwargs)
         check_hooks(cls)
         _check_settings(cls)
-        cls._declared = declared_tasks(cls, _OWN_NAMES)
+        cls._declared = declared_tasks(cls, cls._names_taken)
 
     def __init__(self, *, beacon: NodeT[Any] | None = None, loop: Any = None) -> None:
         if self._composing:
@@ -1185,9 +1187,8 @@ class Service(ServiceBase, ServiceCallbacks):
         self.log.log(self.mundane_level, message)
 
 
-#: What a task must not be called: it would take the place of that.
-_OWN_NAMES = frozenset(
-    name for name in (*dir(Service), "__post_init__") if name == "__post_init__" or name[0] != "_"
+Service._names_taken = frozenset(
+    name for name in dir(Service) if name == "__post_init__" or name[0] != "_"
 )
 
 ServiceTX = TypeVar("ServiceTX", bound="ServiceT | HasLife")

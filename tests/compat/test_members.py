@@ -1147,3 +1147,16 @@ async def test_there_is_no_event_loop_of_asyncios_on_trio() -> None:
     """The error says what to use instead, as structmode's does."""
     with pytest.raises(RuntimeError, match="works on every backend"):
         _ = Quiet().loop
+
+
+async def test_a_task_by_a_name_that_mode_does_not_know() -> None:
+    """A program of mode's may have one that is called as what structmode has beyond mode."""
+    done = anyio.Event()
+
+    class App(Service):
+        @Service.task
+        async def health(self) -> None:
+            done.set()
+
+    async with App():
+        await done.wait()

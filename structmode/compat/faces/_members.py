@@ -173,6 +173,9 @@ class ModeMembers(PublicService):
 
     abstract = True
 
+    # Names that mode does not have are free in its programs, and of its own they may have replaced any.
+    _names_taken = frozenset()
+
     restart_count: int = 0
     _loop: Any = None
     _has_been_started: bool = False
