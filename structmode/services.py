@@ -1059,7 +1059,8 @@ class Service(ServiceBase, ServiceCallbacks):
         claimed = [coro for coro in coros if is_claimed(coro)]
         try:
             refuse_claimed(claimed)
-            _refuse_lists(coros)
+            if not _LISTS.isdisjoint(map(type, coros)):
+                _refuse_lists(coros)
             return self._signal("wait()"), _timeout(timeout)
         except BaseException:
             engine.close_all([coro for coro in coros if coro not in claimed])
@@ -1322,9 +1323,13 @@ def _iterable(coros: Any) -> Iterable[Any]:
     )
 
 
-def _refuse_lists(coros: Sequence[object]) -> None:
+# Nobody waits for these, but for what is in them.
+_LISTS = frozenset[type]({list, tuple, set, frozenset})
+
+
+def _refuse_lists(coros: Iterable[object]) -> None:
     for coro in coros:
-        if not inspect.isawaitable(coro) and isinstance(coro, list | tuple | set | frozenset):
+        if type(coro) in _LISTS:
             things = list(cast("Iterable[object]", coro))
             engine.close_all([thing for thing in things if not is_claimed(thing)])
             raise TypeError(
