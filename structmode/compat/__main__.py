@@ -15,7 +15,7 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.util import find_spec
 from pkgutil import get_importer
 from types import ModuleType
@@ -92,7 +92,9 @@ def _problem_of_module(name: str) -> str | None:
         )
     if spec is None:
         return f"No module named {name}"
-    if spec.submodule_search_locations is not None and find_spec(f"{name}.__main__") is None:
+    inside = spec.submodule_search_locations
+    # Without importing the package, which may put something else in its own place, as Faust does.
+    if inside is not None and PathFinder.find_spec(f"{name}.__main__", inside) is None:
         return f"No module named {name}.__main__; {name!r} is a package and cannot be directly executed"
     return None
 

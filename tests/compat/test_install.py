@@ -466,6 +466,21 @@ def test_what_is_not_there_is_said_in_one_line(arguments: list[str], tmp_path: P
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_package_that_puts_something_else_in_its_own_place(tmp_path: Path) -> None:
+    """As Faust does: such a one is run, too, and is not imported before its turn."""
+    (tmp_path / "lazy").mkdir()
+    (tmp_path / "lazy" / "__init__.py").write_text(
+        "import sys, types\n"
+        "print('imported')\n"
+        "lazy = types.ModuleType(__name__)\n"
+        "lazy.__path__ = __path__\n"
+        "sys.modules[__name__] = lazy\n"
+    )
+    (tmp_path / "lazy" / "__main__.py").write_text("print('run')\n")
+    done = command("-m", "lazy", cwd=tmp_path)
+    assert done.stdout == "imported\nrun\n", done.stderr
+
+
 def test_what_fails_on_the_way_to_a_module_is_raised(tmp_path: Path) -> None:
     """It is no module that is not there."""
     (tmp_path / "broken").mkdir()
