@@ -17,7 +17,7 @@ from __future__ import annotations
 from functools import cached_property
 from inspect import getattr_static
 from types import FunctionType, TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from structmode._declare import declared_tasks, where
 from structmode.services import Service, ServiceBase
@@ -103,8 +103,9 @@ class ServiceProxy(Service):
     ) -> None:
         await _behind(self).__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the wait shields itself
 
-    # Copies would share the service behind, or make one each.
-    __reduce__ = Service.__reduce__
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled, as a service does: copies would share the one behind, or make one each."""
+        Service.__reduce__(self)
 
 
 class _Forwarded:

@@ -20,7 +20,7 @@ from collections.abc import (
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import anyio
 import anyio.lowlevel
@@ -171,10 +171,10 @@ class ModeMembers(PublicService):
         **kwargs: Arguments of the face.
     """
 
-    abstract = True
+    abstract: ClassVar[bool] = True
 
     # Names that mode does not have are free in its programs, and of its own they may have replaced any.
-    _names_taken = frozenset()
+    _names_taken: ClassVar[frozenset[str]] = frozenset()
 
     restart_count: int = 0
     _loop: Any = None
