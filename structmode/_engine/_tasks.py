@@ -63,7 +63,8 @@ class Task(Generic[T_co]):
 
     It can be awaited for its result, from any task, any number of times. An awaiter that is cancelled does not cancel
     the task. Awaiting or asking for the result of a cancelled task raises `anyio.TaskCancelled`; asking before it has
-    ended raises `anyio.TaskNotFinished`.
+    ended raises `anyio.TaskNotFinished`. Where a stop has cancelled it, and ends who awaits it as well, that is no failure
+    of the latter.
 
     Args:
         work: A coroutine, or what makes one when the task begins.
