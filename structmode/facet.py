@@ -309,7 +309,7 @@ class ServiceMixin:
         claim(coro)
         handle: Task[T] = Task(work, name or name_of(coro))
         if run is None:  # what is left of a former run calls
-            handle.discard()
+            handle.discard_with_run()
             return handle
         return run.spawn(handle)
 

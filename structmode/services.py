@@ -844,7 +844,7 @@ class Service(ServiceBase, ServiceCallbacks):
         claim(coro)
         handle: Task[T] = Task(work, name or name_of(coro))
         if run is None:
-            handle.discard()
+            handle.discard_with_run()
             return handle
         return run.spawn(handle)
 

@@ -52,7 +52,7 @@ from structmode.exceptions import (
     StuckTask,
 )
 
-from ._backend import clock_here, on_trio, runs_here
+from ._backend import clock_here, runs_here
 from ._callers import calling_hook, calling_run, enter_run
 from ._cancellation import without_cancellation
 from ._contexts import Contexts, Keeper
@@ -453,7 +453,7 @@ class Run:
                 self.tasks = TaskSet(self, self._task_ended)
             _ = self.tasks.spawn(self._group, task, self._token)
         else:
-            task.discard()
+            task.discard_with_run()
         return task
 
     @property
@@ -735,7 +735,6 @@ class Run:
         if self._steps.deadline == math.inf:  # a start that failed by itself
             self._steps.deadline = self._steps.now() + self._time_to_stop()
         self._turn.set()
-        await self._let_the_woken_go_on()
         self._emit(Stopping)
         if self.child_runs:
             self._put_children_in_order()
@@ -754,15 +753,6 @@ class Run:
         if self.needs is not None:  # pragma: no branch - one that lives was made with its needs
             await self.needs.release()
             await self.needs.clear()
-
-    async def _let_the_woken_go_on(self) -> None:
-        """Have those go on first who wait for nothing but the signal, which has been given before the turn.
-
-        On asyncio they do anyway; trio runs in random order what has been woken together.
-        """
-        alarmed_below = self.alarm is not None and self.child_runs
-        if on_trio() and (self.tasks or alarmed_below):
-            await self.make_way()
 
     async def _teardown_hook(self, step_name: str, hook: UnitStep) -> None:
         name = self._steps.name_of(step_name)
@@ -889,7 +879,7 @@ class Run:
         """End the tasks that have not begun by now: who waits for one of them, such as a hook, must not wait in vain."""
         pending, self._pending = self._pending, None
         for task in pending or ():
-            task.discard()
+            task.discard_with_run()
 
     def _finish(self) -> None:
         self._group = None

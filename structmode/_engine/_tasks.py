@@ -160,6 +160,11 @@ class Task(Generic[T_co]):
         self._with_run = self._with_run or not self._cancel_requested
         self.cancel()
 
+    def discard_with_run(self) -> None:
+        """Discard it, as its run takes no more."""
+        self._with_run = True
+        self.discard()
+
     def result(self) -> T_co:
         """Return what the work returned, or raise what it raised.
 
@@ -231,7 +236,6 @@ class Task(Generic[T_co]):
         if self._handle is not None and not self.arrived:
             self._handle.coro.close()
         self._was_cancelled = True
-        self._with_run = self._with_run or not self._cancel_requested
         return self._end(None)
 
     async def run(self, owner: Owner | None = None) -> BaseException | None:

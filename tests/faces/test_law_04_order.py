@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import anyio
 import pytest
@@ -227,42 +226,3 @@ async def test_tasks_end_in_reverse_order_of_their_begin() -> None:
             service.add_future(work(n))
         await anyio.wait_all_tasks_blocked()
     assert ended == list(reversed(range(50)))
-
-
-class Sleepy(Service):
-    """Has a task that is ended by the signal alone."""
-
-    def __init__(self, journal: list[str]) -> None:
-        self.journal = journal
-        super().__init__()
-
-    @Service.task
-    async def sleeps(self) -> None:
-        await self.sleep(60.0)
-        self.journal.append("goes on")
-
-    async def on_stop(self) -> None:
-        self.journal.append("on_stop")
-
-
-@pytest.mark.parametrize("crash", [False, True])
-async def test_the_signal_comes_before_the_turn(crash: bool) -> None:
-    """Who waits for nothing but the signal goes on before the hook of its service is called; in a crash, before any hook."""
-    for _ in range(20):
-        journal: list[str] = []
-
-        class Above(Service):
-            told = journal
-
-            async def on_stop(self) -> None:
-                self.told.append("on_stop above")
-
-        above, below = Above(), Sleepy(journal)
-        above.add_dependency(below)
-        with pytest.raises(OSError, match="lost") if crash else nullcontext():
-            async with above:
-                await anyio.wait_all_tasks_blocked()
-                if crash:
-                    await below.crash(OSError("lost"))
-        first, second = ["on_stop above", "goes on"][:: -1 if crash else 1]
-        assert journal == [first, second, "on_stop"]
