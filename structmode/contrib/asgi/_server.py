@@ -30,6 +30,7 @@ import anyio.lowlevel
 from structmode import _engine as engine
 from structmode.contrib.asgi._binding import Address, bound, read_addresses
 from structmode.contrib.asgi._conversation import AppLifespan
+from structmode.contrib.asgi._exchange import Exchange
 from structmode.contrib.asgi._refusal import refuse
 from structmode.contrib.asgi._types import AsgiApp, Receive, Scope, Send
 from structmode.exceptions import LifecycleError
@@ -226,11 +227,12 @@ class AsgiServer(Service):
             with self._lifespan:
                 await _pretend(receive, send)
             return
+        exchange = Exchange(receive, send)
         if self.should_stop:  # Hypercorn does not know yet
-            await refuse(scope, send)
+            await refuse(scope, exchange.send)
             return
         request = self.add_future(
-            self._respond(scope, receive, send), name=f"request for {scope['path']!r}"
+            self._respond(scope, exchange), name=f"request for {scope['path']!r}"
         )
         self._requests.add(request)
         try:
@@ -242,10 +244,11 @@ class AsgiServer(Service):
         if failure is not None:
             raise failure
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> BaseException | None:
+    async def _respond(self, scope: Scope, exchange: Exchange) -> BaseException | None:
         """Have the application answer a request; returns what it failed with, which is for Hypercorn to deal with."""
         try:
-            await self.app({**scope, "state": self._state.copy()}, receive, _whole(send))
+            state = self._state.copy()
+            await self.app({**scope, "state": state}, exchange.receive, exchange.send)
         except BaseException as exc:  # noqa: ASYNC103, BLE001 - that a request is cancelled, by whomever, concerns nobody else
             return engine.as_failure(exc, "The request")  # noqa: ASYNC104 - the same
         return None
@@ -261,16 +264,6 @@ def _ended_by_itself(max_requests: int | None) -> str:
     if max_requests is None:
         return text
     return f"{text}: its config says max_requests={max_requests}; leave that out, or restart the server by a supervisor"
-
-
-def _whole(send: Send) -> Send:
-    """Return a `send` that sends nothing for a request that has been cut: half an answer can't be followed by an error."""
-
-    async def send_whole(message: Any) -> None:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        await send(message)
-
-    return send_whole
 
 
 async def _pretend(receive: Receive, send: Send) -> None:

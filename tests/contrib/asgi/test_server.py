@@ -242,6 +242,41 @@ async def test_a_client_that_stops_reading(caplog: pytest.LogCaptureFixture) -> 
     assert [one.getMessage() for one in ours if one.levelname != "INFO"] == []
 
 
+@pytest.mark.parametrize("listens", [False, True])
+async def test_a_long_body_that_nobody_has_read(listens: bool) -> None:
+    """An application that answers late, and without having read it, can end its answer, and is told that it has."""
+    told: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        await anyio.sleep(0.1)  # until the server holds as much of it as it will
+        await greet(scope, receive, send)
+        if listens and scope["method"] == "POST":
+            while told[-2:] != ["http.disconnect"] * 2:
+                told.append((await receive())["type"])
+
+    async with AsgiServer(app) as server:
+        async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
+            head = b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 9999999\r\n\r\n"
+            async with anyio.create_task_group() as group:
+                group.start_soon(pour, stream, head)
+                with anyio.fail_after(20.0):
+                    assert (await stream.receive()).startswith(b"HTTP/1.1 200")
+                    await until(lambda: not server._requests)
+                group.cancel_scope.cancel()
+        assert await status(server) == 200
+    assert told.count("http.disconnect") == (2 if listens else 0)
+
+
+async def pour(stream: anyio.abc.ByteSendStream, head: bytes) -> None:
+    """Send a long body, as far as it is taken."""
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+        await stream.send(head)
+        for _ in range(1000):
+            await stream.send(bytes(9000))
+
+
 async def test_a_request_with_a_limit_of_its_own() -> None:
     """An application that is cut short in mid-answer gets no half of it on the way: the client is told that it failed."""
 
